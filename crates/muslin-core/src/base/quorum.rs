@@ -1,0 +1,57 @@
+//! Majority arithmetic, in a file of its own so that it can be checked by hand.
+
+use super::{Index, NodeId};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// The smallest number of `voters` of which any two choices overlap.
+pub fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// How many of `voters` may fail while a majority is left.
+pub fn survives(voters: usize) -> usize {
+    voters.saturating_sub(majority(voters))
+}
+
+/// Whether those for whom `holds` is true are a majority of `voters`. False for no voters.
+pub fn is_majority(voters: &BTreeSet<NodeId>, mut holds: impl FnMut(NodeId) -> bool) -> bool {
+    !voters.is_empty() && voters.iter().filter(|id| holds(**id)).count() >= majority(voters.len())
+}
+
+/// The highest index that a majority of `voters` has reached, by `reached`. Zero for no voters.
+pub fn majority_index(voters: &BTreeSet<NodeId>, reached: impl Fn(NodeId) -> Index) -> Index {
+    if voters.is_empty() {
+        return Index::ZERO;
+    }
+    let mut all: Vec<Index> = voters.iter().map(|id| reached(*id)).collect();
+    all.sort_unstable();
+    // Everything from this place on, a majority of them, is at least this high.
+    all[all.len() - majority(all.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(reached: &[u64], expected: u64) {
+        let voters: BTreeSet<NodeId> = (1..=reached.len() as u64).map(NodeId).collect();
+        let at = |id: NodeId| Index(reached[id.0 as usize - 1]);
+        assert_eq!(majority_index(&voters, at), Index(expected), "{reached:?}");
+    }
+
+    #[test]
+    fn a_majority_has_reached_the_lower_median() {
+        check(&[], 0);
+        check(&[5], 5);
+        check(&[5, 0], 0);
+        check(&[5, 3, 0], 3);
+        check(&[9, 5, 3, 0], 3);
+        check(&[9, 5, 3, 0, 0], 3);
+    }
+
+    #[test]
+    fn three_survive_one_and_four_no_more() {
+        assert_eq!([1, 2, 3, 4, 5].map(survives), [0, 0, 1, 1, 2]);
+    }
+}

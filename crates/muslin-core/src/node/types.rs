@@ -1,0 +1,425 @@
+//! What goes into a node and what comes out of it.
+
+use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
+use crate::raft::{self, Configuration, Role};
+use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
+use crate::swim::{self, ViewEntry};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// Who this node is and how it behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This node.
+    pub id: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The cluster's membership history as this node knows it.
+    pub epoch: Epoch,
+    /// Start counter of this data directory: raised and made durable before the node starts.
+    pub boot: u64,
+    /// Where peers reach this node.
+    pub address: SocketAddr,
+    /// What it says about itself.
+    pub metadata: swim::Metadata,
+    /// The members the cluster was founded with (needed only while the log starts at its beginning).
+    pub founding: Founding,
+    /// Control group settings.
+    pub raft: raft::Options,
+    /// Failure detector settings.
+    pub swim: swim::Options,
+    /// A request not settled this long is answered [`Failure::TimedOut`].
+    pub request_timeout: Duration,
+    /// Entries applied since the last snapshot that make the next one.
+    pub snapshot_entries: u64,
+}
+
+impl Options {
+    /// Defaults for all but the identities.
+    pub fn new(id: NodeId, cluster: ClusterId, address: SocketAddr) -> Options {
+        Options {
+            id,
+            cluster,
+            epoch: Epoch(1),
+            boot: 1,
+            address,
+            metadata: swim::Metadata::default(),
+            founding: Founding::default(),
+            raft: raft::Options::default(),
+            swim: swim::Options::fast(),
+            request_timeout: Duration::from_secs(5),
+            snapshot_entries: 100_000,
+        }
+    }
+}
+
+/// What a node finds on its disk.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Recovered {
+    /// The control group's log and hard state.
+    pub raft: raft::Recovered,
+    /// The saved state the log continues from; `None` at the founding.
+    pub snapshot: Option<Bytes>,
+}
+
+/// What can happen to a node. A driver hands over all that waits, then one [`Input::Flush`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// All that waited was handed over: propose and send what has gathered.
+    Flush,
+    /// A gossip datagram, opened and authenticated.
+    Datagram {
+        /// From where.
+        from: SocketAddr,
+        /// Encoded [`swim::Packet`].
+        bytes: Bytes,
+    },
+    /// A message on an authenticated stream.
+    Peer {
+        /// From whom.
+        from: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// A write, and all before it of that group, is on stable storage.
+    Persisted {
+        /// Of which group.
+        group: GroupId,
+        /// Which write.
+        id: PersistId,
+    },
+    /// A local client asks.
+    Request {
+        /// Names the answer.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// The client has gone (or a watch is to end): forget the request. A write may still happen.
+    Cancel(RequestId),
+    /// Addresses where members may be.
+    Contacts(Vec<SocketAddr>),
+    /// Leave the view and give no more votes: the process is about to stop.
+    Shutdown,
+}
+
+/// What peers say on streams. Encoded by [`crate::wire`].
+#[derive(Clone, PartialEq, Debug)]
+pub enum PeerMessage {
+    /// Consensus of one group.
+    Raft {
+        /// Which group.
+        group: GroupId,
+        /// What.
+        message: raft::Message,
+    },
+    /// Encoded proposals of the sender, for the leader to append.
+    Propose(Vec<Bytes>),
+    /// These proposals of the receiver, by sequence, were not appended: the sender does not lead.
+    ProposeRefused {
+        /// Which.
+        sequences: Vec<u64>,
+        /// Who leads, as the sender knows.
+        leader: Option<NodeId>,
+        /// The leader has too many waiting: try later.
+        busy: bool,
+    },
+    /// Keep leases alive; the leader answers.
+    KeepAlive {
+        /// The sender's own number for the answer.
+        number: u64,
+        /// Which lease.
+        lease: u64,
+    },
+    /// Answer to a keep-alive.
+    KeepAliveReply {
+        /// As asked.
+        number: u64,
+        /// What became of it.
+        answer: KeepAliveAnswer,
+    },
+    /// Ask the leader how long a lease has left.
+    TimeToLive {
+        /// The sender's own number for the answer.
+        number: u64,
+        /// Which lease.
+        lease: u64,
+    },
+}
+
+/// What became of a keep-alive or a question for a lease's time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeepAliveAnswer {
+    /// It lives this long from the leader's answer on, in milliseconds.
+    Alive {
+        /// Granted time to live.
+        ttl_ms: u64,
+        /// What is left of it.
+        left_ms: u64,
+    },
+    /// There is no such lease.
+    NotFound,
+    /// The asked node does not lead: ask again.
+    NotLeader,
+}
+
+/// What a local client asks.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Request {
+    /// Change the state; answered when committed and applied here: [`Reply::Outcome`].
+    Write(Command),
+    /// Read the state: [`Reply::Outcome`].
+    Read {
+        /// What.
+        query: Query,
+        /// How fresh.
+        consistency: Consistency,
+    },
+    /// Follow changes: [`Reply::WatchStarted`] or [`Reply::WatchRefused`], then [`Reply::WatchEvents`]
+    /// until cancelled.
+    Watch(WatchSpec),
+    /// The node's revision up to which a watch has seen all: [`Reply::WatchProgress`].
+    WatchProgress {
+        /// The watch.
+        watch: RequestId,
+    },
+    /// Extend a lease: [`Reply::Lease`].
+    KeepAlive(u64),
+    /// How long a lease has left: [`Reply::Lease`].
+    TimeToLive(u64),
+    /// What this node is and knows: [`Reply::Status`]. Never waits.
+    Status,
+    /// Hand leadership to that member: [`Reply::Done`] when it leads.
+    TransferLeader(NodeId),
+}
+
+/// How fresh a read is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Consistency {
+    /// Sees every write acknowledged before it began, anywhere (R7).
+    #[default]
+    Linearizable,
+    /// Whatever this node has applied.
+    Local,
+}
+
+/// Answers to requests. One each, except for a watch.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Reply {
+    /// Of a write or a read: the state answered (perhaps by a refusal).
+    Outcome(Outcome),
+    /// Of a watch: it begins; every event of `from` or later will be told.
+    WatchStarted {
+        /// First revision that will be seen.
+        from: Revision,
+        /// Present revision.
+        revision: Revision,
+    },
+    /// Of a watch: history from the asked revision on is compacted away.
+    WatchRefused {
+        /// The earliest revision that can be watched from.
+        compacted: Revision,
+    },
+    /// Of a watch: changes, whole revisions, in order, none missed (K2).
+    WatchEvents {
+        /// The events of one or more revisions.
+        events: Vec<KvEvent>,
+        /// All changes up to here have been told.
+        revision: Revision,
+    },
+    /// Of a watch: nothing it wants happened up to here.
+    WatchProgress {
+        /// All changes up to here have been told.
+        revision: Revision,
+    },
+    /// Of a keep-alive or a question for time to live; `None` when there is no such lease.
+    Lease {
+        /// Granted and left, in milliseconds.
+        ttl: Option<(u64, u64)>,
+        /// Present revision here.
+        revision: Revision,
+    },
+    /// Of a status request.
+    Status(NodeStatus),
+    /// It is done.
+    Done,
+    /// It was not done, or it is not known whether it was.
+    Failed(Failure),
+}
+
+/// Why a request could not be settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// No quorum or no leader in time. A write may or may not have happened.
+    TimedOut,
+    /// No leader is known, and the client asked to be told rather than to wait.
+    NoLeader,
+    /// Too much waits already; nothing happened. Try again.
+    Busy,
+    /// The process is stopping; nothing happened.
+    Stopping,
+    /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
+    TooLarge,
+}
+
+/// What a node wants done, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Write, then answer with [`Input::Persisted`].
+    Persist {
+        /// Of which group.
+        group: GroupId,
+        /// Its number within the group.
+        id: PersistId,
+        /// What.
+        write: raft::Write,
+    },
+    /// Send on the stream to a peer, not before the named write of that group is durable. In order per
+    /// peer as far as the writes allow; may be lost.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// Behind which write.
+        after: Option<(GroupId, PersistId)>,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Send a gossip datagram.
+    Datagram {
+        /// Where.
+        to: SocketAddr,
+        /// Encoded [`swim::Packet`].
+        bytes: Bytes,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// How.
+        reply: Reply,
+    },
+    /// From now on this peer is reached here.
+    Route {
+        /// Who.
+        node: NodeId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// This peer was removed: close its connection, refuse it.
+    Unroute(NodeId),
+    /// Something worth telling.
+    Report(Event),
+}
+
+/// What a node reports instead of logging.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// From the control group.
+    Raft {
+        /// Which group.
+        group: GroupId,
+        /// What.
+        event: raft::Event,
+    },
+    /// From the failure detector.
+    Swim(swim::Event),
+    /// A member was admitted, removed or changed, by the record.
+    Members {
+        /// Where in the log.
+        index: Index,
+        /// What.
+        change: MemberChange,
+    },
+    /// A lease ran out.
+    LeaseExpired {
+        /// Which.
+        lease: u64,
+    },
+    /// A snapshot of the state was made.
+    SnapshotTaken {
+        /// Up to here.
+        index: Index,
+        /// Its size.
+        bytes: u64,
+    },
+    /// A peer's message could not be read; it was dropped.
+    BadMessage {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// A committed change of the member list.
+#[derive(Clone, PartialEq, Debug)]
+pub enum MemberChange {
+    /// Now a member.
+    Admitted(Member),
+    /// No longer one.
+    Removed(NodeId),
+    /// At other addresses.
+    Updated(Member),
+}
+
+/// What a node is and knows at one moment.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NodeStatus {
+    /// This node.
+    pub id: NodeId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// The cluster's membership history.
+    pub epoch: Epoch,
+    /// Its part in the control group.
+    pub role: Role,
+    /// Whether it votes there.
+    pub voter: bool,
+    /// The present term.
+    pub term: Term,
+    /// Who leads, as this node knows.
+    pub leader: Option<NodeId>,
+    /// Last entry in its log.
+    pub last_index: Index,
+    /// Known to be committed.
+    pub commit: Index,
+    /// Applied to its state.
+    pub applied: Index,
+    /// Key-value revision.
+    pub revision: Revision,
+    /// Earliest revision that can be read.
+    pub compacted: Revision,
+    /// Keys present.
+    pub keys: u64,
+    /// Approximate size of the key-value state, in bytes.
+    pub state_bytes: u64,
+    /// Who votes.
+    pub configuration: Configuration,
+    /// Members by the record as applied here, in id order.
+    pub members: Vec<Member>,
+    /// This node's own view, in id order, itself included.
+    pub view: Vec<ViewEntry>,
+    /// How far each peer's log is known to match (leader only), in id order.
+    pub progress: Vec<(NodeId, Index)>,
+    /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does not
+    /// lead.
+    pub quorum_age: Option<Duration>,
+    /// The node's own clock when this was made.
+    pub uptime: Duration,
+}
+
+/// Names a voter, in words for a person.
+pub fn role_name(role: Role) -> String {
+    String::from(match role {
+        Role::Follower => "follower",
+        Role::PreCandidate => "pre-candidate",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+    })
+}
+
+/// Largest encoded command, as etcd: 1.5 MiB.
+pub const COMMAND_BYTES_MAX: usize = 1_536 << 10;

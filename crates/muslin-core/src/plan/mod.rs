@@ -1,0 +1,1 @@
+//! Planners: pure functions from what is desired and what is observed to steps.

@@ -1,0 +1,13 @@
+//! Consensus: a Raft group as a value.
+//!
+//! PLACEHOLDER-DOC (purpose, protocol in our words, invariants R1..R9, departures, limits, not here).
+
+mod configuration;
+mod message;
+mod options;
+mod output;
+
+pub use configuration::{Change, Configuration};
+pub use message::{AppendResult, Bound, Entry, Message, Payload, SessionId, SnapshotMeta, Unbound};
+pub use options::{Options, OptionsError};
+pub use output::{Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write};

@@ -1,0 +1,215 @@
+//! What goes into a group and what comes out of it.
+
+use super::{Bound, Change, Configuration, Entry, Message, SnapshotMeta, Unbound};
+use crate::base::{Index, LogId, NodeId, PersistId, Term};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Names one read of this replica; never reused by it within a process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ReadId(pub u64);
+
+/// What must never go back (R5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HardState {
+    /// The highest term seen.
+    pub term: Term,
+    /// Who got this replica's vote in that term.
+    pub vote: Option<NodeId>,
+    /// A commit index known when this was written. Only a lower bound: it tells a torn tail (beyond it)
+    /// from damage (below it).
+    pub commit: Index,
+}
+
+/// A state with all it stands for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Where it stands.
+    pub meta: SnapshotMeta,
+    /// The state, opaque here.
+    pub data: Bytes,
+}
+
+/// What a replica finds on its disk when it starts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// Last written hard state.
+    pub hard_state: HardState,
+    /// What the saved snapshot stands for; a founding member has one at index 0 with the first voters.
+    pub snapshot: SnapshotMeta,
+    /// The log. Consecutive; may begin before the snapshot's end, never after it plus one.
+    pub entries: Vec<Entry>,
+}
+
+/// One write to stable storage. Writes of a group become durable in the order of issue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Write {
+    /// Appends to the log. An entry at an index that exists replaces it and drops all after it.
+    Log {
+        /// Written when it changed.
+        hard_state: Option<HardState>,
+        /// Consecutive.
+        entries: Vec<Entry>,
+    },
+    /// Replaces the saved snapshot, atomically.
+    Snapshot {
+        /// The new one.
+        snapshot: Snapshot,
+        /// Log entries below this are not needed any more.
+        keep_from: Index,
+        /// The log does not agree with the snapshot: all of it goes, whatever its indexes.
+        discard_log: bool,
+    },
+}
+
+/// What can happen to a replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// A peer said something.
+    Message {
+        /// Which peer, authenticated.
+        from: NodeId,
+        /// What it said.
+        message: Message,
+    },
+    /// This write, and every one before it, is on stable storage.
+    Persisted(PersistId),
+    /// Append these, in order. For the leader only: the caller checks [`Role::Leader`] first.
+    Propose(Vec<Bytes>),
+    /// Change the group's members. Leader only; refused by [`Event::ChangeRefused`].
+    Change(Vec<Change>),
+    /// Ask for a linearizable read index; any role. Answered once, by `ReadReady` or `ReadFailed`.
+    Read(ReadId),
+    /// The state as of the last committed entry, asked for by [`Output::SnapshotNeeded`] to be sent to a
+    /// peer, or given unasked to be saved so that the log can be compacted.
+    Snapshot {
+        /// The state; its `meta` must be what the replica's `snapshot_meta()` said at this moment.
+        snapshot: Snapshot,
+        /// Save it here and compact, besides sending it to whoever waits for it.
+        save: bool,
+    },
+    /// Hand leadership to this voter.
+    Transfer(NodeId),
+    /// Ask for votes now.
+    Campaign,
+    /// The process is about to stop: give no more votes, hand leadership over if held.
+    Shutdown,
+}
+
+/// What a replica wants done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Write, then answer with [`Input::Persisted`].
+    Persist {
+        /// Its number.
+        id: PersistId,
+        /// What to write.
+        write: Write,
+    },
+    /// Send, when `after` is durable.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// Not before this write is on stable storage.
+        after: Option<PersistId>,
+        /// What.
+        message: Message,
+    },
+    /// Apply these committed entries, in order, exactly once.
+    Commit(Vec<Entry>),
+    /// Replace the state machine's state by this one.
+    Install(Snapshot),
+    /// Build a snapshot of the present state and give it to [`Input::Snapshot`].
+    SnapshotNeeded,
+    /// A read of state at or after `index` is linearizable.
+    ReadReady {
+        /// As asked.
+        id: ReadId,
+        /// Apply at least up to here first.
+        index: Index,
+    },
+    /// It cannot be told now (no leader, or it changed): ask again with a fresh id.
+    ReadFailed {
+        /// As asked.
+        id: ReadId,
+    },
+    /// Something worth telling.
+    Report(Event),
+}
+
+impl Output {
+    /// A message that promises nothing.
+    pub fn send(to: NodeId, message: Unbound) -> Output {
+        Output::Send { to, after: None, message: Message::Unbound(message) }
+    }
+
+    /// A promise, behind the write that makes it true. `PersistId::ZERO` is durable from the start.
+    pub fn send_behind(write: PersistId, to: NodeId, message: Bound) -> Output {
+        Output::Send { to, after: Some(write), message: Message::Bound(message) }
+    }
+}
+
+/// A replica's part in its group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Takes the leader's log.
+    Follower,
+    /// Asks whether it would be elected.
+    PreCandidate,
+    /// Asks for votes.
+    Candidate,
+    /// Appends.
+    Leader,
+}
+
+/// What a replica reports instead of logging.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// The role, the term or the known leader changed.
+    RoleChanged {
+        /// The new role.
+        role: Role,
+        /// The new term.
+        term: Term,
+        /// The leader of that term, if known.
+        leader: Option<NodeId>,
+        /// Why, in a few words.
+        why: &'static str,
+    },
+    /// The configuration in force changed.
+    ConfigurationChanged {
+        /// Where it stands in the log.
+        index: Index,
+        /// The new one.
+        configuration: Configuration,
+    },
+    /// A wish about members was refused; nothing changed.
+    ChangeRefused {
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// Uncommitted entries were replaced by a leader's.
+    Truncated {
+        /// From here on.
+        from: Index,
+    },
+    /// A snapshot was installed from the leader.
+    SnapshotInstalled {
+        /// What it stands for.
+        last: LogId,
+    },
+    /// A snapshot began to be sent.
+    SnapshotSent {
+        /// To whom.
+        to: NodeId,
+        /// What it stands for.
+        last: LogId,
+    },
+    /// The log up to here was dropped.
+    Compacted {
+        /// The last one dropped.
+        upto: Index,
+    },
+}

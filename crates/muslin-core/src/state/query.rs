@@ -1,0 +1,212 @@
+//! What is answered: results of commands and of reads, and the reasons for refusal.
+
+use super::{KeyRange, Range};
+use crate::base::Revision;
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+
+/// One pair with its history numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct KeyValue {
+    /// The key.
+    pub key: Bytes,
+    /// The value; empty in a deletion.
+    pub value: Bytes,
+    /// Revision that created it; 0 in a deletion.
+    pub create_revision: u64,
+    /// Revision that last changed it.
+    pub mod_revision: u64,
+    /// Changes since it was created, from 1; 0 in a deletion.
+    pub version: u64,
+    /// Lease it is attached to; 0 is none.
+    pub lease: u64,
+}
+
+/// Outcome of a command or a read, with the state's numbers at that moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Revision after it.
+    pub revision: Revision,
+    /// Answer or refusal; a refusal changed nothing.
+    pub result: Result<Response, Refusal>,
+}
+
+/// Answers, by command or query.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Response {
+    /// To a put.
+    Put {
+        /// What was replaced, if asked for and there.
+        prev: Option<KeyValue>,
+    },
+    /// To a range.
+    Range {
+        /// The pairs.
+        kvs: Vec<KeyValue>,
+        /// The limit cut some off.
+        more: bool,
+        /// How many keys there are in the range, whatever the limit.
+        count: u64,
+    },
+    /// To a delete.
+    Delete {
+        /// How many keys went.
+        deleted: u64,
+        /// Which, if asked for.
+        prev: Vec<KeyValue>,
+    },
+    /// To a transaction.
+    Txn {
+        /// Whether the comparisons held.
+        succeeded: bool,
+        /// One per operation run.
+        responses: Vec<Response>,
+    },
+    /// To a compaction.
+    Compact,
+    /// To a grant.
+    LeaseGrant {
+        /// The lease.
+        id: u64,
+        /// Its time to live, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// To a revoke.
+    LeaseRevoke,
+    /// To [`Query::Leases`].
+    Leases {
+        /// All leases, in order.
+        ids: Vec<u64>,
+    },
+    /// To [`Query::Lease`].
+    Lease {
+        /// Its granted time to live, in milliseconds.
+        ttl_ms: u64,
+        /// Its keys, in order.
+        keys: Vec<Bytes>,
+    },
+    /// To an admission, a removal, an update of a member or a token.
+    Done,
+}
+
+/// What may be read of the replicated state.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Query {
+    /// A range of keys.
+    Range(Range),
+    /// A transaction without writes.
+    Txn(super::Txn),
+    /// All leases.
+    Leases,
+    /// One lease.
+    Lease(u64),
+    /// Nothing but the revision.
+    Revision,
+}
+
+/// Why a command or query was refused. Nothing changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The revision asked for is compacted away.
+    Compacted,
+    /// The revision asked for is still to come.
+    FutureRevision,
+    /// A key is empty.
+    EmptyKey,
+    /// `ignore_value` or `ignore_lease` of a key that does not exist.
+    KeyNotFound,
+    /// `ignore_value` with a value, or `ignore_lease` with a lease.
+    ValueProvided,
+    /// See above.
+    LeaseProvided,
+    /// A transaction writes one key twice.
+    DuplicateKey,
+    /// A transaction has more operations than [`TXN_OPS_MAX`](super::TXN_OPS_MAX).
+    TooManyOps,
+    /// No such lease.
+    LeaseNotFound,
+    /// A lease of that id exists.
+    LeaseExists,
+    /// Time to live too large or zero.
+    LeaseTtl,
+    /// More leases than are kept.
+    TooManyLeases,
+    /// No such member.
+    MemberNotFound,
+    /// The node id is taken or was removed.
+    MemberExists,
+    /// The name is taken by another member.
+    NameTaken(String),
+    /// The token is unknown, used up or wrong; which of these is not said.
+    TokenInvalid,
+    /// The token was valid once.
+    TokenExpired,
+    /// A command kind this version does not know.
+    Unknown,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::Compacted => "the required revision has been compacted",
+            Refusal::FutureRevision => "the required revision is a future revision",
+            Refusal::EmptyKey => "the key is empty; give at least one byte",
+            Refusal::KeyNotFound => "the key does not exist; put it with a value first",
+            Refusal::ValueProvided => "a value is given together with ignore_value; drop one",
+            Refusal::LeaseProvided => "a lease is given together with ignore_lease; drop one",
+            Refusal::DuplicateKey => "the transaction writes one key twice; write each key once",
+            Refusal::TooManyOps => "the transaction has too many operations; split it",
+            Refusal::LeaseNotFound => "the lease does not exist: it expired or was revoked; grant a new one",
+            Refusal::LeaseExists => "a lease of that id exists; choose another id, or 0 to have one chosen",
+            Refusal::LeaseTtl => "the time to live must be between 1 s and 9,000,000,000 s",
+            Refusal::TooManyLeases => "there are too many leases; revoke some first",
+            Refusal::MemberNotFound => "no such member",
+            Refusal::MemberExists => "the node id is taken or was removed; join with an empty data directory",
+            Refusal::NameTaken(name) => {
+                return write!(f, "the name {name} is taken by another member; choose another with --name");
+            }
+            Refusal::TokenInvalid => "the join token is not valid for this cluster; ask for a new one",
+            Refusal::TokenExpired => "the join token has expired; make a new one",
+            Refusal::Unknown => "this version does not know the command; upgrade this node",
+        })
+    }
+}
+
+/// One change of one key, as watchers see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KvEvent {
+    /// Put, or deleted and why.
+    pub kind: KvEventKind,
+    /// The pair after the change. Of a deletion: only key and mod revision are set.
+    pub kv: KeyValue,
+    /// The pair before the change, if there was one.
+    pub prev: Option<KeyValue>,
+}
+
+/// What happened to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KvEventKind {
+    /// It was set.
+    Put,
+    /// A client deleted it (or revoked its lease).
+    Delete,
+    /// Its lease expired.
+    Expired,
+}
+
+/// What a watcher wants to see.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct WatchSpec {
+    /// Which keys.
+    pub range: KeyRange,
+    /// First revision to see; 0 is from the next one on.
+    pub start_revision: u64,
+    /// Leave out puts.
+    pub no_put: bool,
+    /// Leave out deletions.
+    pub no_delete: bool,
+    /// Fill in [`KvEvent::prev`].
+    pub prev_kv: bool,
+}

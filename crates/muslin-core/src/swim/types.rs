@@ -1,0 +1,232 @@
+//! What nodes gossip, and what goes into and comes out of the detector.
+
+use crate::base::{Epoch, Incarnation, NodeId, Now};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// What a node says about itself. Travels in `Alive` only; at most
+/// [`METADATA_BYTES_MAX`](super::METADATA_BYTES_MAX) encoded.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Metadata {
+    /// Label for people.
+    pub name: String,
+    /// Duties it performs.
+    pub roles: Vec<String>,
+    /// Where plain etcd clients reach it, `ip:port`; empty when nowhere.
+    pub etcd_address: String,
+    /// Oldest and newest protocol version it speaks.
+    pub protocol: (u32, u32),
+    /// Version of the program.
+    pub version: String,
+}
+
+/// One node's opinion of another. A hint, never authority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum Liveness {
+    /// It answers.
+    Alive,
+    /// It does not answer, and may still say otherwise.
+    Suspect,
+    /// It did not refute the suspicion in time.
+    Down,
+    /// It said good-bye.
+    Left,
+}
+
+/// One update, piggy-backed on packets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rumor {
+    /// About whom.
+    pub node: NodeId,
+    /// What.
+    pub state: Liveness,
+    /// Of which life. Older ones lose; at equal incarnations Down/Left > Suspect > Alive (M2).
+    pub incarnation: Incarnation,
+    /// Where it is reached. Set in `Alive`; kept from the last one otherwise.
+    pub address: Option<SocketAddr>,
+    /// Set in `Alive`.
+    pub metadata: Option<Metadata>,
+    /// Who first said so (the prober, for suspect and down): evidence.
+    pub by: NodeId,
+}
+
+/// One datagram. At most [`PACKET_BYTES_MAX`](super::PACKET_BYTES_MAX) encoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// Who sends it.
+    pub from: NodeId,
+    /// The sender's life.
+    pub incarnation: Incarnation,
+    /// The sender's epoch.
+    pub epoch: Epoch,
+    /// What it is for.
+    pub kind: PacketKind,
+    /// What it carries along.
+    pub rumors: Vec<Rumor>,
+}
+
+/// What a packet is for. `number` pairs answers with questions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PacketKind {
+    /// Are you there?
+    Ping {
+        /// See above.
+        number: u64,
+        /// Whom the sender thinks it asks; `None` when it knows only an address (a seed).
+        target: Option<NodeId>,
+    },
+    /// I am.
+    Ack {
+        /// As asked.
+        number: u64,
+        /// Where the packet that asked came from, as the answerer saw it: the asker learns its own address.
+        observed: SocketAddr,
+    },
+    /// Ask that one for me.
+    PingRequest {
+        /// The asker's number.
+        number: u64,
+        /// Whom to ask.
+        target: NodeId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It answered me.
+    IndirectAck {
+        /// The asker's number.
+        number: u64,
+        /// Who answered.
+        target: NodeId,
+    },
+    /// Rumors only; also the good-bye.
+    Gossip,
+    /// A newcomer asks for all that is known.
+    Sync,
+    /// Part of the answer.
+    SyncReply,
+}
+
+/// What can happen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// A datagram came (opened and authenticated by the shell).
+    Packet {
+        /// From where.
+        from: SocketAddr,
+        /// What.
+        packet: Packet,
+    },
+    /// Addresses where members may be: seeds, last known members, a static list. Replaces the last list.
+    Contacts(Vec<SocketAddr>),
+    /// A peer was heard on a stream: it is alive, at no cost.
+    Heard(NodeId),
+    /// What this node says about itself has changed.
+    Describe(Metadata),
+    /// Say good-bye, then be silent.
+    Leave,
+    /// The control group has removed this one for good: forget it, refuse its rumors.
+    Forget(NodeId),
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Output {
+    /// Send this datagram.
+    Send {
+        /// Where.
+        to: SocketAddr,
+        /// What.
+        packet: Packet,
+    },
+    /// Something changed in the view.
+    Report(Event),
+}
+
+/// A change of the view, with its evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A node is seen alive: new, back, or having refuted a suspicion (`refuted`).
+    Alive {
+        /// Who.
+        node: NodeId,
+        /// Where.
+        address: SocketAddr,
+        /// Of which life.
+        incarnation: Incarnation,
+        /// It was suspect before.
+        refuted: bool,
+    },
+    /// A node does not answer.
+    Suspected {
+        /// Who.
+        node: NodeId,
+        /// Who probed it in vain.
+        by: NodeId,
+        /// Of which life.
+        incarnation: Incarnation,
+    },
+    /// A node did not refute in time.
+    Down {
+        /// Who.
+        node: NodeId,
+        /// Who probed it in vain.
+        by: NodeId,
+        /// Of which life.
+        incarnation: Incarnation,
+    },
+    /// A node said good-bye.
+    Left {
+        /// Who.
+        node: NodeId,
+    },
+    /// A node is at another address, or says something else about itself.
+    Changed {
+        /// Who.
+        node: NodeId,
+        /// Where.
+        address: SocketAddr,
+    },
+    /// This node refuted a suspicion about itself.
+    RefutedSelf {
+        /// Its new life.
+        incarnation: Incarnation,
+        /// Who had suspected it.
+        by: NodeId,
+    },
+    /// Another node sees this one's packets come from here.
+    ObservedAddress {
+        /// As it sees it.
+        address: SocketAddr,
+        /// Who sees it.
+        by: NodeId,
+    },
+    /// A packet was dropped.
+    Dropped {
+        /// Why.
+        why: &'static str,
+    },
+}
+
+/// One row of the view.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ViewEntry {
+    /// Who.
+    pub node: NodeId,
+    /// Opinion.
+    pub state: Liveness,
+    /// Of which life.
+    pub incarnation: Incarnation,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// What it says about itself.
+    pub metadata: Metadata,
+    /// When the opinion was formed.
+    pub since: Now,
+    /// When it was last heard, directly or by rumor.
+    pub heard: Now,
+    /// Who formed it first: evidence.
+    pub by: NodeId,
+}

@@ -1,0 +1,249 @@
+//! What everyone but the driver holds of a node.
+
+use muslin_core::base::{LeaseId, NodeId, RequestId, Revision};
+use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
+use muslin_core::state::{Command, KvEvent, Outcome, Query, WatchSpec};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Replies of a watch that may wait for their reader; one that falls further behind is cancelled, and
+/// goes on from where it was.
+const WATCH_QUEUE_MAX: usize = 256;
+
+/// Events kept for those who ask what happened lately.
+const EVENTS_KEPT: usize = 1_024;
+
+/// A cheap, cloneable way to ask a node things.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    mail: mpsc::Sender<Mail>,
+    next_request: AtomicU64,
+    events: broadcast::Sender<Arc<EventRecord>>,
+    recent: Mutex<VecDeque<Arc<EventRecord>>>,
+}
+
+/// What reaches the driver from handles.
+pub(crate) enum Mail {
+    Request { id: RequestId, request: Request, reply: ReplyTo },
+    Cancel(RequestId),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Where a reply goes.
+pub(crate) enum ReplyTo {
+    Once(oneshot::Sender<Reply>),
+    Many(mpsc::Sender<Reply>),
+}
+
+/// One event with its place and wall-clock time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EventRecord {
+    /// Numbered from 1 within this process.
+    pub number: u64,
+    /// When the driver carried it out.
+    pub time: SystemTime,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Handle {
+    pub(crate) fn new(mail: mpsc::Sender<Mail>) -> Handle {
+        let (events, _) = broadcast::channel(EVENTS_KEPT);
+        let shared = Shared {
+            mail,
+            next_request: AtomicU64::new(1),
+            events,
+            recent: Mutex::new(VecDeque::with_capacity(EVENTS_KEPT)),
+        };
+        Handle { shared: Arc::new(shared) }
+    }
+
+    /// Changes the replicated state. Settled when committed and applied on this node.
+    pub async fn write(&self, command: Command) -> Result<Outcome, Failure> {
+        self.outcome(Request::Write(command)).await
+    }
+
+    /// Reads the replicated state.
+    pub async fn read(&self, query: Query, consistency: Consistency) -> Result<Outcome, Failure> {
+        self.outcome(Request::Read { query, consistency }).await
+    }
+
+    /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not exist.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<(Option<(u64, u64)>, Revision), Failure> {
+        self.lease(Request::KeepAlive(lease.0)).await
+    }
+
+    /// How long a lease has left; as [`Handle::keep_alive`], but extends nothing.
+    pub async fn time_to_live(&self, lease: LeaseId) -> Result<(Option<(u64, u64)>, Revision), Failure> {
+        self.lease(Request::TimeToLive(lease.0)).await
+    }
+
+    /// What the node is and knows. Never waits for other nodes.
+    pub async fn status(&self) -> Result<NodeStatus, Failure> {
+        match self.ask(Request::Status).await? {
+            Reply::Status(status) => Ok(status),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Hands leadership to another voter.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Failure> {
+        match self.ask(Request::TransferLeader(to)).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Follows changes of keys. The first item is [`WatchItem::Started`] or [`WatchItem::Compacted`].
+    pub async fn watch(&self, spec: WatchSpec) -> Result<Watch, Failure> {
+        let id = self.next_id();
+        let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
+        let mail = Mail::Request { id, request: Request::Watch(spec), reply: ReplyTo::Many(sender) };
+        self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
+        Ok(Watch { id, handle: self.clone(), receiver, ended: false })
+    }
+
+    /// Every event from now on. A receiver that lags loses the oldest and is told so.
+    pub fn events(&self) -> broadcast::Receiver<Arc<EventRecord>> {
+        self.shared.events.subscribe()
+    }
+
+    /// The last events, oldest first.
+    pub fn recent_events(&self) -> Vec<Arc<EventRecord>> {
+        self.shared.recent.lock().expect("no holder of this lock panics").iter().cloned().collect()
+    }
+
+    /// Leaves the view, hands leadership over, and stops the driver. Returns when it has stopped.
+    pub async fn shutdown(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.shared.mail.send(Mail::Shutdown(sender)).await.is_ok() {
+            let _ = receiver.await;
+        }
+    }
+
+    pub(crate) fn publish(&self, record: EventRecord) {
+        let record = Arc::new(record);
+        let mut recent = self.shared.recent.lock().expect("no holder of this lock panics");
+        if recent.len() == EVENTS_KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(record.clone());
+        drop(recent);
+        let _ = self.shared.events.send(record);
+    }
+
+    fn next_id(&self) -> RequestId {
+        RequestId(self.shared.next_request.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let mail = Mail::Request { id: self.next_id(), request, reply: ReplyTo::Once(sender) };
+        self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
+        match receiver.await {
+            Ok(Reply::Failed(failure)) => Err(failure),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(Failure::Stopping),
+        }
+    }
+
+    async fn outcome(&self, request: Request) -> Result<Outcome, Failure> {
+        match self.ask(request).await? {
+            Reply::Outcome(outcome) => Ok(outcome),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    async fn lease(&self, request: Request) -> Result<(Option<(u64, u64)>, Revision), Failure> {
+        match self.ask(request).await? {
+            Reply::Lease { ttl, revision } => Ok((ttl, revision)),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+/// A reply of another kind than asked for is a bug of the node.
+fn unexpected(reply: Reply) -> Failure {
+    debug_assert!(false, "a reply of another kind than asked for: {reply:?}");
+    Failure::Stopping
+}
+
+/// Changes as they happen: complete, in order, each once (K2).
+pub struct Watch {
+    id: RequestId,
+    handle: Handle,
+    receiver: mpsc::Receiver<Reply>,
+    ended: bool,
+}
+
+/// What a watch tells.
+#[derive(Clone, PartialEq, Debug)]
+pub enum WatchItem {
+    /// It began: every event of `from` or later will be told.
+    Started {
+        /// First revision that will be seen.
+        from: Revision,
+        /// Present revision.
+        revision: Revision,
+    },
+    /// It cannot begin, history is gone; the last item.
+    Compacted {
+        /// The earliest revision that can be watched from.
+        compacted: Revision,
+    },
+    /// Changes, whole revisions, in order.
+    Events {
+        /// One or more.
+        events: Vec<KvEvent>,
+        /// All changes up to here have been told.
+        revision: Revision,
+    },
+    /// Nothing more happened up to here.
+    Progress {
+        /// All changes up to here have been told.
+        revision: Revision,
+    },
+    /// The reader was too slow, or the node stops; the last item. Watch again from the revision after
+    /// the last one told.
+    Cancelled,
+}
+
+impl Watch {
+    /// Waits for the next item; `None` after the last.
+    pub async fn next(&mut self) -> Option<WatchItem> {
+        if self.ended {
+            return None;
+        }
+        let item = match self.receiver.recv().await {
+            Some(Reply::WatchStarted { from, revision }) => WatchItem::Started { from, revision },
+            Some(Reply::WatchRefused { compacted }) => WatchItem::Compacted { compacted },
+            Some(Reply::WatchEvents { events, revision }) => WatchItem::Events { events, revision },
+            Some(Reply::WatchProgress { revision }) => WatchItem::Progress { revision },
+            Some(_) | None => WatchItem::Cancelled,
+        };
+        self.ended = matches!(item, WatchItem::Compacted { .. } | WatchItem::Cancelled);
+        Some(item)
+    }
+
+    /// Asks for a [`WatchItem::Progress`], told after everything that happened before.
+    pub async fn request_progress(&self) {
+        let request = Request::WatchProgress { watch: self.id };
+        let (sender, _) = oneshot::channel();
+        let mail = Mail::Request { id: self.handle.next_id(), request, reply: ReplyTo::Once(sender) };
+        let _ = self.handle.shared.mail.send(mail).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // A full mailbox only delays the end: the driver drops a watch whose reader is gone.
+        let _ = self.handle.shared.mail.try_send(Mail::Cancel(self.id));
+    }
+}

@@ -1,0 +1,5 @@
+//! The loop that owns a node, and the handle everyone else holds.
+
+mod handle;
+
+pub use handle::{EventRecord, Handle, Watch, WatchItem};

@@ -1,0 +1,10 @@
+//! Muslin: a light-weight cluster fabric.
+//!
+//! PLACEHOLDER-DOC
+#![deny(missing_docs)]
+
+pub mod driver;
+pub mod store;
+pub mod transport;
+
+pub use muslin_core as core;
