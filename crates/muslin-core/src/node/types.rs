@@ -183,6 +183,11 @@ pub enum Request {
     /// Follow changes: [`Reply::WatchStarted`] or [`Reply::WatchRefused`], then [`Reply::WatchEvents`]
     /// until cancelled.
     Watch(WatchSpec),
+    /// The reader of a watch that lags has room again: tell more.
+    WatchMore {
+        /// The watch.
+        watch: RequestId,
+    },
     /// The node's revision up to which a watch has seen all: [`Reply::WatchProgress`].
     WatchProgress {
         /// The watch.
@@ -231,6 +236,8 @@ pub enum Reply {
         events: Vec<KvEvent>,
         /// All changes up to here have been told.
         revision: Revision,
+        /// It lags behind the present and waits for [`Request::WatchMore`] before it tells more.
+        behind: bool,
     },
     /// Of a watch: nothing it wants happened up to here.
     WatchProgress {

@@ -224,7 +224,12 @@ impl Watch {
         let item = match self.receiver.recv().await {
             Some(Reply::WatchStarted { from, revision }) => WatchItem::Started { from, revision },
             Some(Reply::WatchRefused { compacted }) => WatchItem::Compacted { compacted },
-            Some(Reply::WatchEvents { events, revision }) => WatchItem::Events { events, revision },
+            Some(Reply::WatchEvents { events, revision, behind }) => {
+                if behind {
+                    self.tell(Request::WatchMore { watch: self.id }).await;
+                }
+                WatchItem::Events { events, revision }
+            }
             Some(Reply::WatchProgress { revision }) => WatchItem::Progress { revision },
             Some(_) | None => WatchItem::Cancelled,
         };
@@ -234,9 +239,14 @@ impl Watch {
 
     /// Asks for a [`WatchItem::Progress`], told after everything that happened before.
     pub async fn request_progress(&self) {
-        let request = Request::WatchProgress { watch: self.id };
+        self.tell(Request::WatchProgress { watch: self.id }).await;
+    }
+
+    /// Says something that is answered through the watch itself, or not at all.
+    async fn tell(&self, request: Request) {
         let (sender, _) = oneshot::channel();
-        let mail = Mail::Request { id: self.handle.next_id(), request, reply: ReplyTo::Once(sender) };
+        let reply = ReplyTo::Once(sender);
+        let mail = Mail::Request { id: self.handle.next_id(), request, reply };
         let _ = self.handle.shared.mail.send(mail).await;
     }
 }
