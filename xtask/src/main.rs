@@ -1,2 +1,83 @@
-//! placeholder
-fn main() {}
+//! The repository's own commands, so that the same line works on every machine and in CI.
+//!
+//! Std only: it must build in seconds and never be the reason that something else cannot.
+
+mod bench;
+mod budget;
+mod ci;
+mod conformance;
+mod deny;
+mod nostd;
+mod process;
+mod simulate;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  ci                       everything CI runs, in order
+  test [ARGS..]            cargo test
+  tidy [PATHS..]           the rules of STYLE.md that a program can check
+                           (--update-hashes: design pages describe the present files)
+  sim ARGS..               whole clusters in virtual time: --seeds N [--nodes K] [--from S]
+  determinism --seeds N    each seed in two processes, traces compared
+  mutants [--seeds MAX]    each planted bug must be caught by the simulator
+  codegen [--check]        Rust from the .proto files
+  budget                   size, memory and start-up times against their limits
+  conformance              real etcd clients against a real cluster
+  deny                     licences, bans and sources of dependencies
+  bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        print!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match dispatch(command, rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            eprintln!("xtask {command}: {sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
+    match command {
+        "ci" => ci::run(),
+        "test" => ci::test(rest),
+        "tidy" => tidy::run(&root(), rest),
+        "sim" => simulate::sim(rest),
+        "determinism" => simulate::determinism(rest),
+        "mutants" => simulate::mutants(rest),
+        "codegen" => ci::codegen(rest),
+        "budget" => budget::run(),
+        "conformance" => conformance::run(),
+        "deny" => deny::run(),
+        "bench-etcd" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("there is no such command\n\n{USAGE}")),
+    }
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("xtask lies in the root of the repository").to_path_buf()
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => root().join(directory),
+        None => root().join("target"),
+    }
+}

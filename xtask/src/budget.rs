@@ -1,0 +1,142 @@
+//! What makes "light-weight" a number.
+
+use crate::process::{self, Running, Scratch};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Megabytes of the stripped release binary.
+const BINARY_MB_MAX: f64 = 25.0;
+
+/// From starting a sole node's process to its first answered write.
+const FIRST_WRITE_MS_MAX: f64 = 100.0;
+
+/// Resident memory of a sole node with nothing to do.
+const IDLE_MB_MAX: f64 = 30.0;
+
+/// From starting `dev` to its ready line: three nodes, one answered write.
+const DEV_READY_MS_MAX: f64 = 2_000.0;
+
+/// Starts measured; the best is judged, for a busy machine says nothing about the program.
+const ROUNDS: usize = 5;
+
+/// How long a node is left alone before its memory is read.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// After this a start has failed, whatever the limit.
+const GIVE_UP: Duration = Duration::from_secs(20);
+
+/// Builds, measures, prints every figure beside its limit.
+pub(crate) fn run() -> Result<(), String> {
+    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
+    let binary = crate::target().join("release/muslin");
+    let mut broken = Vec::new();
+    let mut judge = |name: &'static str, figure: f64, limit: f64, unit: &str, note: String| {
+        let is_kept = figure <= limit;
+        let verdict = if is_kept { "ok" } else { "BROKEN" };
+        println!("{name:<34} {figure:>8.1} {unit} (at most {limit:.0}) {verdict}{note}");
+        if !is_kept {
+            broken.push(name);
+        }
+    };
+    let size = std::fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
+    judge("stripped binary", size as f64 / 1e6, BINARY_MB_MAX, "MB", String::new());
+    let mut starts = Vec::new();
+    let mut idle = 0.0;
+    for round in 0..ROUNDS {
+        let (start_ms, idle_mb) = sole_node(&binary, round + 1 == ROUNDS)?;
+        starts.push(start_ms);
+        idle = idle_mb.unwrap_or(idle);
+    }
+    let (best, note) = best_of(starts);
+    judge("sole node, first answered write", best, FIRST_WRITE_MS_MAX, "ms", note);
+    judge("sole node, idle memory", idle, IDLE_MB_MAX, "MB", String::new());
+    let readies: Result<Vec<f64>, String> = (0..ROUNDS).map(|_| dev_ready(&binary)).collect();
+    let (best, note) = best_of(readies?);
+    judge("dev, three nodes to ready line", best, DEV_READY_MS_MAX, "ms", note);
+    match broken.as_slice() {
+        [] => Ok(()),
+        names => Err(format!("over budget: {}", names.join(", "))),
+    }
+}
+
+fn best_of(mut figures: Vec<f64>) -> (f64, String) {
+    figures.sort_by(f64::total_cmp);
+    let median = figures[figures.len() / 2];
+    (figures[0], format!("; best of {ROUNDS}, median {median:.1}"))
+}
+
+/// Milliseconds to the first answered write and, when asked, idle megabytes.
+fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>), String> {
+    let scratch = Scratch::new("budget")?;
+    let (directory, port) = (scratch.join("n1"), process::free_ports(1)?[0]);
+    let address = format!("127.0.0.1:{port}");
+    let init = ["init", "--data-dir", &directory, "--name", "n1", "--listen", &address];
+    process::output(&mut process::command(binary, &init))?;
+    let start = Instant::now();
+    let mut up = process::command(binary, &["up", "--data-dir", &directory, "--log", "error"]);
+    let mut node = Running::start(up.stdin(Stdio::null()))?;
+    while !write(&address) {
+        if node.has_ended() || start.elapsed() > GIVE_UP {
+            return Err("the sole node did not answer a write".to_string());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let start_ms = start.elapsed().as_secs_f64() * 1e3;
+    if !is_idle_measured {
+        return Ok((start_ms, None));
+    }
+    std::thread::sleep(IDLE);
+    Ok((start_ms, Some(resident_mb(node.id())?)))
+}
+
+/// One write; whether it was answered with success.
+fn write(address: &str) -> bool {
+    let request = "PUT /v1/kv/budget HTTP/1.1\r\nhost: muslin\r\ncontent-length: 1\r\n\
+                   connection: close\r\n\r\n1";
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let _ = stream.set_read_timeout(Some(GIVE_UP));
+    let mut answer = String::new();
+    let is_sent = stream.write_all(request.as_bytes()).is_ok();
+    let _ = is_sent && stream.read_to_string(&mut answer).is_ok();
+    answer.starts_with("HTTP/1.1 200")
+}
+
+fn resident_mb(id: u32) -> Result<f64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.map(|kb| kb * 1024.0 / 1e6).ok_or("the node has no memory to read".to_string())
+}
+
+fn dev_ready(binary: &Path) -> Result<f64, String> {
+    let scratch = Scratch::new("budget-dev")?;
+    let first = free_row(3)?;
+    let (base, etcd) = ((first - 1).to_string(), free_row(21)?.to_string());
+    let directory = scratch.join("dev");
+    let line = ["dev", "-o", "json", "--base-port", &base, "--etcd-base-port", &etcd];
+    let mut command = process::command(binary, &line);
+    command.args(["--data-dir", &directory]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let start = Instant::now();
+    let mut dev = Running::start(&mut command)?;
+    let mut ready = String::new();
+    let _ = BufReader::new(dev.stdout()).read_line(&mut ready);
+    match ready.contains("\"ready\"") {
+        true => Ok(start.elapsed().as_secs_f64() * 1e3),
+        false => Err(format!("dev said {ready:?} where its ready line should be")),
+    }
+}
+
+/// The first of `count` ports in a row that are free at this moment.
+pub(crate) fn free_row(count: u16) -> Result<u16, String> {
+    for _ in 0..100 {
+        let first = process::free_ports(1)?[0];
+        let Some(last) = first.checked_add(count) else { continue };
+        if (first..last).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return Ok(first);
+        }
+    }
+    Err(format!("no {count} free ports in a row"))
+}

@@ -1,0 +1,94 @@
+//! What CI runs, in the order in which failures are cheapest.
+
+use crate::{budget, conformance, deny, nostd, process, simulate, tidy};
+use std::time::Instant;
+
+/// One step: its name and what it does.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<(), String>,
+}
+
+const STEPS: [Step; 14] = [
+    Step { name: "tools", run: conformance::install_tools },
+    Step { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
+    Step { name: "tidy", run: || tidy::run(&crate::root(), &[]) },
+    Step { name: "clippy", run: clippy },
+    Step { name: "test", run: || test(&[]) },
+    Step { name: "doc", run: doc },
+    Step { name: "no_std", run: nostd::run },
+    Step { name: "codegen", run: || codegen(&["--check".to_string()]) },
+    Step { name: "conformance", run: conformance::run },
+    Step { name: "simulation", run: simulation },
+    Step { name: "determinism", run: || simulate::determinism(&[]) },
+    Step { name: "mutants", run: || simulate::mutants(&[]) },
+    Step { name: "budget", run: budget::run },
+    Step { name: "deny", run: deny::run },
+];
+
+/// Runs every step, even after one that failed, and ends with the count.
+pub(crate) fn run() -> Result<(), String> {
+    let mut answers = Vec::new();
+    for step in STEPS {
+        println!("\n==> {}", step.name);
+        let start = Instant::now();
+        let answer = (step.run)();
+        if let Err(sentence) = &answer {
+            println!("==> {} FAILED: {sentence}", step.name);
+        }
+        answers.push((step.name, start.elapsed().as_secs_f64(), answer));
+    }
+    summary(&answers)
+}
+
+fn summary(answers: &[(&str, f64, Result<(), String>)]) -> Result<(), String> {
+    println!("\n{:<14} {:>8}  result", "step", "seconds");
+    for (name, seconds, answer) in answers {
+        let result = answer.as_ref().err().map_or("passed".to_string(), |e| format!("FAILED: {e}"));
+        println!("{name:<14} {seconds:>8.1}  {result}");
+    }
+    let failed = answers.iter().filter(|(_, _, answer)| answer.is_err()).count();
+    println!("{} passed, {failed} failed", answers.len() - failed);
+    match failed {
+        0 => Ok(()),
+        n => Err(format!("{n} steps failed")),
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    process::run(&mut process::cargo(arguments))
+}
+
+/// The whole workspace with every feature it uses, and the library as embedders get it by default.
+fn clippy() -> Result<(), String> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    for features in [&["--no-default-features"][..], &["--features", "client"]] {
+        let line = [&["clippy", "-p", "muslin"], features, &["--", "-D", "warnings"]].concat();
+        cargo(&line)?;
+    }
+    cargo(&["clippy", "-p", "muslin-sim", "--features", "mutants", "--", "-D", "warnings"])
+}
+
+/// The tests of the default members.
+pub(crate) fn test(arguments: &[String]) -> Result<(), String> {
+    process::run(process::cargo(&["test"]).args(arguments))
+}
+
+fn doc() -> Result<(), String> {
+    let mut command =
+        process::cargo(&["doc", "--no-deps", "--workspace", "--exclude", "conformance"]);
+    process::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Rust from the .proto files; `--check` compares with what is checked in.
+pub(crate) fn codegen(arguments: &[String]) -> Result<(), String> {
+    process::run(process::cargo(&["run", "--quiet", "-p", "codegen", "--"]).args(arguments))
+}
+
+/// Seeds of three nodes, then fewer of five, whose runs are longer.
+fn simulation() -> Result<(), String> {
+    for (seeds, nodes) in [("1000", "3"), ("200", "5")] {
+        simulate::sim(&["--seeds", seeds, "--nodes", nodes].map(str::to_string))?;
+    }
+    Ok(())
+}
