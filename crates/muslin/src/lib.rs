@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 pub mod driver;
+pub mod identity;
 pub mod store;
 pub mod transport;
 
