@@ -4,7 +4,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The disk refused.
-    #[error("cannot {action} {}: {source}; check the directory's owner, mode and free space", path.display())]
+    #[error(
+        "cannot {action} {}: {source}; check the directory's owner, mode and free space",
+        path.display()
+    )]
     Io {
         /// What was tried.
         action: &'static str,
@@ -14,13 +17,21 @@ pub enum IdentityError {
         source: std::io::Error,
     },
     /// There is no identity there.
-    #[error("{} has no identity; make a cluster with `muslin init` or join one with `muslin join`", path.display())]
+    #[error(
+        "{} has no identity; make a cluster with `muslin init` or join one with `muslin \
+         join`",
+        path.display()
+    )]
     Missing {
         /// The data directory.
         path: PathBuf,
     },
     /// A file is not what it should be.
-    #[error("{} cannot be used: {what}; restore it from a backup, or remove this node from the cluster and join again with an empty directory", path.display())]
+    #[error(
+        "{} cannot be used: {what}; restore it from a backup, or remove this node from \
+         the cluster and join again with an empty directory",
+        path.display()
+    )]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -28,7 +39,11 @@ pub enum IdentityError {
         what: String,
     },
     /// The files are of a format this version does not read.
-    #[error("{} has format {found}, this version reads {known}; start it with the version that wrote it", path.display())]
+    #[error(
+        "{} has format {found}, this version reads {known}; start it with the version \
+         that wrote it",
+        path.display()
+    )]
     Format {
         /// Which file.
         path: PathBuf,
@@ -39,17 +54,20 @@ pub enum IdentityError {
     },
     /// Only holders of the authority's key can issue certificates.
     #[error(
-        "this node does not hold the cluster's CA key, so it cannot issue certificates; ask a node with role control"
+        "this node does not hold the cluster's CA key, so it cannot issue certificates; ask a \
+         node with role control"
     )]
     NoCaKey,
     /// A request for a certificate cannot be read, or its signature is wrong.
     #[error(
-        "the certificate request is not valid ({0}); make the request again with this version's `muslin join`"
+        "the certificate request is not valid ({0}); make the request again with this version's \
+         `muslin join`"
     )]
     Request(String),
     /// A certificate or a TLS configuration could not be made.
     #[error(
-        "cannot {action}: {what}; this is a bug or a damaged identity, please report it with the output of `muslin doctor`"
+        "cannot {action}: {what}; this is a bug or a damaged identity, please report it with the \
+         output of `muslin doctor`"
     )]
     Crypto {
         /// What was tried.

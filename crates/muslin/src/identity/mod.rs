@@ -3,8 +3,8 @@
 //!
 //! Every cluster has one authority ([`ClusterCa`]), made at `init`. A certificate of it says either
 //! "node N of cluster C" or "administrator A of cluster C" in its subject alternative name
-//! ([`Principal`]); nothing else is ever believed about a peer. A dialler demands the name of the node
-//! it means to reach, so a valid certificate of another node of the same cluster is refused too.
+//! ([`Principal`]); nothing else is ever believed about a peer. A dialler demands the name of the
+//! node it means to reach, so a valid certificate of another node of the cluster is refused too.
 //! Gossip datagrams have no handshake; they are sealed with the shared [`Keyring`].
 //!
 //! An [`Identity`] is all of that for one node, kept under `identity/` in its data directory:

@@ -191,7 +191,8 @@ fn load_after(spoil: impl Fn(&Path)) -> String {
 #[test]
 fn a_spoilt_identity_says_what_is_wrong_and_what_to_do() {
     let other = founder();
-    let cases: [(&dyn Fn(&Path), &str); 7] = [
+    type Spoil<'a> = &'a dyn Fn(&Path);
+    let cases: [(Spoil, &str); 7] = [
         (&|dir| fs::remove_file(dir.join("identity.json")).unwrap(), "muslin init"),
         (&|dir| fs::remove_file(dir.join("node.pem")).unwrap(), "it is missing"),
         (&|dir| fs::write(dir.join("identity.json"), "{").unwrap(), "cannot be used"),

@@ -22,8 +22,8 @@ pub fn crypto_provider() -> Arc<CryptoProvider> {
 }
 
 impl Identity {
-    /// For the API on TCP: a client may show a certificate, and if it does it must be the authority's.
-    /// The authority's certificate is sent along, for joiners that know only its hash.
+    /// For the API on TCP: a client may show a certificate, and if it does it must be the
+    /// authority's, whose own certificate is sent along for joiners that know only its hash.
     pub fn server_tls(&self) -> Result<Arc<ServerConfig>, IdentityError> {
         let failed = |error| IdentityError::crypto("set up TLS for the API", error);
         let verifier =
@@ -56,7 +56,7 @@ impl Identity {
         Ok(Arc::new(config))
     }
 
-    /// For accepting peers: TLS 1.3, a certificate of the authority is demanded, nothing is resumed.
+    /// For accepting peers: TLS 1.3, a certificate of the authority is demanded, none is resumed.
     pub fn peer_server_tls(&self) -> Result<ServerConfig, IdentityError> {
         let failed = |error| IdentityError::crypto("set up TLS for peers", error);
         let verifier =
