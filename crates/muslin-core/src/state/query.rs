@@ -143,6 +143,9 @@ pub enum Refusal {
     TokenInvalid,
     /// The token was valid once.
     TokenExpired,
+    /// Too many proposals of one node are unsettled, see
+    /// [`SESSION_WINDOW`](super::SESSION_WINDOW) and [`SESSIONS_MAX`](super::SESSIONS_MAX).
+    TooManyUnsettled,
     /// A command kind this version does not know.
     Unknown,
 }
@@ -169,6 +172,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::TokenInvalid => "the join token is not valid for this cluster; ask for a new one",
             Refusal::TokenExpired => "the join token has expired; make a new one",
+            Refusal::TooManyUnsettled => {
+                "too many commands of this node are unsettled; retry when some are answered"
+            }
             Refusal::Unknown => "this version does not know the command; upgrade this node",
         })
     }

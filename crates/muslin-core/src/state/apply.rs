@@ -1,0 +1,308 @@
+//! The state as a whole: commands in, outcomes and news out.
+
+use super::digest::Digest;
+use super::kv::Kv;
+use super::lease::Leases;
+use super::members::{Admission, Members};
+use super::sessions::{Sessions, Stub, Verdict};
+use super::txn::{Chosen, Writer, check_put};
+use super::{
+    CommandKind, DeleteRange, Founding, KvEvent, Lease, LeaseGrant, LeaseRevoke, Member, Outcome,
+    Proposal, Put, Query, Refusal, Response, Txn,
+};
+use crate::base::{Index, LeaseId, NodeId, Revision};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use prost::Message as _;
+
+/// All that the control group replicates, after some entry of its log.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The last entry that carried a proposal.
+    pub(super) applied: Index,
+    pub(super) kv: Kv,
+    pub(super) leases: Leases,
+    pub(super) members: Members,
+    pub(super) sessions: Sessions,
+}
+
+/// What applying one entry did.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Applied {
+    /// The answer to whoever proposed it. Of a duplicate it is `Done`, whatever the first answer was.
+    pub outcome: Outcome,
+    /// Changes of keys in order, all of one revision, each with the pair before it.
+    pub events: Vec<KvEvent>,
+    /// Who proposed it: node, its boot, its sequence; `None` if that could not be read.
+    pub origin: Option<(NodeId, u64, u64)>,
+    /// It took effect before, or its process has ended: nothing happened.
+    pub duplicate: bool,
+    /// Changes of the member list.
+    pub members: Vec<MemberNews>,
+    /// Leases made and ended.
+    pub leases: Vec<LeaseNews>,
+}
+
+/// A change of the member list.
+#[derive(Clone, PartialEq, Debug)]
+pub enum MemberNews {
+    /// Now a member.
+    Admitted(Member),
+    /// No longer one, and barred for ever.
+    Removed(NodeId),
+    /// At other addresses.
+    Updated(Member),
+}
+
+/// A lease made or ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseNews {
+    /// It begins to run.
+    Granted {
+        /// Which.
+        id: LeaseId,
+        /// Time to live, in milliseconds.
+        ttl_ms: u64,
+    },
+    /// It is gone, with its keys.
+    Ended {
+        /// Which.
+        id: LeaseId,
+        /// Its time was up; otherwise a client revoked it.
+        expired: bool,
+    },
+}
+
+impl State {
+    /// The state before the first entry.
+    pub fn founded(founding: &Founding) -> State {
+        State {
+            applied: Index::ZERO,
+            kv: Kv::default(),
+            leases: Leases::default(),
+            members: Members::founded(founding),
+            sessions: Sessions::default(),
+        }
+    }
+
+    /// Applies the [`Proposal`] of a committed entry. Entries come in order of their index; those
+    /// without a proposal are left out.
+    pub fn apply(&mut self, index: Index, proposal: Bytes) -> Applied {
+        assert!(
+            index > self.applied,
+            "R6: an entry is applied once: {index} after {}",
+            self.applied
+        );
+        self.applied = index;
+        let mut applied = Applied {
+            outcome: Outcome { revision: Revision::ZERO, result: Ok(Response::Done) },
+            events: Vec::new(),
+            origin: None,
+            duplicate: false,
+            members: Vec::new(),
+            leases: Vec::new(),
+        };
+        applied.outcome.result = match Proposal::decode(proposal) {
+            Ok(proposal) => self.propose(proposal, &mut applied),
+            Err(_) => Err(Refusal::Unknown),
+        };
+        applied.outcome.revision = self.kv.revision;
+        applied
+    }
+
+    /// Applies what has not taken effect before.
+    fn propose(&mut self, proposal: Proposal, news: &mut Applied) -> Result<Response, Refusal> {
+        let Proposal { origin, boot, sequence, settled_below, command } = proposal;
+        let origin = NodeId(origin);
+        news.origin = Some((origin, boot, sequence));
+        // Its session went with it: without this, a late retry would take effect again (K1).
+        if self.members.removed.contains(&origin) {
+            return Err(Refusal::MemberNotFound);
+        }
+        match self.sessions.admit(Stub { origin, boot, sequence, settled_below }) {
+            Verdict::Fresh => {}
+            Verdict::Duplicate => {
+                news.duplicate = true;
+                return Ok(Response::Done);
+            }
+            Verdict::TooFar => return Err(Refusal::TooManyUnsettled),
+        }
+        let kind = command.and_then(|command| command.kind).ok_or(Refusal::Unknown)?;
+        self.command(kind, news)
+    }
+
+    fn command(&mut self, kind: CommandKind, news: &mut Applied) -> Result<Response, Refusal> {
+        match kind {
+            CommandKind::Put(put) => self.put(&put, news),
+            CommandKind::Delete(delete) => self.delete(&delete, news),
+            CommandKind::Txn(txn) => self.txn(&txn, news),
+            CommandKind::Compact(compact) => {
+                self.kv.compact(Revision(compact.revision)).map(|()| Response::Compact)
+            }
+            CommandKind::LeaseGrant(grant) => self.grant(&grant, news),
+            CommandKind::LeaseRevoke(revoke) => self.revoke(&revoke, news),
+            CommandKind::Admit(admit) => {
+                if let Admission::Added(member) = self.members.admit(self.applied, &admit)? {
+                    news.members.push(MemberNews::Admitted(member));
+                }
+                Ok(Response::Done)
+            }
+            CommandKind::Remove(remove) => {
+                let id = NodeId(remove.id);
+                self.members.remove(id)?;
+                self.sessions.forget(id);
+                news.members.push(MemberNews::Removed(id));
+                Ok(Response::Done)
+            }
+            CommandKind::UpdateMember(update) => {
+                news.members.extend(self.members.update(update)?.map(MemberNews::Updated));
+                Ok(Response::Done)
+            }
+            CommandKind::PutToken(token) => {
+                self.members.put_token(&token);
+                Ok(Response::Done)
+            }
+        }
+    }
+
+    fn put(&mut self, put: &Put, news: &mut Applied) -> Result<Response, Refusal> {
+        put.check_form()?;
+        check_put(put, &self.kv, &self.leases)?;
+        let mut writer = Writer::new(&mut self.kv, &mut self.leases);
+        let response = writer.put(put);
+        news.events = writer.finish();
+        Ok(response)
+    }
+
+    fn delete(&mut self, delete: &DeleteRange, news: &mut Applied) -> Result<Response, Refusal> {
+        delete.check_form()?;
+        let mut writer = Writer::new(&mut self.kv, &mut self.leases);
+        let response = writer.delete(delete);
+        news.events = writer.finish();
+        Ok(response)
+    }
+
+    fn txn(&mut self, txn: &Txn, news: &mut Applied) -> Result<Response, Refusal> {
+        txn.check_form()?;
+        let chosen = Chosen::of(txn, &self.kv);
+        chosen.check(&self.kv, &self.leases)?;
+        let mut writer = Writer::new(&mut self.kv, &mut self.leases);
+        let response = writer.txn(&chosen);
+        news.events = writer.finish();
+        Ok(response)
+    }
+
+    fn grant(&mut self, grant: &LeaseGrant, news: &mut Applied) -> Result<Response, Refusal> {
+        let id = self.leases.grant(grant)?;
+        news.leases.push(LeaseNews::Granted { id, ttl_ms: grant.ttl_ms });
+        Ok(Response::LeaseGrant { id: grant.id, ttl_ms: grant.ttl_ms })
+    }
+
+    /// Ends leases: their keys go in one revision, in order of the keys.
+    fn revoke(&mut self, revoke: &LeaseRevoke, news: &mut Applied) -> Result<Response, Refusal> {
+        let ids = self.leases.revoked(revoke)?;
+        let mut keys: Vec<Bytes> = Vec::new();
+        for id in &ids {
+            keys.extend(self.leases.table[id].keys.iter().cloned());
+        }
+        keys.sort_unstable();
+        let mut writer = Writer::new(&mut self.kv, &mut self.leases);
+        for key in &keys {
+            writer.delete_key(key, revoke.expired);
+        }
+        news.events = writer.finish();
+        for id in ids {
+            self.leases.end(id);
+            news.leases.push(LeaseNews::Ended { id, expired: revoke.expired });
+        }
+        Ok(Response::LeaseRevoke)
+    }
+
+    /// Answers a question; changes nothing.
+    pub fn query(&self, query: &Query) -> Outcome {
+        let result = match query {
+            Query::Range(range) => range
+                .check_form()
+                .and_then(|()| self.kv.check_range(range))
+                .map(|()| self.kv.range(range)),
+            Query::Txn(txn) => self.read_txn(txn),
+            Query::Leases => {
+                Ok(Response::Leases { ids: self.leases.table.keys().map(|id| id.0).collect() })
+            }
+            Query::Lease(id) => self.read_lease(LeaseId(*id)),
+            Query::Revision => Ok(Response::Done),
+        };
+        Outcome { revision: self.kv.revision, result }
+    }
+
+    fn read_txn(&self, txn: &Txn) -> Result<Response, Refusal> {
+        // Asking with writes is a bug of the asker; there is no answer to it.
+        if !txn.is_read_only() {
+            return Err(Refusal::Unknown);
+        }
+        txn.check_form()?;
+        let chosen = Chosen::of(txn, &self.kv);
+        chosen.check(&self.kv, &self.leases)?;
+        Ok(chosen.read(&self.kv))
+    }
+
+    fn read_lease(&self, id: LeaseId) -> Result<Response, Refusal> {
+        let lease = self.leases.table.get(&id).ok_or(Refusal::LeaseNotFound)?;
+        Ok(Response::Lease { ttl_ms: lease.ttl_ms, keys: lease.keys.iter().cloned().collect() })
+    }
+
+    /// The last entry applied that carried a proposal.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The present revision.
+    pub fn revision(&self) -> Revision {
+        self.kv.revision
+    }
+
+    /// The earliest revision that can be read; zero when nothing was ever compacted.
+    pub fn compacted(&self) -> Revision {
+        self.kv.compacted
+    }
+
+    /// How many keys exist.
+    pub fn keys(&self) -> u64 {
+        self.kv.totals().live
+    }
+
+    /// About how much memory keys, values and their history take.
+    pub fn approximate_bytes(&self) -> u64 {
+        self.kv.totals().bytes
+    }
+
+    /// The members.
+    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
+        &self.members.present
+    }
+
+    /// Whether this node was removed: it may never come back under this id.
+    pub fn is_removed(&self, id: NodeId) -> bool {
+        self.members.removed.contains(&id)
+    }
+
+    /// The leases.
+    pub fn leases(&self) -> &BTreeMap<LeaseId, Lease> {
+        &self.leases.table
+    }
+
+    /// Equal states have equal digests (R6). Costs nothing per key: call it as often as you like.
+    pub fn digest(&self) -> u64 {
+        let mut digest = Digest::new()
+            .number(self.applied.0)
+            .number(self.kv.revision.0)
+            .number(self.kv.compacted.0)
+            .number(self.kv.totals().digest)
+            .number(self.leases.table.len() as u64);
+        for (id, lease) in &self.leases.table {
+            digest = digest.number(id.0).number(lease.ttl_ms).number(lease.keys.len() as u64);
+        }
+        self.sessions.digest(self.members.digest(digest)).finish()
+    }
+}

@@ -1,0 +1,379 @@
+//! The state as bytes, and back.
+//!
+//! A snapshot is a list of length-delimited [`Record`]s: a head, everything in the order of its keys,
+//! and an end with the digest. It is written and read one record at a time, so that neither needs the
+//! whole twice. Equal states give equal bytes.
+
+use super::kv::{Change, Kv};
+use super::lease::{LEASE_ID_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
+use super::sessions::{SESSION_WORDS_MAX, SESSIONS_MAX, Session, Sessions};
+use super::version::{Content, KeyHistory, Version};
+use super::{Founding, Member, State, TOKENS_MAX, Token};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{Index, LeaseId, NodeId, Revision};
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+use prost::Message as _;
+
+/// Raised when a reader of the last one would misunderstand.
+const FORMAT: u32 = 1;
+
+/// Largest revision: etcd clients see a signed number. Half of it, so that counting on from a forged
+/// snapshot cannot reach the end.
+const REVISION_MAX: u64 = i64::MAX as u64 / 2;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Record {
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Kind {
+    #[prost(message, tag = "1")]
+    Head(Head),
+    #[prost(message, tag = "2")]
+    Lease(LeaseRecord),
+    #[prost(message, tag = "3")]
+    Key(KeyRecord),
+    #[prost(message, tag = "4")]
+    Member(Member),
+    #[prost(fixed64, tag = "5")]
+    Removed(u64),
+    #[prost(message, tag = "6")]
+    Token(Token),
+    #[prost(message, tag = "7")]
+    Session(SessionRecord),
+    #[prost(fixed64, tag = "8")]
+    End(u64),
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct Head {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(uint64, tag = "2")]
+    applied: u64,
+    #[prost(uint64, tag = "3")]
+    revision: u64,
+    #[prost(uint64, tag = "4")]
+    compacted: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct LeaseRecord {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(uint64, tag = "2")]
+    ttl_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct KeyRecord {
+    #[prost(bytes = "bytes", tag = "1")]
+    key: Bytes,
+    #[prost(message, repeated, tag = "2")]
+    versions: Vec<VersionRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct VersionRecord {
+    #[prost(uint64, tag = "1")]
+    revision: u64,
+    #[prost(uint32, tag = "2")]
+    sub: u32,
+    /// 0 of a deletion; then nothing but `expired` follows.
+    #[prost(uint64, tag = "3")]
+    version: u64,
+    #[prost(uint64, tag = "4")]
+    created: u64,
+    #[prost(uint64, tag = "5")]
+    lease: u64,
+    #[prost(bytes = "bytes", tag = "6")]
+    value: Bytes,
+    #[prost(bool, tag = "7")]
+    expired: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SessionRecord {
+    #[prost(fixed64, tag = "1")]
+    origin: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    settled_below: u64,
+    #[prost(fixed64, repeated, tag = "4")]
+    words: Vec<u64>,
+}
+
+/// Why bytes are not a state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RestoreError {
+    /// They are no list of records, or it ends too early.
+    Undecodable,
+    /// Another version wrote them.
+    Format {
+        /// The format it says it has.
+        found: u32,
+    },
+    /// No state is like this.
+    Impossible {
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The digest at the end is of another state.
+    Damaged,
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RestoreError::Undecodable => f.write_str("the snapshot is cut short or no snapshot"),
+            RestoreError::Format { found } => {
+                write!(f, "the snapshot has format {found}, this version reads {FORMAT}")
+            }
+            RestoreError::Impossible { why } => write!(f, "the snapshot is impossible: {why}"),
+            RestoreError::Damaged => f.write_str("the snapshot is damaged: its digest differs"),
+        }
+    }
+}
+
+impl core::error::Error for RestoreError {}
+
+impl State {
+    /// The whole state. Takes time and memory in proportion to it.
+    pub fn snapshot(&self) -> Bytes {
+        if mutant::is_active(Mutant::SnapshotForgetsRetries) {
+            let forgetful = State { sessions: Sessions::default(), ..self.clone() };
+            return forgetful.encode();
+        }
+        self.encode()
+    }
+
+    fn encode(&self) -> Bytes {
+        // Upper bound in practice: what a version costs in memory is more than what it takes here.
+        let mut out = Vec::with_capacity(self.kv.totals().bytes as usize);
+        let mut write = |kind: Kind| {
+            let record = Record { kind: Some(kind) };
+            record.encode_length_delimited(&mut out).expect("a vector grows as needed");
+        };
+        write(Kind::Head(Head {
+            format: FORMAT,
+            applied: self.applied.0,
+            revision: self.kv.revision.0,
+            compacted: self.kv.compacted.0,
+        }));
+        for (id, lease) in &self.leases.table {
+            write(Kind::Lease(LeaseRecord { id: id.0, ttl_ms: lease.ttl_ms }));
+        }
+        for (key, history) in &self.kv.keys {
+            let versions = history.iter().map(version_record).collect();
+            write(Kind::Key(KeyRecord { key: key.clone(), versions }));
+        }
+        for member in self.members.present.values() {
+            write(Kind::Member(member.clone()));
+        }
+        for id in &self.members.removed {
+            write(Kind::Removed(id.0));
+        }
+        for token in self.members.tokens.values() {
+            write(Kind::Token(token.clone()));
+        }
+        for (origin, session) in &self.sessions.table {
+            write(Kind::Session(SessionRecord {
+                origin: origin.0,
+                boot: session.boot,
+                settled_below: session.settled_below,
+                words: session.words.iter().copied().collect(),
+            }));
+        }
+        write(Kind::End(self.digest()));
+        Bytes::from(out)
+    }
+
+    /// The state a snapshot was made of. Bytes from anywhere are safe: what comes back is a state that
+    /// commands can be applied to, or an error.
+    pub fn restore(bytes: Bytes) -> Result<State, RestoreError> {
+        let mut rest = bytes;
+        let Kind::Head(head) = next_record(&mut rest)? else {
+            return Err(RestoreError::Undecodable);
+        };
+        let mut restoring = Restoring::begin(head)?;
+        loop {
+            match next_record(&mut rest)? {
+                Kind::End(digest) if rest.is_empty() => return restoring.end(digest),
+                kind => restoring.take(kind)?,
+            }
+        }
+    }
+}
+
+fn version_record(version: &Version) -> VersionRecord {
+    let record = VersionRecord {
+        revision: version.revision.0,
+        sub: version.sub,
+        ..VersionRecord::default()
+    };
+    match &version.content {
+        Content::Gone { expired } => VersionRecord { expired: *expired, ..record },
+        Content::Set { created, version, lease, value } => VersionRecord {
+            version: *version,
+            created: created.0,
+            lease: *lease,
+            value: value.clone(),
+            ..record
+        },
+    }
+}
+
+fn next_record(rest: &mut Bytes) -> Result<Kind, RestoreError> {
+    let record =
+        Record::decode_length_delimited(&mut *rest).map_err(|_| RestoreError::Undecodable)?;
+    record.kind.ok_or(RestoreError::Undecodable)
+}
+
+/// A state that is being read. Every check stands for an assertion that would fail later.
+struct Restoring {
+    state: State,
+    /// Changes found so far, by place in history.
+    changes: Vec<(Revision, u32, Bytes)>,
+}
+
+impl Restoring {
+    fn begin(head: Head) -> Result<Restoring, RestoreError> {
+        let Head { format, applied, revision, compacted } = head;
+        if format != FORMAT {
+            return Err(RestoreError::Format { found: format });
+        }
+        let is_possible = 1 <= revision && revision <= REVISION_MAX && compacted <= revision;
+        require(is_possible, "revisions out of order")?;
+        let mut state = State::founded(&Founding::default());
+        state.applied = Index(applied);
+        state.kv.revision = Revision(revision);
+        state.kv.compacted = Revision(compacted);
+        Ok(Restoring { state, changes: Vec::new() })
+    }
+
+    fn take(&mut self, kind: Kind) -> Result<(), RestoreError> {
+        match kind {
+            Kind::Head(_) | Kind::End(_) => Err(RestoreError::Undecodable),
+            Kind::Lease(lease) => self.take_lease(lease),
+            Kind::Key(record) => self.take_key(record),
+            Kind::Member(member) => self.take_member(member),
+            Kind::Removed(id) => {
+                let id = NodeId(id);
+                require(!self.state.members.present.contains_key(&id), "a removed member")?;
+                require(self.state.members.removed.insert(id), "a node removed twice")
+            }
+            Kind::Token(token) => {
+                let tokens = &mut self.state.members.tokens;
+                require(tokens.len() < TOKENS_MAX, "too many tokens")?;
+                let secret_hash = Bytes::copy_from_slice(&token.secret_hash);
+                let token = Token { secret_hash, ..token };
+                require(tokens.insert(token.id.clone(), token).is_none(), "a token twice")
+            }
+            Kind::Session(record) => self.take_session(record),
+        }
+    }
+
+    fn take_lease(&mut self, record: LeaseRecord) -> Result<(), RestoreError> {
+        let LeaseRecord { id, ttl_ms } = record;
+        require(1 <= id && id <= LEASE_ID_MAX, "a lease id out of range")?;
+        require(1 <= ttl_ms && ttl_ms <= LEASE_TTL_MS_MAX, "a time to live out of range")?;
+        let table = &mut self.state.leases.table;
+        require(table.len() < LEASES_MAX, "too many leases")?;
+        let lease = Lease { ttl_ms, keys: BTreeSet::new() };
+        require(table.insert(LeaseId(id), lease).is_none(), "a lease twice")
+    }
+
+    fn take_key(&mut self, record: KeyRecord) -> Result<(), RestoreError> {
+        require(!record.key.is_empty(), "an empty key")?;
+        let kv = &mut self.state.kv;
+        let is_after = kv.keys.last_key_value().is_none_or(|(last, _)| *last < record.key);
+        require(is_after, "keys out of order")?;
+        // The state's own copies: a slice would hold the whole snapshot in memory.
+        let key = Bytes::copy_from_slice(&record.key);
+        let mut history: Option<KeyHistory> = None;
+        for version in &record.versions {
+            let version = restored_version(version, kv)?;
+            if version.revision >= kv.compacted {
+                self.changes.push((version.revision, version.sub, key.clone()));
+            }
+            match &mut history {
+                None => history = Some(KeyHistory::new(version)),
+                Some(history) => {
+                    let is_after = history.newest().revision < version.revision;
+                    require(is_after, "versions out of order")?;
+                    history.push(version);
+                }
+            }
+        }
+        let Some(history) = history else {
+            return require(false, "a key without versions");
+        };
+        let lease = history.newest().lease();
+        require(self.state.leases.check_attach(lease).is_ok(), "a key on an unknown lease")?;
+        self.state.leases.reattach(&key, 0, lease);
+        kv.restore_key(key, history);
+        Ok(())
+    }
+
+    fn take_member(&mut self, member: Member) -> Result<(), RestoreError> {
+        let key_hash = Bytes::copy_from_slice(&member.key_hash);
+        let id = NodeId(member.id);
+        let known = self.state.members.present.insert(id, Member { key_hash, ..member });
+        require(known.is_none(), "a member twice")
+    }
+
+    fn take_session(&mut self, record: SessionRecord) -> Result<(), RestoreError> {
+        let SessionRecord { origin, boot, settled_below, words } = record;
+        let table = &mut self.state.sessions.table;
+        require(table.len() < SESSIONS_MAX, "too many sessions")?;
+        require(settled_below >= 1, "a session that settled nothing")?;
+        require(words.len() <= SESSION_WORDS_MAX, "a session beyond its window")?;
+        let below = !(u64::MAX << (settled_below % 64));
+        let is_clear = words.first().is_none_or(|first| first & below == 0);
+        require(is_clear, "a session that holds what is settled")?;
+        let session = Session { boot, settled_below, words: words.into() };
+        require(table.insert(NodeId(origin), session).is_none(), "a session twice")
+    }
+
+    fn end(self, digest: u64) -> Result<State, RestoreError> {
+        let Restoring { mut state, mut changes } = self;
+        changes.sort_unstable_by_key(|(revision, sub, _)| (*revision, *sub));
+        let is_unique = changes.windows(2).all(|pair| {
+            let [(revision, sub, _), (next, next_sub, _)] = pair else {
+                return true;
+            };
+            (revision, sub) != (next, next_sub)
+        });
+        require(is_unique, "two changes at one place in history")?;
+        let changes = changes.into_iter().map(|(revision, _, key)| Change { revision, key });
+        state.kv.history = changes.collect();
+        if state.digest() == digest { Ok(state) } else { Err(RestoreError::Damaged) }
+    }
+}
+
+fn restored_version(record: &VersionRecord, kv: &Kv) -> Result<Version, RestoreError> {
+    let VersionRecord { revision, sub, version, created, lease, value, expired } = record;
+    require(*revision <= kv.revision.0, "a version of the future")?;
+    let is_counted = *version <= *revision && *created <= *revision;
+    require(is_counted, "a version counted wrongly")?;
+    let content = match *version {
+        0 => Content::Gone { expired: *expired },
+        version => Content::Set {
+            created: Revision(*created),
+            version,
+            lease: *lease,
+            value: Bytes::copy_from_slice(value),
+        },
+    };
+    Ok(Version { revision: Revision(*revision), sub: *sub, content })
+}
+
+fn require(holds: bool, why: &'static str) -> Result<(), RestoreError> {
+    if holds { Ok(()) } else { Err(RestoreError::Impossible { why }) }
+}

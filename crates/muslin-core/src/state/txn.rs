@@ -1,0 +1,281 @@
+//! Transactions: what is refused before anything changes, then what runs without refusal.
+
+use super::kv::{Kv, NewValue, Stamp};
+use super::lease::Leases;
+use super::overlap::Writes;
+use super::version::{Content, Version};
+use super::{
+    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, KvEvent, Op, OpKind,
+    Put, Range, Refusal, Response, TXN_OPS_MAX, Txn,
+};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::cmp::Ordering;
+
+impl Txn {
+    /// Whether no branch of it, taken or not, writes: then it may be asked as a query.
+    pub fn is_read_only(&self) -> bool {
+        self.success.iter().chain(&self.failure).all(|op| match &op.kind {
+            Some(OpKind::Put(_) | OpKind::Delete(_)) => false,
+            Some(OpKind::Txn(txn)) => txn.is_read_only(),
+            Some(OpKind::Range(_)) | None => true,
+        })
+    }
+
+    /// What can be refused without looking at the store.
+    pub(super) fn check_form(&self) -> Result<(), Refusal> {
+        self.check_ops(TXN_OPS_MAX)?;
+        Writes::of_ops(&self.success)?;
+        Writes::of_ops(&self.failure)?;
+        Ok(())
+    }
+
+    /// A transaction inside may have as many operations as the one around it left unused.
+    fn check_ops(&self, most: usize) -> Result<(), Refusal> {
+        let ops = self.compares.len().max(self.success.len()).max(self.failure.len());
+        let left = most.checked_sub(ops).ok_or(Refusal::TooManyOps)?;
+        for compare in &self.compares {
+            compare.check_form()?;
+        }
+        for op in self.success.iter().chain(&self.failure) {
+            match &op.kind {
+                Some(OpKind::Range(range)) => range.check_form()?,
+                Some(OpKind::Put(put)) => put.check_form()?,
+                Some(OpKind::Delete(delete)) => delete.check_form()?,
+                Some(OpKind::Txn(txn)) => txn.check_ops(left)?,
+                None => return Err(Refusal::Unknown),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Put {
+    /// What can be refused without looking at the store.
+    pub(super) fn check_form(&self) -> Result<(), Refusal> {
+        if self.key.is_empty() {
+            return Err(Refusal::EmptyKey);
+        }
+        if self.ignore_value && !self.value.is_empty() {
+            return Err(Refusal::ValueProvided);
+        }
+        if self.ignore_lease && self.lease != 0 {
+            return Err(Refusal::LeaseProvided);
+        }
+        Ok(())
+    }
+}
+
+impl DeleteRange {
+    /// What can be refused without looking at the store.
+    pub(super) fn check_form(&self) -> Result<(), Refusal> {
+        if self.range.key.is_empty() { Err(Refusal::EmptyKey) } else { Ok(()) }
+    }
+}
+
+impl Compare {
+    fn check_form(&self) -> Result<(), Refusal> {
+        if self.range.key.is_empty() {
+            return Err(Refusal::EmptyKey);
+        }
+        let is_known = self.target.is_some() && CompareResult::is_valid(self.result);
+        if is_known { Ok(()) } else { Err(Refusal::Unknown) }
+    }
+
+    fn holds(&self, kv: &Kv) -> bool {
+        let mut present = kv
+            .span(&self.range)
+            .map(|(_, history)| history.newest())
+            .filter(|version| version.is_set())
+            .peekable();
+        if present.peek().is_none() {
+            return self.holds_for(None);
+        }
+        present.all(|version| self.holds_for(Some(version)))
+    }
+
+    /// Of a key that does not exist, all numbers are 0 and no value compares.
+    fn holds_for(&self, version: Option<&Version>) -> bool {
+        let numbers = version.map(|version| (&version.content, version.revision.0));
+        let (created, modified, count, lease) = match numbers {
+            Some((Content::Set { created, version, lease, .. }, modified)) => {
+                (created.0, modified, *version, *lease)
+            }
+            _ => (0, 0, 0, 0),
+        };
+        let ordering = match (&self.target, version) {
+            (Some(CompareTarget::Version(wanted)), _) => count.cmp(wanted),
+            (Some(CompareTarget::Create(wanted)), _) => created.cmp(wanted),
+            (Some(CompareTarget::Mod(wanted)), _) => modified.cmp(wanted),
+            (Some(CompareTarget::Lease(wanted)), _) => lease.cmp(wanted),
+            (Some(CompareTarget::Value(wanted)), Some(version)) => version.value().cmp(wanted),
+            (Some(CompareTarget::Value(_)), None) | (None, _) => return false,
+        };
+        match self.result() {
+            CompareResult::Equal => ordering == Ordering::Equal,
+            CompareResult::Greater => ordering == Ordering::Greater,
+            CompareResult::Less => ordering == Ordering::Less,
+            CompareResult::NotEqual => ordering != Ordering::Equal,
+        }
+    }
+}
+
+/// A transaction whose comparisons were made: which operations run is settled.
+///
+/// All comparisons, also of transactions inside, see the store as it was before the command, as in
+/// etcd. That is what lets every refusal come before the first write.
+pub(super) struct Chosen<'a> {
+    succeeded: bool,
+    ops: Vec<ChosenOp<'a>>,
+}
+
+enum ChosenOp<'a> {
+    Range(&'a Range),
+    Put(&'a Put),
+    Delete(&'a DeleteRange),
+    Txn(Chosen<'a>),
+}
+
+impl<'a> Chosen<'a> {
+    /// Makes the comparisons of a transaction whose form was checked.
+    pub(super) fn of(txn: &'a Txn, kv: &Kv) -> Chosen<'a> {
+        let succeeded = txn.compares.iter().all(|compare| compare.holds(kv));
+        let ops = if succeeded { &txn.success } else { &txn.failure };
+        let choose = |op: &'a Op| match &op.kind {
+            Some(OpKind::Range(range)) => Some(ChosenOp::Range(range)),
+            Some(OpKind::Put(put)) => Some(ChosenOp::Put(put)),
+            Some(OpKind::Delete(delete)) => Some(ChosenOp::Delete(delete)),
+            Some(OpKind::Txn(txn)) => Some(ChosenOp::Txn(Chosen::of(txn, kv))),
+            None => None,
+        };
+        Chosen { succeeded, ops: ops.iter().filter_map(choose).collect() }
+    }
+
+    /// Whether every operation that will run can.
+    pub(super) fn check(&self, kv: &Kv, leases: &Leases) -> Result<(), Refusal> {
+        for op in &self.ops {
+            match op {
+                ChosenOp::Range(range) => kv.check_range(range)?,
+                ChosenOp::Put(put) => check_put(put, kv, leases)?,
+                ChosenOp::Delete(_) => {}
+                ChosenOp::Txn(chosen) => chosen.check(kv, leases)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a transaction without writes.
+    pub(super) fn read(&self, kv: &Kv) -> Response {
+        let answer = |op: &ChosenOp<'_>| match op {
+            ChosenOp::Range(range) => kv.range(range),
+            ChosenOp::Txn(chosen) => chosen.read(kv),
+            ChosenOp::Put(_) | ChosenOp::Delete(_) => unreachable!("checked to be read-only"),
+        };
+        let responses = self.ops.iter().map(answer).collect();
+        Response::Txn { succeeded: self.succeeded, responses }
+    }
+}
+
+/// Whether a put whose form was checked can run on this store. As each key is written once at most,
+/// the store before the command is the store the put will see.
+pub(super) fn check_put(put: &Put, kv: &Kv, leases: &Leases) -> Result<(), Refusal> {
+    let needs_key = put.ignore_value || put.ignore_lease;
+    if needs_key && kv.present(&put.key).is_none() {
+        return Err(Refusal::KeyNotFound);
+    }
+    leases.check_attach(put.lease)
+}
+
+/// Writes of one command: one revision, a sub-revision each.
+pub(super) struct Writer<'a> {
+    kv: &'a mut Kv,
+    leases: &'a mut Leases,
+    stamp: Stamp,
+    events: Vec<KvEvent>,
+}
+
+impl<'a> Writer<'a> {
+    /// Nothing is written yet.
+    pub(super) fn new(kv: &'a mut Kv, leases: &'a mut Leases) -> Writer<'a> {
+        let stamp = Stamp { revision: kv.revision.next(), sub: 0 };
+        Writer { kv, leases, stamp, events: Vec::new() }
+    }
+
+    /// Ends the revision, if anything was written, and tells what was.
+    pub(super) fn finish(self) -> Vec<KvEvent> {
+        if !self.events.is_empty() {
+            self.kv.commit(self.stamp.revision);
+        }
+        self.events
+    }
+
+    /// Runs a transaction that was checked.
+    pub(super) fn txn(&mut self, chosen: &Chosen<'_>) -> Response {
+        let mut responses = Vec::with_capacity(chosen.ops.len());
+        for op in &chosen.ops {
+            responses.push(match op {
+                ChosenOp::Range(range) => self.kv.range(range),
+                ChosenOp::Put(put) => self.put(put),
+                ChosenOp::Delete(delete) => self.delete(delete),
+                ChosenOp::Txn(chosen) => self.txn(chosen),
+            });
+        }
+        Response::Txn { succeeded: chosen.succeeded, responses }
+    }
+
+    /// Runs a put that was checked.
+    pub(super) fn put(&mut self, put: &Put) -> Response {
+        let mut new = NewValue { value: put.value.clone(), lease: put.lease };
+        if put.ignore_value || put.ignore_lease {
+            let present = self.kv.present(&put.key).map(|version| &version.content);
+            let Some(Content::Set { value, lease, .. }) = present else {
+                unreachable!("checked to exist before the command ran");
+            };
+            if put.ignore_value {
+                new.value = value.clone();
+            }
+            if put.ignore_lease {
+                new.lease = *lease;
+            }
+        }
+        let lease = new.lease;
+        let event = self.kv.put(self.stamp, &put.key, new);
+        let from = event.prev.as_ref().map_or(0, |prev| prev.lease);
+        self.leases.reattach(&event.kv.key, from, lease);
+        let prev = if put.prev_kv { event.prev.clone() } else { None };
+        self.note(event);
+        Response::Put { prev }
+    }
+
+    /// Deletes what exists of a range.
+    pub(super) fn delete(&mut self, delete: &DeleteRange) -> Response {
+        let doomed = self.present_keys(&delete.range);
+        let mut prev: Vec<KeyValue> = Vec::new();
+        for key in &doomed {
+            let before = self.delete_key(key, false);
+            if delete.prev_kv {
+                prev.extend(before);
+            }
+        }
+        Response::Delete { deleted: doomed.len() as u64, prev }
+    }
+
+    /// Deletes a key that exists, and answers with the pair it was.
+    pub(super) fn delete_key(&mut self, key: &Bytes, expired: bool) -> Option<KeyValue> {
+        let event = self.kv.delete(self.stamp, key, expired);
+        let prev = event.prev.clone();
+        self.leases.reattach(key, prev.as_ref().map_or(0, |prev| prev.lease), 0);
+        self.note(event);
+        prev
+    }
+
+    fn present_keys(&self, range: &KeyRange) -> Vec<Bytes> {
+        let present = self.kv.span(range).filter(|(_, history)| history.newest().is_set());
+        present.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn note(&mut self, event: KvEvent) {
+        self.stamp.sub = self.stamp.sub.checked_add(1).expect("a store has fewer keys than that");
+        self.events.push(event);
+    }
+}
