@@ -58,6 +58,10 @@ impl Configuration {
     /// The highest index a quorum has reached.
     pub fn quorum_index(&self, reached: impl Fn(NodeId) -> Index) -> Index {
         let new = quorum::majority_index(&self.voters, &reached);
-        if self.outgoing.is_empty() { new } else { new.min(quorum::majority_index(&self.outgoing, &reached)) }
+        if self.outgoing.is_empty() {
+            new
+        } else {
+            new.min(quorum::majority_index(&self.outgoing, &reached))
+        }
     }
 }

@@ -61,13 +61,22 @@ impl Options {
     /// Refuses settings under which a group cannot work.
     pub fn validate(&self) -> Result<(), OptionsError> {
         if self.election_timeout_max <= self.election_timeout_min {
-            return Err(OptionsError("election_timeout_max must be above election_timeout_min, so that candidates differ"));
+            return Err(OptionsError(
+                "election_timeout_max must be above election_timeout_min, so that candidates differ",
+            ));
         }
         if self.heartbeat_interval * 2 > self.election_timeout_min {
-            return Err(OptionsError("heartbeat_interval must be at most half of election_timeout_min"));
+            return Err(OptionsError(
+                "heartbeat_interval must be at most half of election_timeout_min",
+            ));
         }
-        if self.append_entries_max == 0 || self.appends_in_flight_max == 0 || self.snapshot_chunk_bytes == 0 {
-            return Err(OptionsError("append_entries_max, appends_in_flight_max and snapshot_chunk_bytes must be positive"));
+        if self.append_entries_max == 0
+            || self.appends_in_flight_max == 0
+            || self.snapshot_chunk_bytes == 0
+        {
+            return Err(OptionsError(
+                "append_entries_max, appends_in_flight_max and snapshot_chunk_bytes must be positive",
+            ));
         }
         if self.bytes_in_flight_max < self.append_bytes_max {
             return Err(OptionsError("bytes_in_flight_max must be at least append_bytes_max"));

@@ -1,0 +1,298 @@
+//! Who leads: pre-votes, votes, and how a term begins and ends (Raft 5.2, 5.4.1; thesis 6.4.1, 9.6).
+
+use super::progress::Peer;
+use super::reads::Rounds;
+use super::replica::{Leader, Part};
+use super::{Bound, Message, Output, Payload, Raft, SessionId, Unbound};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{LogId, NodeId, Outputs, Term};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+
+impl Raft {
+    /// Whether it may ask for votes: its vote counts, and it is not about to go.
+    pub(super) fn may_campaign(&self) -> bool {
+        !self.stopping && self.configuration().is_voter(self.id)
+    }
+
+    /// Whether votes are withheld because a leader is in office: it leads itself (it steps down by its
+    /// own means when no quorum answers), or has heard the leader lately.
+    pub(super) fn hears_leader(&self) -> bool {
+        match self.part {
+            Part::Leader(_) => true,
+            _ => {
+                self.leader.is_some()
+                    && self
+                        .heard
+                        .is_some_and(|heard| heard + self.options.election_timeout_min > self.now)
+            }
+        }
+    }
+
+    /// No leader was heard for too long.
+    pub(super) fn on_silence(&mut self, out: &mut Outputs<Output>) {
+        if self.may_campaign() {
+            return self.campaign("no leader was heard", out);
+        }
+        self.rearm_election();
+        if self.leader.is_some() {
+            self.become_follower(None, out);
+            self.announce("no leader was heard", out);
+        }
+    }
+
+    /// Asks the voters whether they would elect it, which raises no term: a replica that was cut off
+    /// does not unseat a working leader when it comes back.
+    pub(super) fn campaign(&mut self, why: &'static str, out: &mut Outputs<Output>) {
+        if !self.may_campaign() || matches!(self.part, Part::Leader(_)) {
+            return;
+        }
+        self.leader = None;
+        self.heard = None;
+        self.fail_asked(out);
+        let is_first = !matches!(self.part, Part::PreCandidate { .. });
+        self.part = Part::PreCandidate { granted: BTreeSet::from([self.id]) };
+        self.rearm_election();
+        if is_first {
+            self.announce(why, out);
+        }
+        let term = self.term.next();
+        let last = self.log.last();
+        for to in self.other_voters() {
+            out.push(Output::send(to, Unbound::PreVote { term, last }));
+        }
+        self.count_pre_votes(out);
+    }
+
+    /// Answers honestly and promises nothing.
+    pub(super) fn on_pre_vote(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        last: LogId,
+        out: &mut Outputs<Output>,
+    ) {
+        let granted =
+            term > self.term && !self.stopping && !self.hears_leader() && self.is_up_to_date(last);
+        let term = if granted { term } else { self.term };
+        out.push(Output::send(from, Unbound::PreVoteReply { term, granted }));
+    }
+
+    pub(super) fn on_pre_vote_reply(
+        &mut self,
+        from: NodeId,
+        term: Term,
+        granted: bool,
+        out: &mut Outputs<Output>,
+    ) {
+        let next = self.term.next();
+        if let Part::PreCandidate { granted: by } = &mut self.part
+            && granted
+            && term == next
+        {
+            by.insert(from);
+            self.count_pre_votes(out);
+        }
+    }
+
+    fn count_pre_votes(&mut self, out: &mut Outputs<Output>) {
+        let Part::PreCandidate { granted } = &self.part else { return };
+        if self.configuration().is_quorum(|id| granted.contains(&id)) {
+            self.ask_for_votes(false, out);
+        }
+    }
+
+    /// Enters the next term as a candidate. R5, R9: the requests leave behind the write of its own
+    /// vote, and that vote counts when the write is durable.
+    fn ask_for_votes(&mut self, transfer: bool, out: &mut Outputs<Output>) {
+        self.enter_term(self.term.next(), None, out);
+        self.vote = Some(self.id);
+        self.disk.mark_hard_state();
+        let vote = self.persist_hard_state(out);
+        self.part = Part::Candidate { granted: BTreeSet::new(), vote };
+        self.rearm_election();
+        self.announce(if transfer { "the leader hands over" } else { "would be elected" }, out);
+        let (term, last) = (self.term, self.log.last());
+        for to in self.other_voters() {
+            out.push(Output::send_behind(vote, to, Bound::Vote { term, last, transfer }));
+        }
+    }
+
+    /// The present term is the request's: a lower one was answered, a higher one taken over.
+    pub(super) fn on_vote(&mut self, from: NodeId, last: LogId, out: &mut Outputs<Output>) {
+        if self.stopping {
+            return;
+        }
+        let is_free = self.leader.is_none() && self.vote.is_none_or(|vote| vote == from);
+        let granted = is_free && self.is_up_to_date(last);
+        if granted && self.vote.is_none() {
+            assert!(matches!(self.part, Part::Follower | Part::PreCandidate { .. }), "R5");
+            self.vote = Some(from);
+            self.disk.mark_hard_state();
+        }
+        if granted {
+            self.rearm_election();
+        }
+        let term = self.term;
+        self.promise(from, Bound::VoteReply { term, granted }, out);
+    }
+
+    pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Outputs<Output>) {
+        if let Part::Candidate { granted: by, .. } = &mut self.part
+            && granted
+        {
+            by.insert(from);
+            self.count_votes(out);
+        }
+    }
+
+    /// R9: its own vote is a promise like any other.
+    pub(super) fn count_own_vote(&mut self, out: &mut Outputs<Output>) {
+        if let Part::Candidate { granted, vote } = &mut self.part
+            && self.disk.is_durable(*vote)
+        {
+            granted.insert(self.id);
+            self.count_votes(out);
+        }
+    }
+
+    fn count_votes(&mut self, out: &mut Outputs<Output>) {
+        let Part::Candidate { granted, .. } = &self.part else { return };
+        if self.configuration().is_quorum(|id| granted.contains(&id)) {
+            self.become_leader(out);
+        }
+    }
+
+    /// R3: a candidate that lacks a committed entry lags behind someone in every quorum, because the
+    /// later term wins and, within a term, the longer log (Raft 5.4.1).
+    fn is_up_to_date(&self, last: LogId) -> bool {
+        last >= self.log.last() || mutant::is_active(Mutant::VoteWithoutLogCheck)
+    }
+
+    /// The term begins with an entry of its own: nothing older can commit by counting (R4), and
+    /// nothing can be read before it is committed (R7).
+    fn become_leader(&mut self, out: &mut Outputs<Output>) {
+        assert!(matches!(self.part, Part::Candidate { .. }), "R1: only an elected candidate leads");
+        assert!(self.vote == Some(self.id), "R1: it voted for itself");
+        let next = self.log.last().index.next();
+        let mut members = self.configuration().members();
+        members.remove(&self.id);
+        let mut peers = BTreeMap::new();
+        for id in members {
+            peers.insert(id, Peer::unknown(self.draw_session(), next, self.now));
+        }
+        self.part = Part::Leader(Box::new(Leader {
+            peers,
+            heartbeat_due: self.now + self.options.heartbeat_interval,
+            rounds: Rounds::default(),
+            transfer: None,
+            outgoing: None,
+            is_snapshot_asked: false,
+        }));
+        self.leader = Some(self.id);
+        self.heard = None;
+        self.incoming = None;
+        self.announce("elected by a quorum", out);
+        self.append_own(vec![Payload::Empty], out);
+    }
+
+    /// R10: drawn anew for each peer and term.
+    pub(super) fn draw_session(&mut self) -> SessionId {
+        self.session += 1;
+        SessionId(self.session)
+    }
+
+    /// Enters a term, as a follower of `leader` if that is known.
+    pub(super) fn enter_term(
+        &mut self,
+        term: Term,
+        leader: Option<NodeId>,
+        out: &mut Outputs<Output>,
+    ) {
+        assert!(term > self.term, "R5: terms go up");
+        self.term = term;
+        self.vote = None;
+        self.disk.mark_hard_state();
+        self.become_follower(leader, out);
+    }
+
+    /// Follows `leader`, or nobody yet. What was asked of the old leader, or of this replica as leader,
+    /// fails.
+    pub(super) fn become_follower(&mut self, leader: Option<NodeId>, out: &mut Outputs<Output>) {
+        debug_assert!(leader != Some(self.id), "R1: nobody follows itself");
+        match core::mem::replace(&mut self.part, Part::Follower) {
+            Part::Leader(mut former) => {
+                self.fail_rounds(&mut former.rounds, out);
+                self.rearm_election();
+            }
+            Part::Candidate { .. } | Part::PreCandidate { .. } => self.rearm_election(),
+            Part::Follower => {}
+        }
+        if self.leader != leader {
+            self.fail_asked(out);
+        }
+        self.leader = leader;
+        self.heard = None;
+    }
+
+    /// A message of the present term that only its leader sends. False when it must be dropped: R1
+    /// makes a second leader in a term impossible, so its message is a forgery.
+    pub(super) fn follow(&mut self, from: NodeId, out: &mut Outputs<Output>) -> bool {
+        match (&self.part, self.leader) {
+            (Part::Leader(_), _) => return false,
+            (Part::Follower, Some(leader)) if leader != from => return false,
+            (Part::Follower, Some(_)) => {}
+            _ => {
+                self.become_follower(Some(from), out);
+                self.announce("heard the leader", out);
+            }
+        }
+        self.heard = Some(self.now);
+        self.rearm_election();
+        true
+    }
+
+    /// A message of an earlier term. A leader of such a term is told, so that it steps down and the
+    /// sender, which a higher term keeps from following it, is heard again.
+    pub(super) fn answer_outdated(
+        &mut self,
+        from: NodeId,
+        message: Message,
+        out: &mut Outputs<Output>,
+    ) {
+        let term = self.term;
+        let round = 0;
+        match message {
+            Message::Unbound(
+                Unbound::Append { session, .. } | Unbound::SnapshotChunk { session, .. },
+            ) => self.promise(from, Bound::HeartbeatReply { term, session, round }, out),
+            Message::Unbound(Unbound::Heartbeat { session, .. }) => {
+                self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
+            }
+            Message::Unbound(Unbound::PreVote { .. }) => {
+                out.push(Output::send(from, Unbound::PreVoteReply { term, granted: false }));
+            }
+            Message::Unbound(Unbound::ReadIndex { id, .. }) => {
+                out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));
+            }
+            Message::Bound(Bound::Vote { .. }) if !self.stopping => {
+                self.promise(from, Bound::VoteReply { term, granted: false }, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// The leader of the present term hands over: no pre-vote, and nobody's stickiness applies.
+    pub(super) fn on_timeout_now(&mut self, from: NodeId, out: &mut Outputs<Output>) {
+        if self.leader == Some(from) && self.may_campaign() {
+            self.ask_for_votes(true, out);
+        }
+    }
+
+    fn other_voters(&self) -> BTreeSet<NodeId> {
+        let configuration = self.configuration();
+        let others = configuration.voters.union(&configuration.outgoing);
+        others.copied().filter(|id| *id != self.id).collect()
+    }
+}

@@ -1,0 +1,117 @@
+//! Taking a leader's log (Raft 5.3).
+
+use super::{AppendResult, Bound, Entry, Event, Output, Payload, Raft, SessionId};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{Index, LogId, NodeId, Outputs, PersistId};
+use alloc::vec::Vec;
+
+/// An append of the present term's leader.
+pub(super) struct Append {
+    pub(super) session: SessionId,
+    pub(super) prev: LogId,
+    pub(super) entries: Vec<Entry>,
+    pub(super) commit: Index,
+}
+
+impl Raft {
+    /// R2: entries are taken only where they continue what is here; then all before them agrees.
+    pub(super) fn on_append(&mut self, from: NodeId, append: Append, out: &mut Outputs<Output>) {
+        let Append { session, prev, entries, commit } = append;
+        let result = if prev.index < self.log.base().index {
+            // Everything committed here is in every leader's log (R3), so it matches.
+            AppendResult::Accepted { matched: self.commit }
+        } else if self.log.term_at(prev.index) != Some(prev.term) {
+            AppendResult::Rejected { prev: prev.index, hint: self.hint(prev) }
+        } else {
+            let matched = Index(prev.index.0 + entries.len() as u64);
+            if !self.take(entries, out) {
+                return;
+            }
+            // Only what this append verified, not all that is here, is known to be the leader's.
+            let commit = commit.min(matched);
+            if commit > self.commit {
+                self.commit_to(commit, out);
+            }
+            AppendResult::Accepted { matched }
+        };
+        self.acknowledge(from, session, result, out);
+    }
+
+    fn acknowledge(
+        &mut self,
+        to: NodeId,
+        session: SessionId,
+        result: AppendResult,
+        out: &mut Outputs<Output>,
+    ) {
+        let mut write = self.persist_hard_state(out);
+        if let AppendResult::Accepted { matched } = result {
+            write = self.disk.covering(matched);
+        }
+        if mutant::is_active(Mutant::AckBeforeDurable) {
+            write = PersistId::ZERO;
+        }
+        let term = self.term;
+        out.push(Output::send_behind(write, to, Bound::AppendReply { term, session, result }));
+    }
+
+    /// The last entry here that may agree with a log that has `prev`. What is committed does.
+    fn hint(&self, prev: LogId) -> LogId {
+        let term = self.log.term_at(self.commit).expect("compaction stops at what is committed");
+        let committed = LogId::new(term, self.commit);
+        let may_agree = self.log.last_at_most(prev.term, prev.index);
+        may_agree.map_or(committed, |id| if id.index < committed.index { committed } else { id })
+    }
+
+    /// Puts the entries into the log, dropping what conflicts. False when a conflict lies below what is
+    /// committed, which no correct leader sends (R3).
+    fn take(&mut self, mut entries: Vec<Entry>, out: &mut Outputs<Output>) -> bool {
+        let last = self.log.last().index;
+        let known = if mutant::is_active(Mutant::NoTruncation) {
+            entries.iter().take_while(|entry| entry.id.index <= last).count()
+        } else {
+            let is_known = |entry: &&Entry| self.log.term_at(entry.id.index) == Some(entry.id.term);
+            entries.iter().take_while(is_known).count()
+        };
+        let Some(first) = entries.get(known) else { return true };
+        let from = first.id.index;
+        if from <= self.commit {
+            return false;
+        }
+        if from <= last {
+            self.truncate(from, out);
+        }
+        entries.drain(..known);
+        for entry in &entries {
+            self.log.append(entry.clone());
+            self.note_configuration(entry, out);
+        }
+        self.persist_entries(entries, out);
+        true
+    }
+
+    fn truncate(&mut self, from: Index, out: &mut Outputs<Output>) {
+        assert!(from > self.commit, "R3: committed entries stay");
+        self.log.truncate(from);
+        self.disk.forget_from(from);
+        out.push(Output::Report(Event::Truncated { from }));
+        if self.configurations.roll_back(from) {
+            self.report_configuration(out);
+        }
+    }
+
+    fn note_configuration(&mut self, entry: &Entry, out: &mut Outputs<Output>) {
+        if matches!(entry.payload, Payload::Configuration(_)) {
+            self.configurations.note(entry);
+            self.report_configuration(out);
+        }
+    }
+
+    /// The leader names a commit index at or below what this replica acknowledged to it.
+    pub(super) fn on_heartbeat(&mut self, commit: Index, out: &mut Outputs<Output>) {
+        let commit = commit.min(self.log.last().index);
+        if commit > self.commit {
+            self.commit_to(commit, out);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a leader knows of one peer, and the appends it has under way to it.
+
+use super::log::{Log, Portion};
+use super::{Options, Output, SessionId, Unbound};
+use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// What replication looks at besides the peer.
+pub(super) struct Leading<'a> {
+    pub(super) now: Now,
+    pub(super) term: Term,
+    pub(super) commit: Index,
+    pub(super) log: &'a Log,
+    pub(super) options: &'a Options,
+}
+
+/// One peer as its leader sees it.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// R10: only acknowledgements of this session count.
+    pub(super) session: SessionId,
+    /// The peer's log equals the leader's up to here, on the peer's disk.
+    pub(super) matched: Index,
+    /// The next entry to send. Always above `matched`.
+    pub(super) next: Index,
+    /// How it is served.
+    pub(super) mode: Mode,
+    /// When it last answered.
+    pub(super) heard: Now,
+    /// The highest read round it has answered.
+    pub(super) round: u64,
+    /// The highest commit index that a message under way or arrived tells it.
+    commit_sent: Index,
+    window: Window,
+}
+
+/// How a peer is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Where the logs part is looked for, one append at a time.
+    Probe {
+        /// When the append under way left; `None` when the next may leave.
+        sent: Option<Now>,
+    },
+    /// The logs are known to agree at `next - 1` unless something was lost: appends follow one another
+    /// without waiting.
+    Stream,
+    /// It needs entries that are compacted away, and no snapshot is at hand yet.
+    AwaitSnapshot,
+    /// A snapshot is on its way, one piece at a time.
+    Snapshot {
+        /// The entry the snapshot ends with.
+        last: LogId,
+        /// What the peer holds of it.
+        received: u64,
+        /// When the piece under way left.
+        sent: Now,
+    },
+}
+
+/// Appends sent and not yet answered.
+#[derive(Debug, Default)]
+struct Window {
+    /// Last index and payload bytes of each.
+    in_flight: VecDeque<(Index, usize)>,
+    bytes: usize,
+    /// When it last moved: an answer came, or the first append left.
+    moved: Now,
+}
+
+impl Window {
+    fn has_room(&self, options: &Options) -> bool {
+        self.in_flight.len() < options.appends_in_flight_max
+            && self.bytes < options.bytes_in_flight_max
+    }
+
+    fn push(&mut self, last: Index, bytes: usize, now: Now) {
+        if self.in_flight.is_empty() {
+            self.moved = now;
+        }
+        self.in_flight.push_back((last, bytes));
+        self.bytes += bytes;
+    }
+
+    fn answered(&mut self, matched: Index, now: Now) {
+        while let Some((last, bytes)) = self.in_flight.front().copied() {
+            if last > matched {
+                break;
+            }
+            self.in_flight.pop_front();
+            self.bytes -= bytes;
+            self.moved = now;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.in_flight.clear();
+        self.bytes = 0;
+    }
+}
+
+impl Peer {
+    /// A peer of which nothing is known but that it exists.
+    pub(super) fn unknown(session: SessionId, next: Index, now: Now) -> Peer {
+        Peer {
+            session,
+            matched: Index::ZERO,
+            next,
+            mode: Mode::Probe { sent: None },
+            heard: now,
+            round: 0,
+            commit_sent: Index::ZERO,
+            window: Window::default(),
+        }
+    }
+
+    /// Sends what the mode allows.
+    pub(super) fn replicate(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
+        match self.mode {
+            Mode::Probe { sent: None } => {
+                if self.send_append(to, view, out) {
+                    self.mode = Mode::Probe { sent: Some(view.now) };
+                }
+            }
+            Mode::Stream => self.stream(to, view, out),
+            Mode::Probe { sent: Some(_) } | Mode::AwaitSnapshot | Mode::Snapshot { .. } => {}
+        }
+    }
+
+    fn stream(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
+        let last = view.log.last().index;
+        while self.next <= last && self.window.has_room(view.options) {
+            if !self.send_append(to, view, out) {
+                return;
+            }
+        }
+        // Followers answer their own clients when they apply: an idle one is told of a commit at
+        // once, by an append without entries.
+        let tellable = view.commit.min(Index(self.next.0 - 1));
+        if self.commit_sent < tellable && self.window.has_room(view.options) {
+            self.send_append(to, view, out);
+        }
+    }
+
+    /// Sends what there is from `next` on, possibly nothing. False when the log no longer reaches back
+    /// that far.
+    fn send_append(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) -> bool {
+        let Some(prev) = self.prev(view.log) else {
+            self.await_snapshot();
+            return false;
+        };
+        let portion = Portion {
+            entries: view.options.append_entries_max,
+            bytes: view.options.append_bytes_max,
+        };
+        let (entries, bytes) = view.log.gather(self.next, portion);
+        let sent_to = Index(prev.index.0 + entries.len() as u64);
+        if self.mode == Mode::Stream {
+            self.next = sent_to.next();
+            self.window.push(sent_to, bytes, view.now);
+        }
+        self.commit_sent = self.commit_sent.max(view.commit.min(sent_to));
+        let Leading { term, commit, .. } = *view;
+        let session = self.session;
+        out.push(Output::send(to, Unbound::Append { term, session, prev, entries, commit }));
+        true
+    }
+
+    fn await_snapshot(&mut self) {
+        self.window.clear();
+        self.mode = Mode::AwaitSnapshot;
+    }
+
+    fn prev(&self, log: &Log) -> Option<LogId> {
+        let index = Index(self.next.0 - 1);
+        log.term_at(index).map(|term| LogId::new(term, index))
+    }
+
+    /// It answered something while appends are under way. What has been silent for a heartbeat
+    /// interval may be lost, and is asked for: a slow disk is told from a lost message, since
+    /// an append without entries is refused at once if an earlier one is missing.
+    pub(super) fn nudge(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
+        let patience = view.options.heartbeat_interval;
+        match self.mode {
+            Mode::Probe { sent: Some(sent) } if sent + patience <= view.now => {
+                self.mode = Mode::Probe { sent: None };
+                self.replicate(to, view, out);
+            }
+            Mode::Stream if self.window.in_flight.is_empty() => self.replicate(to, view, out),
+            Mode::Stream if self.window.moved + patience <= view.now => {
+                let Some(prev) = self.prev(view.log) else {
+                    self.await_snapshot();
+                    return;
+                };
+                self.window.moved = view.now;
+                let Leading { term, commit, .. } = *view;
+                let (session, entries) = (self.session, Vec::new());
+                out.push(Output::send(
+                    to,
+                    Unbound::Append { term, session, prev, entries, commit },
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    /// The peer has everything up to `matched` on its disk.
+    pub(super) fn accepted(&mut self, matched: Index, log: &Log, now: Now) {
+        self.matched = self.matched.max(matched);
+        self.window.answered(self.matched, now);
+        self.next = self.next.max(self.matched.next());
+        let is_found = match self.mode {
+            Mode::Stream => false,
+            Mode::Probe { .. } => true,
+            // Perhaps the peer got so far by an earlier append, or the snapshot is in place.
+            Mode::AwaitSnapshot | Mode::Snapshot { .. } => self.matched >= log.base().index,
+        };
+        if is_found {
+            self.next = self.matched.next();
+            self.window.clear();
+            self.mode = Mode::Stream;
+        }
+    }
+
+    /// The peer does not have `prev`. False when this is old news: a refusal that crossed with others
+    /// must not start a second search, or searches multiply.
+    pub(super) fn rejected(&mut self, prev: Index, hint: LogId, log: &Log) -> bool {
+        let is_news = match self.mode {
+            Mode::Probe { .. } => prev.next() == self.next && prev > self.matched,
+            Mode::Stream => prev < self.next && prev > self.matched,
+            Mode::AwaitSnapshot | Mode::Snapshot { .. } => false,
+        };
+        if !is_news {
+            return false;
+        }
+        // Below the base nothing can agree but through a snapshot; `next` then tells so.
+        let bound = hint.index.min(Index(prev.0 - 1));
+        let agreed = log.last_at_most(hint.term, bound).map_or(Index::ZERO, |id| id.index);
+        self.next = agreed.next().max(self.matched.next());
+        self.window.clear();
+        self.mode = Mode::Probe { sent: None };
+        true
+    }
+}

@@ -1,0 +1,232 @@
+//! Linearizable reads without writing (Raft 8, thesis 6.4).
+//!
+//! R7: an index may be told once two things hold: an entry of the present term is committed, so that
+//! the commit index covers all that earlier leaders acknowledged; and, after the question came, a
+//! quorum still took this replica for its leader, so that no later one has committed more.
+
+use super::replica::{Leader, Part};
+use super::{Output, Raft, ReadId, Unbound};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{Index, NodeId, Now, Outputs};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Reads waiting at one replica at once: above what a node's own request limit lets through. Beyond it
+/// a read fails, and may be asked again.
+const READS_WAITING_MAX: usize = 1 << 16;
+
+/// Reads at a leader. One round of heartbeats confirms all that gathered before it began.
+#[derive(Debug, Default)]
+pub(super) struct Rounds {
+    gathered: Vec<Reader>,
+    under_way: VecDeque<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    /// Unique: an answer to an earlier round says nothing about the time after this one began.
+    number: u64,
+    /// The commit index when it began.
+    index: Index,
+    readers: Vec<Reader>,
+}
+
+#[derive(Debug)]
+enum Reader {
+    Local(ReadId),
+    Peer { from: NodeId, id: u64 },
+}
+
+/// Reads at a follower. One question is under way at a time, for all that gathered before it left.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// The last number used. Begins at random, so that a late answer to an earlier process of this
+    /// replica answers nothing.
+    number: u64,
+    gathered: Vec<ReadId>,
+    asked: Option<Asked>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    number: u64,
+    reads: Vec<ReadId>,
+    retry: Now,
+}
+
+impl Asking {
+    pub(super) fn starting_at(number: u64) -> Asking {
+        Asking { number, ..Asking::default() }
+    }
+
+    /// When the question under way counts as lost.
+    pub(super) fn retry_due(&self) -> Option<Now> {
+        self.asked.as_ref().map(|asked| asked.retry)
+    }
+}
+
+impl Raft {
+    pub(super) fn on_read(&mut self, id: ReadId, out: &mut Outputs<Output>) {
+        match &mut self.part {
+            Part::Leader(leader) if leader.rounds.gathered.len() < READS_WAITING_MAX => {
+                leader.rounds.gathered.push(Reader::Local(id));
+                self.begin_gathered(out);
+            }
+            Part::Follower
+                if self.leader.is_some() && self.asking.gathered.len() < READS_WAITING_MAX =>
+            {
+                self.asking.gathered.push(id);
+                self.ask(out);
+            }
+            _ => out.push(Output::ReadFailed { id }),
+        }
+    }
+
+    /// A follower asks. Only members are answered.
+    pub(super) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Outputs<Output>) {
+        if let Part::Leader(leader) = &mut self.part {
+            if !leader.peers.contains_key(&from) {
+                return;
+            }
+            if leader.rounds.gathered.len() < READS_WAITING_MAX {
+                leader.rounds.gathered.push(Reader::Peer { from, id });
+                return self.begin_gathered(out);
+            }
+        }
+        let term = self.term;
+        out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));
+    }
+
+    /// Begins a round for the reads that wait, unless one is under way: its end begins the next.
+    pub(super) fn begin_gathered(&mut self, out: &mut Outputs<Output>) {
+        let Part::Leader(leader) = &self.part else { return };
+        let is_due = !leader.rounds.gathered.is_empty() && leader.rounds.under_way.is_empty();
+        if is_due && self.is_commit_current() {
+            self.begin_round(out);
+        }
+    }
+
+    /// Whether the commit index covers all that earlier leaders acknowledged.
+    fn is_commit_current(&self) -> bool {
+        self.has_committed_in_term() || mutant::is_active(Mutant::ReadBeforeOwnTerm)
+    }
+
+    /// Sends heartbeats under a fresh number. Reads join if the commit index can be trusted.
+    pub(super) fn begin_round(&mut self, out: &mut Outputs<Output>) {
+        let is_current = self.is_commit_current();
+        let Part::Leader(leader) = &mut self.part else { return };
+        self.round += 1;
+        if is_current && !leader.rounds.gathered.is_empty() {
+            let readers = core::mem::take(&mut leader.rounds.gathered);
+            let round = Round { number: self.round, index: self.commit, readers };
+            leader.rounds.under_way.push_back(round);
+        }
+        self.send_heartbeats(out);
+        self.settle_reads(out);
+    }
+
+    /// Answers the rounds that a quorum (R8: of both configurations) has confirmed.
+    pub(super) fn settle_reads(&mut self, out: &mut Outputs<Output>) {
+        let term = self.term;
+        let Part::Leader(leader) = &mut self.part else { return };
+        if leader.rounds.under_way.is_empty() {
+            return;
+        }
+        let confirmed = confirmed_round(self.id, leader, self.configurations.in_force());
+        let mut is_settled = false;
+        while let Some(round) = leader.rounds.under_way.front()
+            && round.number <= confirmed
+        {
+            let Some(round) = leader.rounds.under_way.pop_front() else { break };
+            is_settled = true;
+            for reader in round.readers {
+                out.push(answer(reader, term, Some(round.index)));
+            }
+        }
+        if is_settled {
+            self.begin_gathered(out);
+        }
+    }
+
+    /// This replica leads no more: none of the reads can be vouched for.
+    pub(super) fn fail_rounds(&mut self, rounds: &mut Rounds, out: &mut Outputs<Output>) {
+        let under_way = rounds.under_way.drain(..).flat_map(|round| round.readers);
+        for reader in under_way.chain(rounds.gathered.drain(..)) {
+            out.push(answer(reader, self.term, None));
+        }
+    }
+
+    /// Asks the leader for all that gathered, unless a question is under way.
+    fn ask(&mut self, out: &mut Outputs<Output>) {
+        let Some(leader) = self.leader else { return };
+        if self.asking.asked.is_some() || self.asking.gathered.is_empty() {
+            return;
+        }
+        self.asking.number = self.asking.number.wrapping_add(1);
+        let number = self.asking.number;
+        let reads = core::mem::take(&mut self.asking.gathered);
+        let retry = self.now + self.options.heartbeat_interval * 2;
+        self.asking.asked = Some(Asked { number, reads, retry });
+        out.push(Output::send(leader, Unbound::ReadIndex { term: self.term, id: number }));
+    }
+
+    /// No answer came: asks the same again under a fresh number.
+    pub(super) fn ask_again(&mut self, out: &mut Outputs<Output>) {
+        let now = self.now;
+        if let Some(asked) = self.asking.asked.take_if(|asked| asked.retry <= now) {
+            self.asking.gathered.splice(..0, asked.reads);
+            self.ask(out);
+        }
+    }
+
+    pub(super) fn on_read_index_reply(
+        &mut self,
+        from: NodeId,
+        number: u64,
+        index: Option<Index>,
+        out: &mut Outputs<Output>,
+    ) {
+        if self.leader != Some(from) {
+            return;
+        }
+        let Some(asked) = self.asking.asked.take_if(|asked| asked.number == number) else { return };
+        for id in asked.reads {
+            out.push(match index {
+                Some(index) => Output::ReadReady { id, index },
+                None => Output::ReadFailed { id },
+            });
+        }
+        self.ask(out);
+    }
+
+    /// The leader or the term changed: what was asked will not be answered.
+    pub(super) fn fail_asked(&mut self, out: &mut Outputs<Output>) {
+        let asked = self.asking.asked.take().map(|asked| asked.reads).unwrap_or_default();
+        for id in asked.into_iter().chain(self.asking.gathered.drain(..)) {
+            out.push(Output::ReadFailed { id });
+        }
+    }
+}
+
+fn confirmed_round(id: NodeId, leader: &Leader, configuration: &super::Configuration) -> u64 {
+    if mutant::is_active(Mutant::ReadWithoutQuorum) {
+        return u64::MAX;
+    }
+    // The arithmetic of indexes serves for rounds: the latest one that a quorum has answered.
+    let answered = configuration.quorum_index(|voter| match leader.peers.get(&voter) {
+        Some(peer) => Index(peer.round),
+        None if voter == id => Index(u64::MAX),
+        None => Index::ZERO,
+    });
+    answered.0
+}
+
+fn answer(reader: Reader, term: crate::base::Term, index: Option<Index>) -> Output {
+    match (reader, index) {
+        (Reader::Local(id), Some(index)) => Output::ReadReady { id, index },
+        (Reader::Local(id), None) => Output::ReadFailed { id },
+        (Reader::Peer { from, id }, index) => {
+            Output::send(from, Unbound::ReadIndexReply { term, id, index })
+        }
+    }
+}

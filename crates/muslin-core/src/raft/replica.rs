@@ -1,0 +1,499 @@
+//! The replica: its state, what it is asked from outside, and how inputs find their handler.
+
+use super::changes::Configurations;
+use super::durability::Disk;
+use super::log::Log;
+use super::progress::{Leading, Peer};
+use super::reads::{Asking, Rounds};
+use super::sanity::{is_sane, term_of};
+use super::snapshots::{Incoming, Outgoing};
+use super::{
+    Bound, Configuration, Event, HardState, Input, Message, Options, Output, Recovered, Role,
+    SnapshotMeta, Unbound,
+};
+use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// First election time-out of a group that never had a leader, lower bound: long enough for peers
+/// that start together to have connected.
+const FOUNDING_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+
+/// Upper bound of the same: a group of three has a leader well within 0.3 s.
+const FOUNDING_TIMEOUT_MAX: Duration = Duration::from_millis(120);
+
+/// One replica of one group. See the [module](super) for what it does and promises.
+#[derive(Debug)]
+pub struct Raft {
+    pub(super) id: NodeId,
+    pub(super) options: Options,
+    pub(super) prng: Prng,
+    pub(super) now: Now,
+    pub(super) term: Term,
+    pub(super) vote: Option<NodeId>,
+    pub(super) part: Part,
+    /// The leader of the present term, if known; this replica itself when it leads.
+    pub(super) leader: Option<NodeId>,
+    /// When the leader was last heard.
+    pub(super) heard: Option<Now>,
+    /// When to campaign if no leader is heard.
+    pub(super) election_due: Now,
+    pub(super) log: Log,
+    pub(super) disk: Disk,
+    pub(super) configurations: Configurations,
+    pub(super) commit: Index,
+    /// Handed out by [`Output::Commit`] or inside a snapshot.
+    pub(super) applied: Index,
+    /// Where the saved snapshot ends, or the one being saved.
+    pub(super) saved: Index,
+    pub(super) asking: Asking,
+    pub(super) incoming: Option<Incoming>,
+    /// Last read round drawn; never reused by this process.
+    pub(super) round: u64,
+    /// Last replication session drawn; never reused by this process.
+    pub(super) session: u64,
+    /// The process is about to stop: no votes, no campaigns, no proposals.
+    pub(super) stopping: bool,
+}
+
+/// What a replica does, with what only that needs.
+#[derive(Debug)]
+pub(super) enum Part {
+    Follower,
+    PreCandidate {
+        granted: BTreeSet<NodeId>,
+    },
+    Candidate {
+        granted: BTreeSet<NodeId>,
+        /// The write of its own vote, which counts when durable.
+        vote: PersistId,
+    },
+    Leader(Box<Leader>),
+}
+
+/// What only a leader has.
+#[derive(Debug)]
+pub(super) struct Leader {
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) heartbeat_due: Now,
+    pub(super) rounds: Rounds,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) outgoing: Option<Outgoing>,
+    /// A snapshot was asked for and has not come.
+    pub(super) is_snapshot_asked: bool,
+}
+
+/// Leadership on its way to another voter.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) target: NodeId,
+    pub(super) until: Now,
+}
+
+impl Raft {
+    /// A replica as it starts. The same arguments and inputs give the same outputs.
+    ///
+    /// # Panics
+    /// When the log does not follow the snapshot or ends before what was known to be committed: the
+    /// store must have refused such a disk.
+    pub fn new(id: NodeId, options: Options, recovered: Recovered, seed: u64, now: Now) -> Raft {
+        let Recovered { hard_state, snapshot, entries } = recovered;
+        let saved = snapshot.last.index;
+        let (log, configurations) = recover_log(snapshot, entries);
+        let last = log.last().index;
+        assert!(hard_state.commit <= last, "R3: a committed entry is missing from the disk");
+        assert!(hard_state.term >= log.last().term, "R5: the log knows a later term");
+        let mut raft = Raft {
+            id,
+            options,
+            prng: Prng::seeded(seed),
+            now,
+            term: hard_state.term,
+            vote: hard_state.vote,
+            part: Part::Follower,
+            leader: None,
+            heard: None,
+            election_due: now,
+            log,
+            disk: Disk::recovered(hard_state, last),
+            configurations,
+            commit: hard_state.commit.max(saved),
+            applied: saved,
+            saved,
+            asking: Asking::default(),
+            incoming: None,
+            round: 0,
+            session: 0,
+            stopping: false,
+        };
+        raft.asking = Asking::starting_at(raft.prng.draw());
+        if !raft.is_sole_voter() {
+            raft.rearm_election();
+        }
+        raft
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Which replica this is.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Its part in the group.
+    pub fn role(&self) -> Role {
+        match self.part {
+            Part::Follower => Role::Follower,
+            Part::PreCandidate { .. } => Role::PreCandidate,
+            Part::Candidate { .. } => Role::Candidate,
+            Part::Leader(_) => Role::Leader,
+        }
+    }
+
+    /// The highest term it has seen.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Who leads in that term, as far as it knows; itself when it leads.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.leader
+    }
+
+    /// Known to be committed.
+    pub fn commit(&self) -> Index {
+        self.commit
+    }
+
+    /// Handed out by [`Output::Commit`] or [`Output::Install`].
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// The last entry of its log, committed or not.
+    pub fn last(&self) -> LogId {
+        self.log.last()
+    }
+
+    /// The first entry it could still send to a peer.
+    pub fn first_index(&self) -> Index {
+        self.log.base().index.next()
+    }
+
+    /// The term of one entry, as far as the log in memory reaches.
+    pub fn term_at(&self, index: Index) -> Option<Term> {
+        self.log.term_at(index)
+    }
+
+    /// Who votes: the last configuration in the log, committed or not.
+    pub fn configuration(&self) -> &Configuration {
+        self.configurations.in_force()
+    }
+
+    /// What a snapshot of the state as of the last entry handed out stands for.
+    pub fn snapshot_meta(&self) -> SnapshotMeta {
+        let term = self.log.term_at(self.applied).expect("compaction stops at what is applied");
+        SnapshotMeta {
+            last: LogId::new(term, self.applied),
+            configuration: self.configurations.as_of(self.applied).clone(),
+        }
+    }
+
+    /// How far each peer's log is known to match, itself included, in id order. Empty unless it leads.
+    pub fn progress(&self) -> Vec<(NodeId, Index)> {
+        let Part::Leader(leader) = &self.part else { return Vec::new() };
+        let mut all: Vec<_> = leader.peers.iter().map(|(id, peer)| (*id, peer.matched)).collect();
+        let place = all.partition_point(|(id, _)| *id < self.id);
+        all.insert(place, (self.id, self.disk.durable_index()));
+        all
+    }
+
+    /// How long ago a quorum was last heard. `None` unless it leads.
+    pub fn quorum_heard(&self, now: Now) -> Option<Duration> {
+        let Part::Leader(leader) = &self.part else { return None };
+        // The arithmetic of indexes serves for moments: the latest one that a quorum has reached.
+        let heard = self.configuration().quorum_index(|id| match leader.peers.get(&id) {
+            Some(peer) => Index(peer.heard.0),
+            None if id == self.id => Index(now.0),
+            None => Index::ZERO,
+        });
+        Some(now.since(Now(heard.0)))
+    }
+
+    /// Entries appended and not yet committed.
+    pub fn uncommitted(&self) -> usize {
+        usize::try_from(self.log.last().index.0 - self.commit.0).expect("the log fits in memory")
+    }
+
+    /// Term, vote and a commit index that would be written if anything were.
+    pub fn hard_state(&self) -> HardState {
+        HardState { term: self.term, vote: self.vote, commit: self.commit_mark() }
+    }
+
+    /// Whether an entry of the present term is committed (R4, R7).
+    pub fn has_committed_in_term(&self) -> bool {
+        self.log.term_at(self.commit) == Some(self.term)
+    }
+
+    /// All entries up to here are on this replica's disk.
+    pub fn durable_index(&self) -> Index {
+        self.disk.durable_index()
+    }
+
+    /// Whether [`Input::Propose`] may be given: it leads, hands leadership to nobody, does not stop,
+    /// and not too much waits.
+    pub fn accepts_proposals(&self) -> bool {
+        let Part::Leader(leader) = &self.part else { return false };
+        leader.transfer.is_none()
+            && !self.stopping
+            && self.uncommitted() < self.options.uncommitted_entries_max
+    }
+
+    /// Hands out what is committed, once and in order.
+    pub(super) fn hand_out(&mut self, out: &mut Outputs<Output>) {
+        if self.applied < self.commit {
+            let entries = self.log.range(self.applied.next(), self.commit);
+            self.applied = self.commit;
+            out.push(Output::Commit(entries));
+        }
+    }
+
+    /// R3: from here on the entries up to `index` stay for ever.
+    pub(super) fn commit_to(&mut self, index: Index, out: &mut Outputs<Output>) {
+        assert!(index > self.commit, "R3: commit never goes back");
+        assert!(index <= self.log.last().index, "R3: only what is in the log is committed");
+        self.commit = index;
+        self.hand_out(out);
+    }
+
+    pub(super) fn announce(&self, why: &'static str, out: &mut Outputs<Output>) {
+        let (role, term, leader) = (self.role(), self.term, self.leader);
+        out.push(Output::Report(Event::RoleChanged { role, term, leader, why }));
+    }
+
+    pub(super) fn is_sole_voter(&self) -> bool {
+        let configuration = self.configuration();
+        !configuration.is_joint()
+            && configuration.voters.len() == 1
+            && configuration.voters.contains(&self.id)
+    }
+
+    /// Draws the moment to campaign at unless a leader is heard.
+    pub(super) fn rearm_election(&mut self) {
+        let is_founding = self.term == Term::ZERO && self.log.last() == LogId::ZERO;
+        let (low, high) = if is_founding && self.may_campaign() {
+            (FOUNDING_TIMEOUT_MIN, FOUNDING_TIMEOUT_MAX)
+        } else {
+            (self.options.election_timeout_min, self.options.election_timeout_max)
+        };
+        self.election_due = self.now + self.prng.duration(low, high);
+    }
+
+    fn on_tick(&mut self, out: &mut Outputs<Output>) {
+        match &self.part {
+            Part::Leader(leader) => {
+                if leader.heartbeat_due <= self.now {
+                    self.lead_on(out);
+                }
+            }
+            _ => {
+                if self.election_due <= self.now {
+                    self.on_silence(out);
+                }
+                self.ask_again(out);
+            }
+        }
+    }
+
+    fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outputs<Output>) {
+        if from == self.id || !is_sane(&message) {
+            return;
+        }
+        let term = term_of(&message);
+        if term < self.term {
+            return self.answer_outdated(from, message, out);
+        }
+        if term > self.term && !self.admits_term(from, &message, out) {
+            return;
+        }
+        match message {
+            Message::Unbound(message) => self.on_unbound(from, message, out),
+            Message::Bound(message) => self.on_bound(from, message, out),
+        }
+    }
+
+    /// Takes over a higher term, where the message carries one that is to be taken over. False when
+    /// the message is to be ignored.
+    fn admits_term(&mut self, from: NodeId, message: &Message, out: &mut Outputs<Output>) -> bool {
+        let (leader, why) = match message {
+            // These name a term that nobody is in yet.
+            Message::Unbound(Unbound::PreVote { .. })
+            | Message::Unbound(Unbound::PreVoteReply { granted: true, .. }) => return true,
+            Message::Bound(Bound::Vote { transfer: false, .. }) if self.hears_leader() => {
+                return false;
+            }
+            Message::Unbound(
+                Unbound::Append { .. }
+                | Unbound::Heartbeat { .. }
+                | Unbound::SnapshotChunk { .. }
+                | Unbound::TimeoutNow { .. },
+            ) => (Some(from), "heard the leader of a later term"),
+            _ => (None, "heard of a later term"),
+        };
+        self.enter_term(term_of(message), leader, out);
+        self.announce(why, out);
+        true
+    }
+
+    fn on_unbound(&mut self, from: NodeId, message: Unbound, out: &mut Outputs<Output>) {
+        match message {
+            Unbound::PreVote { term, last } => self.on_pre_vote(from, term, last, out),
+            Unbound::PreVoteReply { term, granted } => {
+                self.on_pre_vote_reply(from, term, granted, out);
+            }
+            Unbound::Append { session, prev, entries, commit, .. } => {
+                if self.follow(from, out) {
+                    self.on_append(
+                        from,
+                        super::follower::Append { session, prev, entries, commit },
+                        out,
+                    );
+                }
+            }
+            Unbound::Heartbeat { session, commit, round, .. } => {
+                if self.follow(from, out) {
+                    self.on_heartbeat(commit, out);
+                    let term = self.term;
+                    self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
+                }
+            }
+            Unbound::SnapshotChunk { session, meta, offset, total, checksum, data, .. } => {
+                if self.follow(from, out) {
+                    let piece =
+                        super::snapshots::Piece { session, meta, offset, total, checksum, data };
+                    self.on_snapshot_chunk(from, piece, out);
+                }
+            }
+            Unbound::TimeoutNow { .. } => self.on_timeout_now(from, out),
+            Unbound::ReadIndex { id, .. } => self.on_read_index(from, id, out),
+            Unbound::ReadIndexReply { id, index, .. } => {
+                self.on_read_index_reply(from, id, index, out);
+            }
+        }
+    }
+
+    fn on_bound(&mut self, from: NodeId, message: Bound, out: &mut Outputs<Output>) {
+        match message {
+            Bound::Vote { last, .. } => self.on_vote(from, last, out),
+            Bound::VoteReply { granted, .. } => self.on_vote_reply(from, granted, out),
+            Bound::AppendReply { session, result, .. } => {
+                self.on_append_reply(from, session, result, out);
+            }
+            Bound::HeartbeatReply { session, round, .. } => {
+                self.on_heartbeat_reply(from, session, round, out);
+            }
+            Bound::SnapshotReply { session, last, received, installed, .. } => {
+                let taken = super::snapshots::Taken { session, last, received, installed };
+                self.on_snapshot_reply(from, taken, out);
+            }
+        }
+    }
+
+    /// Sends a promise about the term alone.
+    pub(super) fn promise(&mut self, to: NodeId, message: Bound, out: &mut Outputs<Output>) {
+        let write = self.persist_hard_state(out);
+        out.push(Output::send_behind(write, to, message));
+    }
+
+    /// What replication looks at, and the leader's part of this replica, if it leads.
+    pub(super) fn leading(&mut self) -> Option<(&mut Leader, Leading<'_>)> {
+        let Part::Leader(leader) = &mut self.part else { return None };
+        let view = Leading {
+            now: self.now,
+            term: self.term,
+            commit: self.commit,
+            log: &self.log,
+            options: &self.options,
+        };
+        Some((leader, view))
+    }
+
+    fn check(&self) {
+        assert!(self.applied <= self.commit, "R3: only committed entries are handed out");
+        assert!(self.commit <= self.log.last().index, "R3: committed entries stay in the log");
+        assert!(self.log.last().term <= self.term, "R1: entries come from leaders of known terms");
+        debug_assert!(self.log.base().index <= self.applied, "what is not applied is kept");
+        debug_assert!(
+            (self.role() == Role::Leader) == (self.leader == Some(self.id)),
+            "R1: who leads knows it"
+        );
+    }
+}
+
+impl Machine for Raft {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Outputs<Output>) {
+        self.now = self.now.max(now);
+        // What the disk already knew to be committed.
+        self.hand_out(out);
+        match input {
+            Input::Tick => self.on_tick(out),
+            Input::Message { from, message } => self.on_message(from, message, out),
+            Input::Persisted(id) => self.on_persisted(id, out),
+            Input::Propose(proposals) => self.on_propose(proposals, out),
+            Input::Change(changes) => self.on_change(&changes, out),
+            Input::Read(id) => self.on_read(id, out),
+            Input::Snapshot { snapshot, save } => self.on_snapshot(snapshot, save, out),
+            Input::Transfer(target) => self.on_transfer(target, out),
+            Input::Campaign => self.campaign("asked to campaign", out),
+            Input::Shutdown => self.on_shutdown(out),
+        }
+        self.persist_hard_state(out);
+        self.check();
+    }
+
+    fn deadline(&self) -> Option<(Now, Wake)> {
+        if let Part::Leader(leader) = &self.part {
+            return Some((leader.heartbeat_due, Wake("heartbeat")));
+        }
+        let election = (self.election_due, Wake("election"));
+        let again = self.asking.retry_due().map(|due| (due, Wake("ask again")));
+        Some(again.map_or(election, |again| again.min(election)))
+    }
+}
+
+/// The log in memory, from what the disk has. The entry at which memory begins is known by its id
+/// alone, so the oldest recovered one serves as the base unless the snapshot ends just before it.
+fn recover_log(snapshot: SnapshotMeta, entries: Vec<super::Entry>) -> (Log, Configurations) {
+    let base = snapshot.last;
+    let mut configurations = Configurations::starting(base.index, snapshot.configuration);
+    let mut entries = entries.into_iter().peekable();
+    let first = entries.peek().map_or(base.index.next(), |entry| entry.id.index);
+    assert!(first <= base.index.next(), "R3: entries between the snapshot and the log are missing");
+    let mut log = Log::after(base);
+    if first <= base.index
+        && let Some(oldest) = entries.next()
+    {
+        log = Log::after(oldest.id);
+    }
+    for entry in entries {
+        if entry.id.index > base.index {
+            configurations.note(&entry);
+        }
+        log.append(entry);
+    }
+    if log.term_at(base.index) != Some(base.term) {
+        // The snapshot was installed over a log that does not lead to it, and the crash came before
+        // that log was dropped.
+        configurations.roll_back(base.index.next());
+        log = Log::after(base);
+    }
+    (log, configurations)
+}

@@ -1,0 +1,241 @@
+//! Leading: appends, acknowledgements, commits, heartbeats, and stepping down (Raft 5.3, 5.4.2).
+
+use super::replica::{Part, Transfer};
+use super::{AppendResult, Entry, Output, Payload, Raft, SessionId, Unbound};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{Index, LogId, NodeId, Outputs, quorum};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+impl Raft {
+    /// The caller asked [`Raft::accepts_proposals`] first.
+    pub(super) fn on_propose(&mut self, proposals: Vec<Bytes>, out: &mut Outputs<Output>) {
+        debug_assert!(self.accepts_proposals(), "proposals are offered to a willing leader only");
+        if matches!(self.part, Part::Leader(_)) && !proposals.is_empty() {
+            self.append_own(proposals.into_iter().map(Payload::Command), out);
+        }
+    }
+
+    /// Appends entries of the present term, writes them and sends them, both at once: R9 lets appends
+    /// leave before the leader's own write, because the leader counts itself only when it is durable.
+    pub(super) fn append_own(
+        &mut self,
+        payloads: impl IntoIterator<Item = Payload>,
+        out: &mut Outputs<Output>,
+    ) {
+        let mut last = self.log.last().index;
+        let mut is_configuration = false;
+        let mut entries = Vec::new();
+        for payload in payloads {
+            last = last.next();
+            let entry = Entry { id: LogId::new(self.term, last), payload };
+            self.log.append(entry.clone());
+            if matches!(entry.payload, Payload::Configuration(_)) {
+                is_configuration = true;
+                self.configurations.note(&entry);
+            }
+            entries.push(entry);
+        }
+        self.persist_entries(entries, out);
+        if is_configuration {
+            self.meet_members();
+            self.report_configuration(out);
+        }
+        self.spread(out);
+    }
+
+    /// Sends every peer what it may be sent.
+    pub(super) fn spread(&mut self, out: &mut Outputs<Output>) {
+        let Some((leader, view)) = self.leading() else { return };
+        for (id, peer) in &mut leader.peers {
+            peer.replicate(*id, &view, out);
+        }
+        self.serve_snapshots(out);
+    }
+
+    /// R10: only an answer of the present session says anything about the peer's log.
+    pub(super) fn on_append_reply(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        result: AppendResult,
+        out: &mut Outputs<Output>,
+    ) {
+        let Some((leader, view)) = self.leading() else { return };
+        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
+            return;
+        };
+        peer.heard = view.now;
+        match result {
+            AppendResult::Accepted { matched } => {
+                if matched > view.log.last().index {
+                    return;
+                }
+                peer.accepted(matched, view.log, view.now);
+            }
+            AppendResult::Rejected { prev, hint } => {
+                if !peer.rejected(prev, hint, view.log) {
+                    return;
+                }
+            }
+        }
+        self.after_progress(from, out);
+    }
+
+    /// A peer has more than before, or it is known better what it lacks.
+    pub(super) fn after_progress(&mut self, from: NodeId, out: &mut Outputs<Output>) {
+        let Some((leader, view)) = self.leading() else { return };
+        let has_news = leader.peers.get(&from).is_some_and(|peer| peer.matched > view.commit);
+        if has_news {
+            self.advance_commit(out);
+        }
+        // Not part of a spread, or not all of it: its window has just opened.
+        if let Some((leader, view)) = self.leading()
+            && let Some(peer) = leader.peers.get_mut(&from)
+        {
+            peer.replicate(from, &view, out);
+        }
+        self.serve_snapshots(out);
+        self.hand_over(Some(from), out);
+    }
+
+    pub(super) fn on_heartbeat_reply(
+        &mut self,
+        from: NodeId,
+        session: SessionId,
+        round: u64,
+        out: &mut Outputs<Output>,
+    ) {
+        let latest = self.round;
+        let Some((leader, view)) = self.leading() else { return };
+        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
+            return;
+        };
+        if round > latest {
+            return;
+        }
+        peer.heard = view.now;
+        peer.round = peer.round.max(round);
+        peer.nudge(from, &view, out);
+        self.nudge_snapshot(from, out);
+        self.settle_reads(out);
+    }
+
+    /// R4: only an entry of the present term commits by being counted. An older one may be on a
+    /// quorum and still be overwritten (Raft figure 8); it commits with the first of ours after it.
+    pub(super) fn advance_commit(&mut self, out: &mut Outputs<Output>) {
+        let index = self.counted_index();
+        if index <= self.commit {
+            return;
+        }
+        let is_own = self.log.term_at(index) == Some(self.term);
+        if !is_own && !mutant::is_active(Mutant::CommitOldTerm) {
+            return;
+        }
+        let is_first = !self.has_committed_in_term();
+        self.commit_to(index, out);
+        self.spread(out);
+        if is_first {
+            self.begin_gathered(out);
+        }
+        self.after_commit(out);
+    }
+
+    /// The highest index a quorum has on its disks (R3, R8); R9: the leader itself counts for no more.
+    fn counted_index(&self) -> Index {
+        let Part::Leader(leader) = &self.part else { return self.commit };
+        let own = if mutant::is_active(Mutant::LeaderCountsUnsynced) {
+            self.log.last().index
+        } else {
+            self.disk.durable_index()
+        };
+        let reached = |id: NodeId| match leader.peers.get(&id) {
+            Some(peer) => peer.matched,
+            None if id == self.id => own,
+            None => Index::ZERO,
+        };
+        let configuration = self.configuration();
+        if mutant::is_active(Mutant::JointCountsNewOnly) {
+            return quorum::majority_index(&configuration.voters, reached);
+        }
+        configuration.quorum_index(reached)
+    }
+
+    /// The heartbeat is due: keeps authority if a quorum still answers, gives it up if not (thesis 6.2).
+    pub(super) fn lead_on(&mut self, out: &mut Outputs<Output>) {
+        if self.quorum_heard(self.now) >= Some(self.options.election_timeout_max) {
+            return self.step_down("no quorum answers", out);
+        }
+        let due = self.now + self.options.heartbeat_interval;
+        if let Part::Leader(leader) = &mut self.part {
+            leader.heartbeat_due = due;
+            // The target did not take over in time: lead on as before.
+            if leader.transfer.as_ref().is_some_and(|transfer| transfer.until <= self.now) {
+                leader.transfer = None;
+            }
+        }
+        self.begin_round(out);
+        self.hand_over(None, out);
+    }
+
+    /// One heartbeat to every peer, under the latest read round.
+    pub(super) fn send_heartbeats(&mut self, out: &mut Outputs<Output>) {
+        let round = self.round;
+        let Some((leader, view)) = self.leading() else { return };
+        for (id, peer) in &leader.peers {
+            // Beyond `matched` the peer's log may differ, and a heartbeat verifies nothing.
+            let commit = view.commit.min(peer.matched);
+            let (term, session) = (view.term, peer.session);
+            out.push(Output::send(*id, Unbound::Heartbeat { term, session, commit, round }));
+        }
+    }
+
+    /// Leads no more, in the same term.
+    pub(super) fn step_down(&mut self, why: &'static str, out: &mut Outputs<Output>) {
+        self.become_follower(None, out);
+        self.announce(why, out);
+    }
+
+    /// Leadership is wanted elsewhere (thesis 3.10): no proposals are taken from here on, so that the
+    /// target can catch up; the old leader leads on when that takes longer than an election.
+    pub(super) fn on_transfer(&mut self, target: NodeId, out: &mut Outputs<Output>) {
+        let until = self.now + self.options.election_timeout_max;
+        let is_voter = self.configuration().voters.contains(&target);
+        let Part::Leader(leader) = &mut self.part else { return };
+        if target == self.id || !is_voter || leader.transfer.is_some() {
+            return;
+        }
+        leader.transfer = Some(Transfer { target, until });
+        self.hand_over(None, out);
+    }
+
+    /// Tells the target to campaign, if leadership is on its way and the target has every entry.
+    /// `progressed` names the peer whose progress gave reason to look; none means to tell it again.
+    fn hand_over(&mut self, progressed: Option<NodeId>, out: &mut Outputs<Output>) {
+        let Some((leader, view)) = self.leading() else { return };
+        let Some(Transfer { target, .. }) = leader.transfer else { return };
+        let is_ready =
+            leader.peers.get(&target).is_some_and(|peer| peer.matched == view.log.last().index);
+        if is_ready && progressed.is_none_or(|id| id == target) {
+            out.push(Output::send(target, Unbound::TimeoutNow { term: view.term }));
+        }
+    }
+
+    /// The process is about to stop: whoever leads next should not have to be waited for.
+    pub(super) fn on_shutdown(&mut self, out: &mut Outputs<Output>) {
+        self.stopping = true;
+        if let Some(target) = self.best_heir() {
+            self.on_transfer(target, out);
+        } else if !matches!(self.part, Part::Leader(_) | Part::Follower) {
+            self.step_down("the process stops", out);
+        }
+    }
+
+    /// The voter whose log is longest, if this replica leads.
+    pub(super) fn best_heir(&self) -> Option<NodeId> {
+        let Part::Leader(leader) = &self.part else { return None };
+        let voters = &self.configuration().voters;
+        let heirs = leader.peers.iter().filter(|(id, _)| voters.contains(id));
+        heirs.max_by_key(|(id, peer)| (peer.matched, core::cmp::Reverse(**id))).map(|(id, _)| *id)
+    }
+}

@@ -1,0 +1,289 @@
+//! Snapshots: saved so that the log can be compacted, sent to peers that need what is compacted away,
+//! and installed by them (Raft 7).
+
+use super::changes::Configurations;
+use super::log::Log;
+use super::progress::{Leading, Mode, Peer};
+use super::replica::{Leader, Part};
+use super::{Bound, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
+use crate::base::{Fnv64, Index, LogId, NodeId, Now, Outputs};
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// How many times the usual tail is kept for a follower that answers and lags. One that lags further
+/// gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
+const LAGGING_TAILS_MAX: u64 = 4;
+
+/// A snapshot a leader sends, to however many peers.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    snapshot: Snapshot,
+    checksum: u64,
+}
+
+/// A snapshot on its way in.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    meta: SnapshotMeta,
+    total: u64,
+    checksum: u64,
+    /// Grows with what has come, never by what was announced.
+    received: Vec<u8>,
+}
+
+/// One piece of a snapshot, as the leader sent it.
+pub(super) struct Piece {
+    pub(super) session: SessionId,
+    pub(super) meta: SnapshotMeta,
+    pub(super) offset: u64,
+    pub(super) total: u64,
+    pub(super) checksum: u64,
+    pub(super) data: Bytes,
+}
+
+/// What a peer says it has taken.
+pub(super) struct Taken {
+    pub(super) session: SessionId,
+    pub(super) last: LogId,
+    pub(super) received: u64,
+    pub(super) installed: bool,
+}
+
+impl Raft {
+    /// The state as of some entry handed out: to be saved, to be sent, or both.
+    pub(super) fn on_snapshot(
+        &mut self,
+        snapshot: Snapshot,
+        save: bool,
+        out: &mut Outputs<Output>,
+    ) {
+        let last = snapshot.meta.last;
+        assert!(last.index <= self.applied, "R3: a snapshot holds what was handed out, not more");
+        let term = self.log.term_at(last.index);
+        assert!(term.is_none_or(|term| term == last.term), "R6: a snapshot is of this log");
+        if save && last.index > self.saved && term.is_some() {
+            let keep_from = self.keep_from(last.index);
+            self.saved = last.index;
+            self.persist_saved(snapshot.clone(), keep_from, out);
+        }
+        if let Part::Leader(leader) = &mut self.part
+            && leader.peers.values().any(|peer| peer.mode == Mode::AwaitSnapshot)
+        {
+            leader.is_snapshot_asked = false;
+            leader.outgoing = Some(Outgoing { checksum: checksum(&snapshot.data), snapshot });
+            self.serve_snapshots(out);
+        }
+    }
+
+    /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers that
+    /// lag a little, a longer one for those that answer and lag more.
+    fn keep_from(&self, last: Index) -> Index {
+        let tail = self.options.log_tail_entries;
+        let usual = last.0.saturating_sub(tail);
+        let least = last.0.saturating_sub(tail.saturating_mul(LAGGING_TAILS_MAX));
+        let mut keep = usual;
+        if let Part::Leader(leader) = &self.part {
+            let patience = self.options.election_timeout_max;
+            let answers = |peer: &&Peer| peer.heard + patience > self.now;
+            for peer in leader.peers.values().filter(answers) {
+                keep = keep.min(peer.matched.0);
+            }
+        }
+        Index(keep.max(least)).next()
+    }
+
+    /// Begins with the peers that wait for a snapshot, or asks for one.
+    pub(super) fn serve_snapshots(&mut self, out: &mut Outputs<Output>) {
+        let Some((leader, view)) = self.leading() else { return };
+        let base = view.log.base().index;
+        let mut is_wanted = false;
+        let mut is_used = false;
+        for (id, peer) in &mut leader.peers {
+            if peer.mode == Mode::AwaitSnapshot {
+                // One that ends before the log begins would lead nowhere.
+                match leader.outgoing.as_ref().filter(|out| out.snapshot.meta.last.index >= base) {
+                    Some(outgoing) => outgoing.begin(*id, peer, &view, out),
+                    None => is_wanted = true,
+                }
+            }
+            is_used |= matches!(peer.mode, Mode::Snapshot { .. });
+        }
+        if !is_used {
+            leader.outgoing = None;
+        }
+        if is_wanted && !leader.is_snapshot_asked {
+            leader.is_snapshot_asked = true;
+            out.push(Output::SnapshotNeeded);
+        }
+    }
+
+    /// The peer is alive: what was sent long ago and not answered was lost.
+    pub(super) fn nudge_snapshot(&mut self, to: NodeId, out: &mut Outputs<Output>) {
+        let patience = self.options.election_timeout_min;
+        if let Some((Leader { peers, outgoing: Some(outgoing), .. }, view)) = self.leading()
+            && let Some(peer) = peers.get_mut(&to)
+            && let Mode::Snapshot { sent, .. } = peer.mode
+            && sent + patience <= view.now
+        {
+            outgoing.send_piece(to, peer, &view, out);
+        }
+        self.serve_snapshots(out);
+    }
+
+    /// Goes on from where the peer is. Only progress makes the next piece leave at once: an answer
+    /// that came twice must not start a second stream of pieces.
+    pub(super) fn on_snapshot_reply(
+        &mut self,
+        from: NodeId,
+        taken: Taken,
+        out: &mut Outputs<Output>,
+    ) {
+        let Taken { session, last, received, installed } = taken;
+        let Some((leader, view)) = self.leading() else { return };
+        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
+            return;
+        };
+        peer.heard = view.now;
+        let Mode::Snapshot { last: sending, received: before, sent } = peer.mode else { return };
+        let Some(outgoing) = leader.outgoing.as_ref().filter(|_| last == sending) else { return };
+        if installed {
+            peer.accepted(last.index, view.log, view.now);
+            if peer.mode != Mode::Stream {
+                // The log was compacted beyond it meanwhile.
+                peer.mode = Mode::AwaitSnapshot;
+            }
+            return self.after_progress(from, out);
+        }
+        if received <= outgoing.snapshot.data.len() as u64 {
+            peer.mode = Mode::Snapshot { last, received, sent };
+            if received > before {
+                outgoing.send_piece(from, peer, &view, out);
+            }
+        }
+    }
+
+    /// Takes a piece if it continues what is here; tells how far it has come either way.
+    pub(super) fn on_snapshot_chunk(
+        &mut self,
+        from: NodeId,
+        piece: Piece,
+        out: &mut Outputs<Output>,
+    ) {
+        let (session, last, total) = (piece.session, piece.meta.last, piece.total);
+        if self.has_all_of(&piece.meta, out) {
+            let taken = Taken { session, last, received: total, installed: true };
+            return self.answer_piece(from, taken, out);
+        }
+        let mut received = self.take_piece(piece);
+        let mut installed = false;
+        if received == total
+            && let Some(incoming) = self.incoming.take()
+        {
+            installed = checksum(&incoming.received) == incoming.checksum;
+            if installed {
+                self.install(incoming, out);
+            } else {
+                received = 0;
+            }
+        }
+        self.answer_piece(from, Taken { session, last, received, installed }, out);
+    }
+
+    /// Whether the log holds everything the snapshot does. If it agrees with the snapshot's end it
+    /// agrees with all before (R2), and all of that is committed.
+    fn has_all_of(&mut self, meta: &SnapshotMeta, out: &mut Outputs<Output>) -> bool {
+        let last = meta.last;
+        if last.index > self.commit && self.log.term_at(last.index) == Some(last.term) {
+            self.commit_to(last.index, out);
+        }
+        let is_here = last.index <= self.commit;
+        if is_here {
+            self.incoming = None;
+        }
+        is_here
+    }
+
+    /// Bytes of the snapshot held without a gap, after this piece.
+    fn take_piece(&mut self, piece: Piece) -> u64 {
+        let Piece { meta, offset, total, checksum, data, .. } = piece;
+        let continues = |incoming: &Incoming| {
+            incoming.meta == meta && incoming.total == total && incoming.checksum == checksum
+        };
+        if !self.incoming.as_ref().is_some_and(continues) {
+            if offset > 0 {
+                return 0;
+            }
+            self.incoming = Some(Incoming { meta, total, checksum, received: Vec::new() });
+        }
+        let Some(incoming) = &mut self.incoming else { return 0 };
+        if incoming.received.len() as u64 == offset {
+            incoming.received.extend_from_slice(&data);
+        }
+        incoming.received.len() as u64
+    }
+
+    /// R9: behind the write of the snapshot or, when the log holds it all, of the log.
+    fn answer_piece(&mut self, to: NodeId, taken: Taken, out: &mut Outputs<Output>) {
+        let Taken { session, last, received, installed } = taken;
+        let mut write = self.persist_hard_state(out);
+        if installed {
+            write = self.disk.covering(last.index);
+        }
+        let term = self.term;
+        let reply = Bound::SnapshotReply { term, session, last, received, installed };
+        out.push(Output::send_behind(write, to, reply));
+    }
+
+    /// The snapshot takes the place of the log, configuration included (R8: a stale one kept here
+    /// would make quorums that do not overlap).
+    fn install(&mut self, incoming: Incoming, out: &mut Outputs<Output>) {
+        let Incoming { meta, received, .. } = incoming;
+        let last = meta.last;
+        assert!(last.index > self.commit, "R3: a snapshot never takes state back");
+        self.disk.forget_from(self.commit.next());
+        self.log = Log::after(last);
+        self.configurations = Configurations::starting(last.index, meta.configuration.clone());
+        self.commit = last.index;
+        self.applied = last.index;
+        self.saved = last.index;
+        let snapshot = Snapshot { meta, data: Bytes::from(received) };
+        self.persist_installed(snapshot.clone(), out);
+        out.push(Output::Install(snapshot));
+        out.push(Output::Report(Event::SnapshotInstalled { last }));
+        self.report_configuration(out);
+    }
+}
+
+impl Outgoing {
+    fn begin(&self, to: NodeId, peer: &mut Peer, view: &Leading, out: &mut Outputs<Output>) {
+        let last = self.snapshot.meta.last;
+        peer.mode = Mode::Snapshot { last, received: 0, sent: Now::START };
+        out.push(Output::Report(Event::SnapshotSent { to, last }));
+        self.send_piece(to, peer, view, out);
+    }
+
+    /// Sends the piece the peer lacks first.
+    fn send_piece(&self, to: NodeId, peer: &mut Peer, view: &Leading, out: &mut Outputs<Output>) {
+        let Mode::Snapshot { last, received, .. } = peer.mode else { return };
+        peer.mode = Mode::Snapshot { last, received, sent: view.now };
+        let data = &self.snapshot.data;
+        let start = usize::try_from(received).map_or(data.len(), |start| start.min(data.len()));
+        let end = data.len().min(start + view.options.snapshot_chunk_bytes);
+        let message = Unbound::SnapshotChunk {
+            term: view.term,
+            session: peer.session,
+            meta: self.snapshot.meta.clone(),
+            offset: start as u64,
+            total: data.len() as u64,
+            checksum: self.checksum,
+            data: data.slice(start..end),
+        };
+        out.push(Output::send(to, message));
+    }
+}
+
+fn checksum(data: &[u8]) -> u64 {
+    let mut hash = Fnv64::new();
+    hash.write(data);
+    hash.finish()
+}
