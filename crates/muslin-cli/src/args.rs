@@ -1,0 +1,455 @@
+//! Everything that can be asked, as types. Every help text ends with examples; a test parses them.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A light-weight cluster fabric: membership, agreement and a key-value store in one binary
+#[derive(Parser, Debug)]
+#[command(name = "muslin", version, after_help = examples::TOP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags every command takes.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// How results are printed; a table becomes tab-separated when piped
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// Node to talk to [default: the first of 127.0.0.1:7400 to 7403 that listens]
+    #[arg(long, global = true, env = "MUSLIN_ADDR", value_name = "HOST:PORT")]
+    pub(crate) addr: Option<String>,
+    /// Seconds to wait for an answer
+    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// For people, and for `cut`.
+    Table,
+    /// As the HTTP API answers.
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Run a cluster of several nodes on this machine, to try things
+    Dev(Dev),
+    /// Found a cluster: make its identity, its keys and its first node
+    Init(Init),
+    /// Join a cluster with the line that `init` printed
+    Join(Join),
+    /// Run the node of a data directory
+    Up(Up),
+    /// How the cluster is; the exit code says it too (0 healthy, 8 not, 5 no connection)
+    #[command(after_help = examples::STATUS)]
+    Status,
+    /// Nodes, as the one asked sees them
+    #[command(subcommand, after_help = examples::NODE, visible_alias = "nodes")]
+    Node(Node),
+    /// Keys and values
+    #[command(subcommand, after_help = examples::KV)]
+    Kv(Kv),
+    /// What happened lately
+    Events(Events),
+    /// Print a completion script
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    #[command(after_help = examples::VERSION)]
+    Version,
+    /// Measure a cluster
+    #[command(subcommand, after_help = examples::BENCH)]
+    Bench(Bench),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::DEV)]
+pub(crate) struct Dev {
+    /// How many nodes [default: 3, or as many as the data directory holds]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    pub(crate) nodes: Option<u16>,
+    /// Node i listens on this port plus i
+    #[arg(long, default_value_t = 7400)]
+    pub(crate) base_port: u16,
+    /// Node i serves plain etcd clients on this port plus 10 * (i - 1)
+    #[arg(long, default_value_t = 2379)]
+    pub(crate) etcd_base_port: u16,
+    /// Keep the nodes here [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Keep the data when it ends
+    #[arg(long)]
+    pub(crate) retain: bool,
+    /// End by itself after so many seconds
+    #[arg(long, value_name = "SECS")]
+    pub(crate) exit_after: Option<u64>,
+    /// What the nodes write to their log files
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log: String,
+}
+
+/// Most nodes of `dev`: their etcd ports must stay below the next thousand.
+const NODES_MAX: i64 = 15;
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::INIT)]
+pub(crate) struct Init {
+    #[command(flatten)]
+    pub(crate) node: NewNode,
+    /// What the cluster is called
+    #[arg(long, default_value = "muslin")]
+    pub(crate) cluster_name: String,
+    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic
+    #[arg(long, value_enum, default_value_t = Profile::Lan)]
+    pub(crate) profile: Profile,
+}
+
+/// How fast failures are noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Profile {
+    /// In about a second.
+    Fast,
+    /// In some seconds, with less traffic.
+    Lan,
+}
+
+/// What a node needs that is made by `init` or `join`.
+#[derive(Args, Debug)]
+pub(crate) struct NewNode {
+    /// Where the node keeps its data; must be empty or absent
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// What the node is called
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Address it listens on, TCP and UDP
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Address others reach it at, when it is not the one it listens on
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) advertise: Option<SocketAddr>,
+    /// Serve plain etcd clients here (loopback addresses only)
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) etcd_listen: Option<SocketAddr>,
+    /// Duties of the node
+    #[arg(long, value_delimiter = ',', default_value = "control")]
+    pub(crate) roles: Vec<String>,
+    /// Allow plain etcd clients from other machines: no encryption, no identity
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::JOIN)]
+pub(crate) struct Join {
+    /// Any node of the cluster
+    #[arg(value_name = "HOST:PORT")]
+    pub(crate) contact: String,
+    /// What `init` printed
+    #[arg(long, env = "MUSLIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: String,
+    #[command(flatten)]
+    pub(crate) node: NewNode,
+    /// Run the node as soon as it has joined
+    #[arg(long)]
+    pub(crate) up: bool,
+    /// What `--up` writes to stderr: error, warn, info, debug or trace
+    #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
+    pub(crate) log: String,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::UP)]
+pub(crate) struct Up {
+    /// Made by `init` or `join`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Listen here, whatever was said before
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Be reached here, whatever was said before
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) advertise: Option<SocketAddr>,
+    /// Serve plain etcd clients here, whatever was said before
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) etcd_listen: Option<SocketAddr>,
+    /// Allow plain etcd clients from other machines: no encryption, no identity
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Look for members here too; may be given more than once
+    #[arg(long = "seed", value_name = "HOST:PORT")]
+    pub(crate) seeds: Vec<String>,
+    /// What is written to stderr: error, warn, info, debug or trace
+    #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
+    pub(crate) log: String,
+    /// End when the process with this id does
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) exit_with_parent: Option<u32>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Node {
+    /// All nodes
+    #[command(visible_alias = "list", after_help = examples::NODE_LS)]
+    Ls,
+    /// One node
+    #[command(alias = "info", alias = "describe", after_help = examples::NODE_SHOW)]
+    Show {
+        /// Its name, or the beginning of its id
+        node: String,
+    },
+}
+
+/// What a read promises.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Consistency {
+    /// Sees every write answered before.
+    Linearizable,
+    /// What the node asked has; always answers.
+    Local,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Kv {
+    /// Print a value as it is (with a line end on a terminal)
+    #[command(after_help = examples::KV_GET)]
+    Get {
+        key: String,
+        /// What the read promises
+        #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
+        consistency: Consistency,
+    },
+    /// Write a value
+    #[command(after_help = examples::KV_PUT)]
+    Put {
+        key: String,
+        /// The value; `-`, or nothing, reads it from stdin
+        #[arg(allow_negative_numbers = true)]
+        value: Option<String>,
+        /// Only if the key is not there
+        #[arg(long, conflicts_with = "if_revision")]
+        if_absent: bool,
+        /// Only if the key was last changed at this revision
+        #[arg(long, value_name = "REVISION")]
+        if_revision: Option<u64>,
+    },
+    /// Delete a key
+    #[command(visible_alias = "delete", alias = "rm", after_help = examples::KV_DEL)]
+    Del { key: String },
+    /// List keys
+    #[command(visible_alias = "list", after_help = examples::KV_LS)]
+    Ls {
+        /// Only keys that begin so
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// At most so many
+        #[arg(long)]
+        limit: Option<u64>,
+        /// What the read promises
+        #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
+        consistency: Consistency,
+    },
+    /// Print keys as they are, then every change, until interrupted
+    #[command(after_help = examples::KV_WATCH)]
+    Watch {
+        /// Only keys that begin so
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Changes from this revision on, and no keys as they are
+        #[arg(long, value_name = "REVISION")]
+        from: Option<u64>,
+        /// End after so many changes
+        #[arg(long)]
+        count: Option<u64>,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::EVENTS)]
+pub(crate) struct Events {
+    /// Go on as they happen, until interrupted
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Bench {
+    /// Load a cluster through the etcd interface (works on etcd too)
+    Kv(BenchKv),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::BENCH_KV)]
+pub(crate) struct BenchKv {
+    /// Where clients connect, in turn
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    pub(crate) endpoints: Vec<String>,
+    /// Clients, each with one request at a time
+    #[arg(long, default_value_t = 256)]
+    pub(crate) clients: usize,
+    /// Connections they share [default: one each]
+    #[arg(long)]
+    pub(crate) connections: Option<usize>,
+    /// How long
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// Size of a value
+    #[arg(long, default_value_t = 128)]
+    pub(crate) value_bytes: usize,
+    /// Keys used
+    #[arg(long, default_value_t = 100_000)]
+    pub(crate) keys: u64,
+    /// What is asked; `mixed` is half and half
+    #[arg(long, value_enum, default_value_t = Mix::Put)]
+    pub(crate) mix: Mix,
+}
+
+/// What a load consists of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Mix {
+    /// Writes.
+    Put,
+    /// Linearizable reads.
+    Get,
+    /// Half and half.
+    Mixed,
+}
+
+/// What each help text ends with.
+mod examples {
+    pub(super) const TOP: &str = "\
+Examples:
+  muslin dev
+  muslin status
+  muslin kv put greeting hello";
+    pub(super) const DEV: &str = "\
+Examples:
+  muslin dev
+  muslin dev --nodes 5 --base-port 8400
+  muslin dev --data-dir ./cluster --retain
+  muslin dev -o json --exit-after 60";
+    pub(super) const INIT: &str = "\
+Examples:
+  muslin init --data-dir n1 --name n1 --listen 127.0.0.1:7401
+  muslin init --data-dir n1 --name n1 --listen 0.0.0.0:7400 --advertise 10.0.0.1:7400
+  muslin init --data-dir n1 --name n1 --listen 127.0.0.1:7401 --etcd-listen 127.0.0.1:2379";
+    pub(super) const JOIN: &str = "\
+Examples:
+  muslin join 127.0.0.1:7401 --token MSL1-.. --data-dir n2 --name n2 --listen 127.0.0.1:7402
+  muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up";
+    pub(super) const UP: &str = "\
+Examples:
+  muslin up --data-dir n1
+  muslin up --data-dir n1 --listen 10.0.0.7:7400 --seed 10.0.0.2:7400
+  muslin up --data-dir n1 --log debug";
+    pub(super) const STATUS: &str = "\
+Examples:
+  muslin status
+  muslin status --addr 127.0.0.1:7402 -o json";
+    pub(super) const NODE: &str = "\
+Examples:
+  muslin node ls
+  muslin node show n2";
+    pub(super) const NODE_LS: &str = "\
+Examples:
+  muslin node ls
+  muslin node ls -o json";
+    pub(super) const NODE_SHOW: &str = "\
+Examples:
+  muslin node show n2
+  muslin node show n2 --addr 127.0.0.1:7403";
+    pub(super) const KV: &str = "\
+Examples:
+  muslin kv put greeting hello
+  muslin kv get greeting
+  muslin kv ls --prefix gre
+  muslin kv del greeting";
+    pub(super) const KV_GET: &str = "\
+Examples:
+  muslin kv get greeting
+  muslin kv get greeting -o json
+  muslin kv get greeting --consistency local";
+    pub(super) const KV_PUT: &str = "\
+Examples:
+  muslin kv put greeting hello
+  muslin kv put picture - < picture.png
+  muslin kv put leader n1 --if-absent
+  muslin kv put greeting hi --if-revision 7";
+    pub(super) const KV_DEL: &str = "\
+Examples:
+  muslin kv del greeting";
+    pub(super) const KV_LS: &str = "\
+Examples:
+  muslin kv ls
+  muslin kv ls --prefix app/ --limit 20 -o json";
+    pub(super) const KV_WATCH: &str = "\
+Examples:
+  muslin kv watch
+  muslin kv watch --prefix app/ -o json
+  muslin kv watch --prefix app/ --from 17 --count 1";
+    pub(super) const EVENTS: &str = "\
+Examples:
+  muslin events
+  muslin events --watch -o json";
+    pub(super) const COMPLETIONS: &str = "\
+Examples:
+  muslin completions bash > ~/.local/share/bash-completion/completions/muslin
+  muslin completions zsh > ~/.zfunc/_muslin";
+    pub(super) const VERSION: &str = "\
+Examples:
+  muslin version
+  muslin version -o json";
+    pub(super) const BENCH: &str = "\
+Examples:
+  muslin bench kv --clients 64 --seconds 5";
+    pub(super) const BENCH_KV: &str = "\
+Examples:
+  muslin bench kv --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399
+  muslin bench kv --clients 256 --seconds 10 --value-bytes 128 --mix put
+  muslin bench kv --mix mixed -o json";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// Calls `check` for every command and subcommand.
+    fn for_each(command: &clap::Command, check: &mut impl FnMut(&clap::Command)) {
+        check(command);
+        for below in command.get_subcommands() {
+            for_each(below, check);
+        }
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_ends_with_examples_that_parse() {
+        for_each(&Cli::command(), &mut |command| {
+            let help = command.get_after_help().map(|h| h.to_string()).unwrap_or_default();
+            let lines = help.strip_prefix("Examples:\n");
+            let lines = lines.unwrap_or_else(|| panic!("{} has no examples", command.get_name()));
+            for line in lines.lines() {
+                // What stands behind a redirection is the shell's.
+                let ours = line.split(" < ").next().and_then(|l| l.split(" > ").next());
+                let words = ours.unwrap_or_default().split_whitespace();
+                let parsed = Cli::try_parse_from(words);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.err().unwrap());
+            }
+        });
+    }
+}

@@ -1,0 +1,83 @@
+//! When a `dev` cluster is ready: a write has been answered through every node.
+
+use super::fleet::Fleet;
+use crate::client::{Call, Client};
+use crate::failure::{Failure, Kind};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Longest wait: a debug build on a busy machine needs a fraction of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One attempt.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Between two attempts: short against an election.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Deleting a key that is not there goes through the log as any write does, and leaves no trace.
+const PROBE: &str = "/v1/kv/muslin.dev/ready";
+
+/// Lines of a log shown when a node did not come up.
+const LOG_LINES: usize = 10;
+
+/// Waits; returns what the ready line says of each node.
+pub(crate) async fn wait(fleet: &mut Fleet) -> Result<Vec<Value>, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut nodes = Vec::new();
+    for at in 0..fleet.nodes().len() {
+        nodes.push(node(fleet, at, deadline).await?);
+    }
+    Ok(nodes)
+}
+
+async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<Value, Failure> {
+    let client = Client::at(&fleet.nodes()[at].plan.listen.to_string(), ATTEMPT);
+    let mut last = String::new();
+    while Instant::now() < deadline {
+        if let Some(exit) = fleet.reap().first() {
+            return Err(ended(fleet, &exit.node));
+        }
+        match answer(&client).await {
+            Ok(status) => return Ok(describe(fleet, at, &status)),
+            Err(failure) => last = failure.sentence,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    let name = &fleet.nodes()[at].plan.name;
+    let seconds = PATIENCE.as_secs();
+    let sentence = format!("{name} answered no write within {seconds} s: {last}");
+    Err(Failure::new(Kind::Unreachable, sentence).hint(tail(&fleet.nodes()[at].plan.log)))
+}
+
+async fn answer(client: &Client) -> Result<Value, Failure> {
+    client.call(Call::delete(PROBE)).await?;
+    client.json(Call::get("/v1/status")).await
+}
+
+fn describe(fleet: &Fleet, at: usize, status: &Value) -> Value {
+    let node = &fleet.nodes()[at];
+    json!({
+        "name": node.plan.name,
+        "id": status["node"]["id"],
+        "pid": node.pid(),
+        "addr": node.plan.listen.to_string(),
+        "etcd": node.plan.etcd.to_string(),
+        "data_dir": node.plan.data_dir.to_string_lossy(),
+    })
+}
+
+fn ended(fleet: &Fleet, name: &str) -> Failure {
+    let node = fleet.nodes().iter().find(|node| node.plan.name == name);
+    let log = node.map(|node| tail(&node.plan.log)).unwrap_or_default();
+    Failure::new(Kind::Failed, format!("{name} ended while it started")).hint(log)
+}
+
+/// The end of a log file, which is where a node says why it ended.
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
+    format!("{} ends with\n{}", log.display(), last.join("\n"))
+}

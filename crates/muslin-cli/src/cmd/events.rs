@@ -1,0 +1,41 @@
+//! `muslin events`
+
+use crate::args::{Events, Format, Global};
+use crate::client::{Call, Client};
+use crate::failure::{Failure, Kind};
+use crate::output::{self, Table, cell};
+use serde_json::Value;
+
+/// Prints what happened, and with `--watch` what happens.
+pub(crate) async fn run(global: &Global, events: Events) -> Result<(), Failure> {
+    let client = Client::new(global).await?;
+    if !events.watch {
+        let body = client.json(Call::get("/v1/events")).await?;
+        let is_empty = body["items"].as_array().is_none_or(Vec::is_empty);
+        output::body(global.output, &body, table)?;
+        if is_empty {
+            output::hint("nothing has happened since the node started");
+        }
+        return Ok(());
+    }
+    let mut lines = client.lines("/v1/events?watch=1").await?;
+    while let Some(line) = lines.next().await? {
+        match (global.output, serde_json::from_str::<Value>(&line)) {
+            (Format::Table, Ok(event)) => output::text(&format!("{}\n", cells(&event).join("\t")))?,
+            _ => output::text(&format!("{line}\n"))?,
+        }
+    }
+    Err(Failure::new(Kind::Unreachable, "the node ended the stream of events"))
+}
+
+fn table(body: &Value) -> Table {
+    let mut table = Table::new(&["TIME", "KIND", "EVENT"]);
+    for event in body["items"].as_array().into_iter().flatten() {
+        table.row(cells(event));
+    }
+    table
+}
+
+fn cells(event: &Value) -> [String; 3] {
+    ["time", "kind", "text"].map(|name| cell(event, name))
+}

@@ -1,0 +1,122 @@
+//! `muslin init`
+
+use crate::args::{Format, Global, Init, NewNode, Profile};
+use crate::daemon::{self, InitOptions};
+use crate::failure::{Failure, Kind};
+use crate::output;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// Founds a cluster and prints the line that others join it with.
+pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
+    check_new_node(&init.node)?;
+    let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, .. } = init.node;
+    let answer = daemon::init(InitOptions {
+        data_dir: data_dir.clone(),
+        name,
+        cluster_name: init.cluster_name,
+        listen,
+        advertise,
+        etcd_listen,
+        roles,
+        profile: profile(init.profile),
+    });
+    let answer = answer.map_err(super::up::failure)?;
+    let address = advertise.unwrap_or(listen);
+    let line = join_line(address, &answer.join_line_token);
+    match global.output {
+        Format::Json => output::json(&serde_json::json!({
+            "cluster": answer.cluster.to_string(),
+            "node": answer.node.to_string(),
+            "token": answer.join_line_token,
+            "join": line,
+        })),
+        Format::Table => {
+            output::hint(&format!("run it:    muslin up --data-dir {}", data_dir.display()));
+            output::hint("join it, within an hour, from any number of nodes:");
+            output::text(&format!("{line}\n"))
+        }
+    }
+}
+
+fn join_line(address: SocketAddr, token: &str) -> String {
+    format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen ADDR")
+}
+
+fn profile(profile: Profile) -> daemon::Profile {
+    match profile {
+        Profile::Fast => daemon::Profile::Fast,
+        Profile::Lan => daemon::Profile::Lan,
+    }
+}
+
+/// Refuses what could not work or would not be safe, before anything is written.
+pub(crate) fn check_new_node(node: &NewNode) -> Result<(), Failure> {
+    check_etcd_listen(node.etcd_listen, node.insecure)?;
+    check_empty(&node.data_dir)?;
+    if node.listen.ip().is_unspecified() && node.advertise.is_none() {
+        let sentence = format!("nobody can reach a node at {}", node.listen);
+        let failure = Failure::new(Kind::Usage, sentence);
+        return Err(failure.hint("say how others reach it with --advertise IP:PORT"));
+    }
+    if node.name.is_empty() || node.name.contains(char::is_whitespace) {
+        return Err(Failure::new(Kind::Usage, "a node's name is one word"));
+    }
+    Ok(())
+}
+
+/// Plain etcd clients are nobody in particular: from this machine only, unless asked for.
+pub(crate) fn check_etcd_listen(
+    address: Option<SocketAddr>,
+    insecure: bool,
+) -> Result<(), Failure> {
+    match address.filter(|address| !address.ip().is_loopback() && !insecure) {
+        None => Ok(()),
+        Some(address) => {
+            let sentence = format!("{address} would let anyone read and write, without encryption");
+            let failure = Failure::new(Kind::Usage, sentence);
+            Err(failure.hint("use a loopback address, or say --insecure if you mean it"))
+        }
+    }
+}
+
+/// A directory with something in it belongs to something.
+fn check_empty(directory: &Path) -> Result<(), Failure> {
+    let is_empty = match std::fs::read_dir(directory) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    match is_empty {
+        true => Ok(()),
+        false => {
+            let sentence = format!("{} is not an empty directory", directory.display());
+            let failure = Failure::new(Kind::Conflict, sentence);
+            Err(failure.hint("name another, or run the node that is there with `muslin up`"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_etcd_clients_come_from_this_machine_unless_asked_for() {
+        let check = |address: &str, insecure| {
+            check_etcd_listen(Some(address.parse().unwrap()), insecure).map_err(|f| f.kind)
+        };
+        assert_eq!(check("127.0.0.1:2379", false), Ok(()));
+        assert_eq!(check("[::1]:2379", false), Ok(()));
+        assert_eq!(check("0.0.0.0:2379", false), Err(Kind::Usage));
+        assert_eq!(check("10.0.0.1:2379", true), Ok(()));
+    }
+
+    #[test]
+    fn a_directory_with_something_in_it_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(check_empty(directory.path()), Ok(()));
+        assert_eq!(check_empty(&directory.path().join("absent")), Ok(()));
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        assert_eq!(check_empty(directory.path()).unwrap_err().kind, Kind::Conflict);
+    }
+}

@@ -1,0 +1,254 @@
+//! `muslin kv`
+
+use crate::args::{Consistency, Format, Global, Kv};
+use crate::client::{Call, Client, escape, escape_key};
+use crate::failure::{Failure, Kind};
+use crate::output::{self, Table, cell};
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read};
+
+/// Keys asked for at once when all are wanted.
+const PAGE: u64 = 1_000;
+
+/// Reads, writes, lists or follows.
+pub(crate) async fn run(global: &Global, kv: Kv) -> Result<(), Failure> {
+    let format = global.output;
+    match kv {
+        Kv::Get { key, consistency } => {
+            let client = Client::new(global).await?;
+            get(&client, format, &key, consistency).await
+        }
+        Kv::Put { key, value, if_absent, if_revision } => {
+            let value = value_of(value)?;
+            let path = format!("/v1/kv/{}", escape_key(named(&key)?));
+            let mut call = Call::put(&path, value);
+            if if_absent {
+                call = call.header("if-none-match", "*");
+            }
+            if let Some(revision) = if_revision {
+                call = call.header("if-match", format!("\"{revision}\""));
+            }
+            let body = Client::new(global).await?.json(call).await?;
+            output::body(format, &body, |body| row(&["KEY", "REVISION"], body, ["key", "revision"]))
+        }
+        Kv::Del { key } => {
+            let path = format!("/v1/kv/{}", escape_key(named(&key)?));
+            let body = Client::new(global).await?.json(Call::delete(&path)).await?;
+            if body["deleted"] == 0 {
+                output::hint(&format!("there was no key `{key}`"));
+            }
+            let names = ["deleted", "revision"];
+            output::body(format, &body, |body| row(&["DELETED", "REVISION"], body, names))
+        }
+        Kv::Ls { prefix, limit, consistency } => {
+            let client = Client::new(global).await?;
+            list(&client, format, Listing { prefix, limit, consistency }).await
+        }
+        Kv::Watch { prefix, from, count } => {
+            let client = Client::new(global).await?;
+            watch(&client, format, Watching { prefix, from, count }).await
+        }
+    }
+}
+
+/// The empty key names the whole space in a path.
+fn named(key: &str) -> Result<&str, Failure> {
+    match key.is_empty() {
+        true => Err(Failure::new(Kind::Usage, "a key has at least one character")),
+        false => Ok(key),
+    }
+}
+
+fn value_of(value: Option<String>) -> Result<Vec<u8>, Failure> {
+    match value.as_deref() {
+        None if std::io::stdin().is_terminal() => {
+            let failure = Failure::new(Kind::Usage, "there is no value");
+            Err(failure.hint("write it behind the key, or `-` to read it from stdin"))
+        }
+        None | Some("-") => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes)?;
+            Ok(bytes)
+        }
+        Some(text) => Ok(text.as_bytes().to_vec()),
+    }
+}
+
+fn row<const N: usize>(head: &'static [&'static str], body: &Value, names: [&str; N]) -> Table {
+    let mut table = Table::new(head);
+    table.row(names.map(|name| cell(body, name)));
+    table
+}
+
+fn query(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Linearizable => "consistency=linearizable",
+        Consistency::Local => "consistency=local",
+    }
+}
+
+async fn get(
+    client: &Client,
+    format: Format,
+    key: &str,
+    consistency: Consistency,
+) -> Result<(), Failure> {
+    let key = named(key)?;
+    let consistency = query(consistency);
+    if format == Format::Table {
+        let path = format!("/v1/kv/{}?{consistency}", escape_key(key));
+        let mut value = client.call(Call::get(&path)).await.map_err(|f| missing(f, key))?.to_vec();
+        if std::io::stdout().is_terminal() {
+            value.push(b'\n');
+        }
+        return output::bytes(&value);
+    }
+    // The key itself is the first of those that begin with it.
+    let path = format!("/v1/kv?prefix={}&limit=1&{consistency}", escape(key));
+    let body = client.json(Call::get(&path)).await?;
+    match body["items"].get(0).filter(|item| item["key"] == *key) {
+        Some(item) => output::json(item),
+        None => Err(missing(Failure::silent(Kind::NotFound), key)),
+    }
+}
+
+fn missing(failure: Failure, key: &str) -> Failure {
+    match failure.kind {
+        Kind::NotFound => Failure::new(Kind::NotFound, format!("there is no key `{key}`"))
+            .hint("`muslin kv ls` lists the keys"),
+        _ => failure,
+    }
+}
+
+/// Which keys to list.
+struct Listing {
+    prefix: String,
+    limit: Option<u64>,
+    consistency: Consistency,
+}
+
+/// Page by page, so that no answer is large; printed as one list.
+async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), Failure> {
+    let mut items: Vec<Value> = Vec::new();
+    let mut last = Value::Null;
+    loop {
+        let left = listing.limit.map(|limit| limit - items.len() as u64);
+        let mut path = format!("/v1/kv?prefix={}", escape(&listing.prefix));
+        path +=
+            &format!("&limit={}&{}", left.unwrap_or(PAGE).min(PAGE), query(listing.consistency));
+        if let Some(after) = items.last().and_then(|item| item["key"].as_str()) {
+            path += &format!("&after={}", escape(after));
+        }
+        let mut page = client.json(Call::get(&path)).await?;
+        let Some(found) = page["items"].as_array_mut().map(std::mem::take) else { break };
+        let is_over = found.is_empty() || page["more"] != true;
+        items.extend(found);
+        last = page;
+        if is_over || listing.limit.is_some_and(|limit| items.len() as u64 >= limit) {
+            break;
+        }
+    }
+    if items.is_empty() {
+        output::hint(&format!("no key begins with `{}`", listing.prefix));
+    }
+    let count = items.len();
+    last["items"] = items.into();
+    if format == Format::Json {
+        last["count"] = last["count"].as_u64().unwrap_or(0).max(count as u64).into();
+        return output::json(&last);
+    }
+    let mut table = Table::new(&["KEY", "VALUE", "REVISION", "VERSION"]);
+    for item in last["items"].as_array().into_iter().flatten() {
+        table.row([
+            cell(item, "key"),
+            value_cell(item),
+            cell(item, "mod_revision"),
+            cell(item, "version"),
+        ]);
+    }
+    table.print()
+}
+
+/// Text as it is; bytes that are no text in base64.
+fn value_cell(item: &Value) -> String {
+    match item["value"].as_str() {
+        Some(text) => text.to_string(),
+        None => item["value_b64"].as_str().map_or("-".to_string(), |b64| format!("base64:{b64}")),
+    }
+}
+
+/// What to follow.
+struct Watching {
+    prefix: String,
+    from: Option<u64>,
+    count: Option<u64>,
+}
+
+async fn watch(client: &Client, format: Format, watching: Watching) -> Result<(), Failure> {
+    let mut path = format!("/v1/kv?prefix={}&watch=1", escape(&watching.prefix));
+    if let Some(from) = watching.from {
+        path += &format!("&from={from}");
+    }
+    let mut lines = client.lines(&path).await?;
+    let mut changes = 0;
+    while watching.count.is_none_or(|count| changes < count) {
+        let Some(line) = lines.next().await? else {
+            let failure = Failure::new(Kind::Unreachable, "the node ended the watch");
+            return Err(failure.hint("go on with --from and the revision after the last one seen"));
+        };
+        let item: Value = serde_json::from_str(&line).unwrap_or(json!({ "type": "unreadable" }));
+        let is_change = item["type"] == "put" || item["type"] == "delete";
+        changes += u64::from(is_change);
+        match format {
+            Format::Json => output::text(&format!("{line}\n"))?,
+            Format::Table => output::text(&watch_line(&item))?,
+        }
+    }
+    Ok(())
+}
+
+/// A line of a watch for people; nothing for what only programs need.
+fn watch_line(item: &Value) -> String {
+    let kind = cell(item, "type");
+    match kind.as_str() {
+        "item" => {
+            format!(
+                "{kind}\t{}\t{}\t{}\n",
+                cell(item, "mod_revision"),
+                cell(item, "key"),
+                value_cell(item)
+            )
+        }
+        "put" => {
+            format!(
+                "{kind}\t{}\t{}\t{}\n",
+                cell(item, "revision"),
+                cell(item, "key"),
+                value_cell(item)
+            )
+        }
+        "delete" => format!("{kind}\t{}\t{}\n", cell(item, "revision"), cell(item, "key")),
+        "resync" => format!("{kind}\t{}\n", cell(item, "index")),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_shows_people_changes_and_no_bookkeeping() {
+        let put = json!({"type": "put", "key": "a", "value": "1", "revision": 7});
+        assert_eq!(watch_line(&put), "put\t7\ta\t1\n");
+        let delete = json!({"type": "delete", "key": "a", "revision": 8});
+        assert_eq!(watch_line(&delete), "delete\t8\ta\n");
+        assert_eq!(watch_line(&json!({"type": "progress", "index": 9})), "");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_in_base64() {
+        assert_eq!(value_cell(&json!({"value_b64": "/w=="})), "base64:/w==");
+        assert_eq!(value_cell(&json!({"value": "x"})), "x");
+    }
+}

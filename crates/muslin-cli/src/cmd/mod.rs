@@ -1,0 +1,14 @@
+//! One file per command. Each takes its arguments and returns nothing or a failure; each prints for
+//! itself through `crate::output`.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod dev;
+pub(crate) mod events;
+pub(crate) mod init;
+pub(crate) mod join;
+pub(crate) mod kv;
+pub(crate) mod node;
+pub(crate) mod status;
+pub(crate) mod up;
+pub(crate) mod version;

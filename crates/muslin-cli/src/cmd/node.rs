@@ -1,0 +1,62 @@
+//! `muslin node`
+
+use crate::args::{Global, Node};
+use crate::client::{self, Call, Client};
+use crate::failure::{Failure, Kind};
+use crate::output::{self, Table, cell};
+use serde_json::Value;
+
+/// Lists or shows.
+pub(crate) async fn run(global: &Global, node: Node) -> Result<(), Failure> {
+    let client = Client::new(global).await?;
+    match node {
+        Node::Ls => {
+            let body = client.json(Call::get("/v1/nodes")).await?;
+            output::body(global.output, &body, |body| table(&body["items"]))
+        }
+        Node::Show { node } => {
+            let body = find(&client, &node).await?;
+            output::body(global.output, &body, fields)
+        }
+    }
+}
+
+/// By name or id; else by the beginning of an id, when it fits one node only.
+async fn find(client: &Client, node: &str) -> Result<Value, Failure> {
+    let path = format!("/v1/nodes/{}", client::escape(node));
+    let missing = match client.json(Call::get(&path)).await {
+        Err(failure) if failure.kind == Kind::NotFound => failure,
+        other => return other,
+    };
+    let all = client.json(Call::get("/v1/nodes")).await?;
+    let begins = |item: &&Value| item["id"].as_str().is_some_and(|id| id.starts_with(node));
+    let mut matching = all["items"].as_array().into_iter().flatten().filter(begins);
+    match (matching.next(), matching.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        (Some(_), Some(_)) => {
+            let sentence = format!("more than one node has an id that begins with {node}");
+            Err(Failure::new(Kind::Usage, sentence).hint("write more of it"))
+        }
+        (None, _) => Err(missing.hint("`muslin node ls` lists the nodes")),
+    }
+}
+
+/// One row per node.
+pub(crate) fn table(items: &Value) -> Table {
+    let mut table =
+        Table::new(&["NAME", "ID", "ADDRESS", "ETCD", "STATE", "ROLE", "MATCHED", "VERSION"]);
+    for item in items.as_array().into_iter().flatten() {
+        let names = ["name", "id", "addr", "etcd", "state", "role", "matched", "version"];
+        table.row(names.map(|name| cell(item, name)));
+    }
+    table
+}
+
+/// One row per field.
+fn fields(node: &Value) -> Table {
+    let mut table = Table::new(&["FIELD", "VALUE"]);
+    for name in node.as_object().into_iter().flat_map(|object| object.keys()) {
+        table.row([name.clone(), cell(node, name)]);
+    }
+    table
+}

@@ -1,0 +1,103 @@
+//! `muslin up`: the daemon.
+
+use crate::args::Up;
+use crate::daemon::{self, DaemonError, UpOptions};
+use crate::failure::{Failure, Kind};
+use crate::signals;
+use std::future::Future;
+use std::io::{IsTerminal, Read};
+use std::net::SocketAddr;
+use tracing_subscriber::EnvFilter;
+
+/// Runs the node until it is told to stop.
+pub(crate) async fn run(up: Up) -> Result<(), Failure> {
+    log_to_stderr(&up.log)?;
+    super::init::check_etcd_listen(up.etcd_listen, up.insecure)?;
+    let mut seeds = Vec::new();
+    for seed in &up.seeds {
+        seeds.push(resolve(seed).await?);
+    }
+    let options = UpOptions {
+        listen: up.listen,
+        advertise: up.advertise,
+        etcd_listen: up.etcd_listen,
+        seeds,
+        ..UpOptions::new(up.data_dir)
+    };
+    run_node(options, up.exit_with_parent).await
+}
+
+/// Runs until a signal, or until the parent process is gone when it is named.
+pub(crate) async fn run_node(options: UpOptions, parent: Option<u32>) -> Result<(), Failure> {
+    let signal = signals::stop()?;
+    match parent {
+        None => daemon::run(options, signal).await.map_err(failure),
+        Some(parent) => {
+            let orphaned = orphaned(parent)?;
+            let stop = async move {
+                tokio::select! {
+                    _ = signal => {}
+                    _ = orphaned => {}
+                }
+            };
+            daemon::run(options, stop).await.map_err(failure)
+        }
+    }
+}
+
+/// Resolves when the parent is gone. Two ways, because each has a gap: the kernel's signal reaches
+/// a stopped process too but only on Linux; the end of the pipe on stdin is everywhere.
+fn orphaned(parent: u32) -> Result<impl Future<Output = ()> + Send, Failure> {
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL).map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot follow the parent: {error}"))
+    })?;
+    // It may have gone before the kernel was told.
+    if nix::unistd::getppid().as_raw() != parent as i32 {
+        return Err(Failure::new(Kind::Failed, "the parent has gone"));
+    }
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("parent".to_string()).spawn(move || {
+        let mut ignored = [0; 64];
+        while std::io::stdin().lock().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        let _ = sender.send(());
+    })?;
+    Ok(async move {
+        let _ = receiver.await;
+    })
+}
+
+/// Log lines of this process go to stderr.
+pub(crate) fn log_to_stderr(level: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(level).map_err(|error| {
+        let failure = Failure::new(Kind::Usage, format!("`{level}` is no log level: {error}"));
+        failure.hint("error, warn, info, debug or trace")
+    })?;
+    let is_coloured = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_coloured);
+    // A second call in one process keeps the first.
+    let _ = subscriber.try_init();
+    Ok(())
+}
+
+/// The first address of a host and port.
+pub(crate) async fn resolve(contact: &str) -> Result<SocketAddr, Failure> {
+    let found = tokio::net::lookup_host(contact).await;
+    let error = match found.map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => return Ok(address),
+        Ok(None) => "it has no address".to_string(),
+        Err(error) => error.to_string(),
+    };
+    let failure =
+        Failure::new(Kind::Usage, format!("cannot use `{contact}` as an address: {error}"));
+    Err(failure.hint("write HOST:PORT"))
+}
+
+/// Why a node did not run, with the exit code that says so.
+pub(crate) fn failure(error: DaemonError) -> Failure {
+    Failure::new(Kind::Failed, error.to_string())
+}
