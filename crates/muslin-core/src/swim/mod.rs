@@ -2,9 +2,20 @@
 //!
 //! PLACEHOLDER-DOC (purpose, protocol in our words, invariants M1.., departures, limits, not here).
 
+mod contacts;
+mod machine;
+mod members;
 mod options;
+mod packets;
+mod probing;
+mod rumors;
+mod spreading;
+#[cfg(test)]
+mod tests;
+mod timing;
 mod types;
 
+pub use machine::Swim;
 pub use options::Options;
 pub use types::{Event, Input, Liveness, Metadata, Output, Packet, PacketKind, Rumor, ViewEntry};
 

@@ -1,0 +1,296 @@
+//! Packets in and out.
+
+use super::contacts::First;
+use super::machine::Swim;
+use super::probing::PingFor;
+use super::{Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
+use crate::base::{NodeId, Now, Outputs};
+use crate::wire;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// The smallest rumor takes 22 bytes, so that a packet of legal size never has more.
+const RUMORS_PER_PACKET_MAX: usize = PACKET_BYTES_MAX / 22;
+
+/// Packets in one answer to a sync: some 700 members. The next answer goes on where this one ended.
+const SYNC_PACKETS_MAX: usize = 64;
+
+/// What a packet's rumors made known about its two ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heed {
+    /// The sender knows an earlier life of this node, or doubted it: tell it our own words.
+    pub(super) tell_own: bool,
+    /// The sender says something of itself that differs from what it said in the same life: it has
+    /// forgotten, and must be told.
+    pub(super) tell_sender: bool,
+    /// The sender was down, or not known, and is alive.
+    pub(super) is_back: bool,
+    /// Somebody was not known before.
+    pub(super) has_learned: bool,
+}
+
+impl Swim {
+    pub(super) fn on_packet(
+        &mut self,
+        now: Now,
+        address: SocketAddr,
+        packet: Packet,
+        out: &mut Outputs<Output>,
+    ) {
+        if let (PacketKind::Ack { number, .. }, true) = (&packet.kind, packet.from == self.id) {
+            // A contact that turned out to be this very node.
+            self.contacts.answered(*number);
+            return;
+        }
+        if let Some(why) = self.refusal(&packet) {
+            out.push(Output::Report(Event::Dropped { why }));
+            return;
+        }
+        let sender = Sender { node: packet.from, address };
+        let heed = self.heed(now, sender.node, packet.rumors, out);
+        if self.members.find(sender.node).is_some() {
+            self.members.change(sender.node, &mut self.rng, |member| member.heard = now);
+        }
+        let first = self.words_for(sender.node, packet.incarnation, heed);
+        let is_answered = self.on_kind(now, sender, packet.kind, &first, heed, out);
+        if !is_answered && !first.is_empty() {
+            self.send(address, PacketKind::Gossip, &first, out);
+        }
+        if self.members.find(sender.node).is_none() || heed.is_back {
+            self.ask_for_all(now, address, out);
+        }
+    }
+
+    /// Why a packet is not looked at.
+    fn refusal(&self, packet: &Packet) -> Option<&'static str> {
+        if packet.epoch != self.epoch {
+            Some("a gossip packet of another epoch")
+        } else if packet.from == self.id {
+            Some("a gossip packet in this node's own name: is its data directory used twice?")
+        } else if self.removed.contains(packet.from) {
+            Some("a gossip packet of a removed member")
+        } else if packet.rumors.len() > RUMORS_PER_PACKET_MAX {
+            Some("a gossip packet with more rumors than fit in one")
+        } else {
+            None
+        }
+    }
+
+    fn heed(
+        &mut self,
+        now: Now,
+        sender: NodeId,
+        rumors: Vec<Rumor>,
+        out: &mut Outputs<Output>,
+    ) -> Heed {
+        let mut heed = Heed::default();
+        for rumor in rumors {
+            if rumor.node == self.id {
+                heed.tell_own |= self.on_rumor_of_self(rumor, out);
+            } else {
+                self.on_rumor(now, sender, rumor, &mut heed, out);
+            }
+        }
+        heed
+    }
+
+    /// What the answer to this sender must say first.
+    fn words_for(&self, sender: NodeId, life: crate::base::Incarnation, heed: Heed) -> Vec<NodeId> {
+        let mut first = Vec::new();
+        if let Some(member) = self.members.find(sender) {
+            // A sender of an earlier life has been restarted, and must rise above the one known here;
+            // from one of a later life its own words are wanted, which it gives when it reads these.
+            if life != member.incarnation || heed.tell_sender || self.doubted(sender).is_some() {
+                first.push(sender);
+            }
+        }
+        if heed.tell_own {
+            first.push(self.id);
+        }
+        first
+    }
+
+    /// Does what the packet is for; whether that sent an answer with `first` in it.
+    fn on_kind(
+        &mut self,
+        now: Now,
+        sender: Sender,
+        kind: PacketKind,
+        first: &[NodeId],
+        heed: Heed,
+        out: &mut Outputs<Output>,
+    ) -> bool {
+        match kind {
+            PacketKind::Ping { number, target } => {
+                self.on_ping(sender, Question { number, target }, first, out)
+            }
+            PacketKind::Ack { number, observed } => {
+                self.on_ack(now, sender, number, out);
+                self.on_observed(sender.node, observed, out);
+                false
+            }
+            PacketKind::PingRequest { number, target, address } => {
+                let Sender { node: asker, address: asker_address } = sender;
+                self.relay(now, PingFor { asker, asker_address, number, target, address }, out);
+                false
+            }
+            PacketKind::IndirectAck { number, target } => {
+                self.settle_probe(number, target, out);
+                false
+            }
+            PacketKind::Gossip => false,
+            PacketKind::Sync => {
+                self.answer_sync(sender, first, out);
+                true
+            }
+            PacketKind::SyncReply => {
+                if heed.has_learned {
+                    self.ask_for_all(now, sender.address, out);
+                }
+                false
+            }
+        }
+    }
+
+    fn on_ping(
+        &mut self,
+        sender: Sender,
+        question: Question,
+        first: &[NodeId],
+        out: &mut Outputs<Output>,
+    ) -> bool {
+        let Question { number, target } = question;
+        if target.is_some_and(|target| target != self.id) {
+            // This node has moved to the address of another. To answer would keep that one alive.
+            return false;
+        }
+        let mut first = first.to_vec();
+        // Whoever knows an address only does not know this node.
+        if target.is_none() && !first.contains(&self.id) {
+            first.push(self.id);
+        }
+        let kind = PacketKind::Ack { number, observed: sender.address };
+        self.send(sender.address, kind, &first, out);
+        true
+    }
+
+    fn on_ack(&mut self, now: Now, sender: Sender, number: u64, out: &mut Outputs<Output>) {
+        self.settle_probe(number, sender.node, out);
+        if self.contacts.answered(number) == Some(First(true)) {
+            self.ask_for_all(now, sender.address, out);
+        }
+    }
+
+    fn on_observed(&mut self, by: NodeId, address: SocketAddr, out: &mut Outputs<Output>) {
+        if address != self.own.address && self.observed != Some(address) {
+            self.observed = Some(address);
+            out.push(Output::Report(Event::ObservedAddress { address, by }));
+        }
+    }
+
+    /// Asks for all that is known there; at most once a gossip round.
+    fn ask_for_all(&mut self, now: Now, address: SocketAddr, out: &mut Outputs<Output>) {
+        if self.sync_again_at <= now {
+            self.sync_again_at = now + self.gossip_period();
+            self.send(address, PacketKind::Sync, &[self.id], out);
+        }
+    }
+
+    /// Tells a newcomer, or one that wants to be sure, everything: in a bounded number of packets, the
+    /// next time going on behind the last.
+    fn answer_sync(&mut self, sender: Sender, first: &[NodeId], out: &mut Outputs<Output>) {
+        let empty = self.packet(PacketKind::SyncReply, Vec::new());
+        let empty_bytes = wire::packet_len(&empty);
+        let mut known: Vec<NodeId> = first.to_vec();
+        known.push(self.id);
+        let others = self.members.iter_from(self.sync_from).map(|(node, _)| node);
+        known.extend(others);
+        known.dedup();
+        let (mut packets, mut rumors, mut bytes) = (0, Vec::new(), empty_bytes);
+        self.sync_from = NodeId(0);
+        for node in known {
+            let Some(rumor) = self.full_rumor(node) else { continue };
+            let more = wire::rumor_len(&rumor);
+            if bytes + more > PACKET_BYTES_MAX {
+                let full = core::mem::take(&mut rumors);
+                let packet = self.packet(PacketKind::SyncReply, full);
+                out.push(Output::Send { to: sender.address, packet });
+                (packets, bytes) = (packets + 1, empty_bytes);
+                if packets == SYNC_PACKETS_MAX {
+                    self.sync_from = node;
+                    return;
+                }
+            }
+            bytes += more;
+            rumors.push(rumor);
+        }
+        let packet = self.packet(PacketKind::SyncReply, rumors);
+        out.push(Output::Send { to: sender.address, packet });
+    }
+
+    /// Sends to members, telling each that is doubted so.
+    pub(super) fn send_to_all(
+        &mut self,
+        targets: &[NodeId],
+        kind: PacketKind,
+        out: &mut Outputs<Output>,
+    ) {
+        for target in targets {
+            let Some(member) = self.members.find(*target) else { continue };
+            let address = member.address;
+            let mut first: Vec<NodeId> = self.doubted(*target).into_iter().collect();
+            if matches!(kind, PacketKind::Sync) || self.is_gone() {
+                first.push(self.id);
+            }
+            self.send(address, kind.clone(), &first, out);
+        }
+    }
+
+    /// Sends one packet: `first` before all else, then what the queue has and fits.
+    pub(super) fn send(
+        &mut self,
+        to: SocketAddr,
+        kind: PacketKind,
+        first: &[NodeId],
+        out: &mut Outputs<Output>,
+    ) {
+        let mut packet = self.packet(kind, Vec::new());
+        let mut left = PACKET_BYTES_MAX - wire::packet_len(&packet);
+        let limit = self.retransmit_limit();
+        for node in first {
+            let Some(rumor) = self.rumor(*node, None) else { continue };
+            let bytes = wire::rumor_len(&rumor);
+            if bytes <= left {
+                left -= bytes;
+                packet.rumors.push(rumor);
+                self.rumors.count_sent(*node, limit);
+            }
+        }
+        for taken in self.rumors.take(left, limit, first) {
+            packet.rumors.extend(self.rumor(taken.node, Some(taken.by)));
+        }
+        debug_assert!(
+            wire::packet_len(&packet) <= PACKET_BYTES_MAX,
+            "packets fit the smallest MTU"
+        );
+        out.push(Output::Send { to, packet });
+    }
+
+    fn packet(&self, kind: PacketKind, rumors: Vec<Rumor>) -> Packet {
+        Packet { from: self.id, incarnation: self.own.incarnation, epoch: self.epoch, kind, rumors }
+    }
+}
+
+/// Who sent a packet, and from where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    node: NodeId,
+    address: SocketAddr,
+}
+
+/// What a ping asks.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    number: u64,
+    target: Option<NodeId>,
+}
