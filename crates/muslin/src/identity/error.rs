@@ -78,7 +78,7 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
-    pub(super) fn crypto(action: &'static str, what: impl ToString) -> IdentityError {
+    pub(crate) fn crypto(action: &'static str, what: impl ToString) -> IdentityError {
         IdentityError::Crypto { action, what: what.to_string() }
     }
 }

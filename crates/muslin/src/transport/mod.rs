@@ -1,8 +1,16 @@
 //! How nodes reach each other.
 //!
-//! [`quic`] is the real one: one UDP port that carries QUIC streams and sealed gossip datagrams, told
-//! apart by their first byte. [`mem`] is its twin in memory. [`contract`] is what both, and any other,
-//! must obey.
+//! [`quic`] is the real one: one UDP port that carries QUIC streams and sealed gossip datagrams
+//! ([`seal`]), told apart by their first byte. [`mem`] is its twin in memory. [`contract`] is what
+//! both, and any other, must obey.
+
+mod counters;
+mod outbox;
+pub mod quic;
+pub mod seal;
+
+pub use counters::{Counter, CounterRow, TransportCounters};
+pub use outbox::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
 
 use bytes::Bytes;
 use muslin_core::base::NodeId;
@@ -10,12 +18,12 @@ use std::net::SocketAddr;
 
 /// Carries bytes between nodes.
 ///
-/// Called by the driver task only. No method may block or wait: what cannot be taken at once is dropped,
-/// and counted; the protocols above repeat what matters. What comes in goes to the
+/// Called by the driver task only. No method may block or wait: what cannot be taken at once is
+/// dropped, and counted; the protocols above repeat what matters. What comes in goes to the
 /// [`Incoming`] channel given when the transport was started.
 pub trait Transport: Send + Sync + 'static {
-    /// Queues one message on the stream to a peer, in order. Dropped when the peer has no route, or its
-    /// queue is full, or its connection is lost meanwhile.
+    /// Queues one message on the stream to a peer, in order. Dropped when the peer has neither a route
+    /// nor a connection, or its queue is full, or its connection is lost meanwhile.
     fn send(&self, to: NodeId, message: Bytes);
 
     /// Sends one gossip datagram, at most `muslin_core::swim::PACKET_BYTES_MAX` bytes. May be lost.

@@ -1,0 +1,185 @@
+//! Making connections: to peers, and from them.
+
+use super::gate::{Admission, Gate, Place};
+use super::hello::{Hello, Refusal};
+use super::link::Candidate;
+use super::peer::Peer;
+use super::registry::{PEERS_MAX, Registry};
+use super::stream::{FrameReader, StreamError};
+use super::writer;
+use crate::identity::{Principal, node_dns_name};
+use muslin_core::base::NodeId;
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming, VarInt};
+use rustls::pki_types::CertificateDer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// A handshake and the greetings take at most this long.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The endpoint and all that its tasks need.
+pub(super) struct Engine {
+    pub(super) registry: Arc<Registry>,
+    pub(super) endpoint: Endpoint,
+    pub(super) client: ClientConfig,
+    pub(super) gate: Arc<Gate>,
+    pub(super) runtime: tokio::runtime::Handle,
+}
+
+impl Engine {
+    /// The peer of that id, with its task; made when it is not there.
+    pub(super) fn peer(self: &Arc<Engine>, node: NodeId) -> Result<Arc<Peer>, Refusal> {
+        let mut table = self.registry.table();
+        if table.removed.contains(&node) {
+            return Err(Refusal::Removed);
+        }
+        if let Some(peer) = table.peers.get(&node) {
+            return Ok(peer.clone());
+        }
+        if table.peers.len() == PEERS_MAX {
+            return Err(Refusal::Busy);
+        }
+        let peer = Arc::new(Peer::new(node));
+        table.peers.insert(node, peer.clone());
+        let _: JoinHandle<()> = self.runtime.spawn(writer::run(peer.clone(), self.clone()));
+        Ok(peer)
+    }
+
+    /// Connects to a node. Whoever drops the future gives the dial up.
+    pub(super) async fn dial(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+    ) -> Result<Candidate, StreamError> {
+        let registry = &self.registry;
+        registry.counters.dials.raise();
+        let name = node_dns_name(registry.cluster, node);
+        let connecting = self.endpoint.connect_with(self.client.clone(), address, &name)?;
+        let connection = connecting.await?;
+        let greeted = async {
+            if self.principal(&connection)? != node {
+                return Err(Refusal::Stranger.into());
+            }
+            let (mut stream, receive) = connection.open_bi().await?;
+            let written = stream.write_chunk(self.hello().framed()).await;
+            written.map_err(|_| StreamError::Ended)?;
+            let mut reader = FrameReader::new(receive);
+            let hello = self.read_hello(&mut reader, node).await?;
+            Ok((stream, reader, hello.boot))
+        };
+        let (stream, reader, boot) = close_if_refused(&connection, greeted.await)?;
+        Ok(Candidate { connection, stream, reader, boot, is_dialled: true, greeting: None })
+    }
+
+    /// Takes connections until the endpoint is closed.
+    pub(super) async fn accept_all(self: Arc<Engine>) {
+        let counters = self.registry.counters.clone();
+        while let Some(incoming) = self.endpoint.accept().await {
+            let address = incoming.remote_address().ip();
+            match self.gate.admit(address, incoming.remote_address_validated()) {
+                Admission::Go(place) => {
+                    tokio::spawn(self.clone().accept_one(incoming, place));
+                }
+                Admission::Prove => {
+                    counters.handshakes_retried.raise();
+                    // An error means that it has proved its address meanwhile: it may come again.
+                    let _ = incoming.retry();
+                }
+                Admission::Refuse => {
+                    counters.handshakes_busy.raise();
+                    incoming.refuse();
+                }
+            }
+        }
+    }
+
+    async fn accept_one(self: Arc<Engine>, incoming: Incoming, place: Place) {
+        let taken = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.take(incoming)).await;
+        let taken = taken.unwrap_or(Err(StreamError::TimedOut));
+        drop(place);
+        let counters = &self.registry.counters;
+        match taken {
+            Ok(()) => {}
+            Err(StreamError::Refused(Refusal::Removed)) => counters.handshakes_removed.raise(),
+            Err(StreamError::Refused(Refusal::Epoch)) => counters.handshakes_epoch.raise(),
+            Err(StreamError::Refused(Refusal::Version)) => counters.handshakes_version.raise(),
+            Err(StreamError::Refused(Refusal::Duplicate)) => counters.handshakes_duplicate.raise(),
+            Err(StreamError::Refused(Refusal::Busy)) => counters.handshakes_busy.raise(),
+            Err(error) => {
+                counters.handshakes_failed.raise();
+                tracing::debug!(%error, "handshake failed");
+            }
+        }
+    }
+
+    async fn take(self: &Arc<Engine>, incoming: Incoming) -> Result<(), StreamError> {
+        let connection = incoming.accept()?.await?;
+        let taken = async {
+            let node = self.principal(&connection)?;
+            let peer = self.peer(node)?;
+            let (stream, receive) = connection.accept_bi().await?;
+            let mut reader = FrameReader::new(receive);
+            let boot = self.read_hello(&mut reader, node).await?.boot;
+            let (connection, is_dialled) = (connection.clone(), false);
+            let greeting = Some(self.hello().framed());
+            let candidate = Candidate { connection, stream, reader, boot, is_dialled, greeting };
+            Ok(peer.adopt(&self.registry, candidate)?)
+        };
+        let taken = taken.await;
+        close_if_refused(&connection, taken)
+    }
+
+    /// The node at the other end, as its certificate says: one of this cluster, and not this one.
+    fn principal(&self, connection: &Connection) -> Result<NodeId, Refusal> {
+        let shown = connection.peer_identity().ok_or(Refusal::Stranger)?;
+        let chain = shown.downcast::<Vec<CertificateDer<'static>>>();
+        let chain = chain.map_err(|_| Refusal::Stranger)?;
+        let leaf = chain.first().ok_or(Refusal::Stranger)?;
+        match Principal::of(leaf) {
+            Ok(Principal::Node { cluster, node })
+                if cluster == self.registry.cluster && node != self.registry.node =>
+            {
+                Ok(node)
+            }
+            _ => Err(Refusal::Stranger),
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let registry = &self.registry;
+        Hello::new(registry.cluster, registry.epoch(), registry.node, registry.boot)
+    }
+
+    async fn read_hello(
+        &self,
+        reader: &mut FrameReader,
+        node: NodeId,
+    ) -> Result<Hello, StreamError> {
+        let registry = &self.registry;
+        Hello::read(reader, registry.cluster, registry.epoch(), node).await
+    }
+}
+
+/// Tells the other end why it is refused.
+fn close_if_refused<T>(
+    connection: &Connection,
+    result: Result<T, StreamError>,
+) -> Result<T, StreamError> {
+    if let Err(StreamError::Refused(refusal)) = &result {
+        connection.close(VarInt::from_u32(*refusal as u32), b"");
+    }
+    result
+}
+
+/// Whether the other end refused because a connection the other way goes on.
+pub(super) fn is_duplicate(error: &StreamError) -> bool {
+    match error {
+        StreamError::Refused(refusal) => *refusal == Refusal::Duplicate,
+        StreamError::Connection(ConnectionError::ApplicationClosed(close)) => {
+            close.error_code == VarInt::from_u32(Refusal::Duplicate as u32)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,98 @@
+//! What two ends tell each other first.
+
+use super::stream::{FrameReader, StreamError};
+use bytes::{BufMut, Bytes, BytesMut};
+use muslin_core::base::{ClusterId, Epoch, NodeId};
+use prost::Message;
+
+/// Oldest and newest protocol version this program speaks.
+const VERSIONS: (u32, u32) = (1, 1);
+
+/// Largest greeting taken: far above what any version will say.
+const HELLO_BYTES_MAX: usize = 1 << 10;
+
+/// The first frame of a stream, each way.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Hello {
+    /// Oldest protocol version spoken.
+    #[prost(uint32, tag = "1")]
+    pub(super) version_min: u32,
+    /// Newest protocol version spoken.
+    #[prost(uint32, tag = "2")]
+    pub(super) version_max: u32,
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) cluster: Bytes,
+    /// The sender's epoch.
+    #[prost(uint64, tag = "4")]
+    pub(super) epoch: u64,
+    /// The sender.
+    #[prost(fixed64, tag = "5")]
+    pub(super) node: u64,
+    /// Which start of the sender's process.
+    #[prost(uint64, tag = "6")]
+    pub(super) boot: u64,
+}
+
+/// Why a connection is not taken. Also the code it is closed with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub(super) enum Refusal {
+    /// Both dialled, and the other connection goes on; or there is one of a later start.
+    Duplicate = 1,
+    /// The node was removed.
+    Removed = 2,
+    /// The certificate or the greeting names another node or cluster.
+    Stranger = 3,
+    /// The node's epoch is older: it must join again.
+    Epoch = 4,
+    /// No protocol version in common.
+    Version = 5,
+    /// A frame that is not allowed.
+    Frame = 6,
+    /// More peers than [`PEERS_MAX`](super::PEERS_MAX).
+    Busy = 7,
+}
+
+/// A later connection took over.
+pub(super) const REPLACED: u32 = 16;
+
+/// The node stops.
+pub(super) const CLOSING: u32 = 0;
+
+impl Hello {
+    pub(super) fn new(cluster: ClusterId, epoch: Epoch, node: NodeId, boot: u64) -> Hello {
+        let (version_min, version_max) = VERSIONS;
+        let cluster = Bytes::copy_from_slice(&cluster.to_bytes());
+        Hello { version_min, version_max, cluster, epoch: epoch.0, node: node.0, boot }
+    }
+
+    /// As it is written to a stream.
+    pub(super) fn framed(&self) -> Bytes {
+        let mut frame = BytesMut::with_capacity(self.encoded_len() + 4);
+        frame.put_u32(self.encoded_len() as u32);
+        self.encode(&mut frame).expect("the buffer grows as needed");
+        frame.freeze()
+    }
+
+    /// Reads the other end's, which must be this node of this cluster.
+    pub(super) async fn read(
+        reader: &mut FrameReader,
+        cluster: ClusterId,
+        epoch: Epoch,
+        node: NodeId,
+    ) -> Result<Hello, StreamError> {
+        let frame = reader.next(HELLO_BYTES_MAX).await?.ok_or(StreamError::Ended)?;
+        let hello = Hello::decode(frame).map_err(|_| Refusal::Frame)?;
+        if hello.cluster != cluster.to_bytes().as_slice() || hello.node != node.0 {
+            return Err(Refusal::Stranger.into());
+        }
+        if hello.version_max < VERSIONS.0 || hello.version_min > VERSIONS.1 {
+            return Err(Refusal::Version.into());
+        }
+        if hello.epoch < epoch.0 {
+            return Err(Refusal::Epoch.into());
+        }
+        Ok(hello)
+    }
+}
