@@ -3,6 +3,8 @@
 //! PLACEHOLDER-DOC
 #![deny(missing_docs)]
 
+#[cfg(feature = "api")]
+pub mod api;
 pub mod driver;
 pub mod identity;
 pub mod store;

@@ -1,6 +1,6 @@
 //! What everyone but the driver holds of a node.
 
-use muslin_core::base::{LeaseId, NodeId, RequestId, Revision};
+use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
 use muslin_core::state::{Command, KvEvent, Outcome, Query, WatchSpec};
 use std::collections::VecDeque;
@@ -27,7 +27,27 @@ struct Shared {
     next_request: AtomicU64,
     events: broadcast::Sender<Arc<EventRecord>>,
     recent: Mutex<VecDeque<Arc<EventRecord>>>,
+    term: AtomicU64,
+    leader: AtomicU64,
+    epoch: AtomicU64,
+    revision: AtomicU64,
 }
+
+/// A node's numbers at a glance. The driver shows them; readers ask nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Gauge {
+    /// The present term.
+    pub term: Term,
+    /// Who leads, as this node knows.
+    pub leader: Option<NodeId>,
+    /// The cluster's membership history.
+    pub epoch: Epoch,
+    /// Key-value revision applied here.
+    pub revision: Revision,
+}
+
+/// Stands for "no leader is known" among the gauges; no node draws this identity.
+const NOBODY: u64 = 0;
 
 /// What reaches the driver from handles.
 pub(crate) enum Mail {
@@ -61,6 +81,10 @@ impl Handle {
             next_request: AtomicU64::new(1),
             events,
             recent: Mutex::new(VecDeque::with_capacity(EVENTS_KEPT)),
+            term: AtomicU64::new(0),
+            leader: AtomicU64::new(NOBODY),
+            epoch: AtomicU64::new(0),
+            revision: AtomicU64::new(0),
         };
         Handle { shared: Arc::new(shared) }
     }
@@ -76,12 +100,18 @@ impl Handle {
     }
 
     /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not exist.
-    pub async fn keep_alive(&self, lease: LeaseId) -> Result<(Option<(u64, u64)>, Revision), Failure> {
+    pub async fn keep_alive(
+        &self,
+        lease: LeaseId,
+    ) -> Result<(Option<(u64, u64)>, Revision), Failure> {
         self.lease(Request::KeepAlive(lease.0)).await
     }
 
     /// How long a lease has left; as [`Handle::keep_alive`], but extends nothing.
-    pub async fn time_to_live(&self, lease: LeaseId) -> Result<(Option<(u64, u64)>, Revision), Failure> {
+    pub async fn time_to_live(
+        &self,
+        lease: LeaseId,
+    ) -> Result<(Option<(u64, u64)>, Revision), Failure> {
         self.lease(Request::TimeToLive(lease.0)).await
     }
 
@@ -105,9 +135,10 @@ impl Handle {
     pub async fn watch(&self, spec: WatchSpec) -> Result<Watch, Failure> {
         let id = self.next_id();
         let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
-        let mail = Mail::Request { id, request: Request::Watch(spec), reply: ReplyTo::Many(sender) };
+        let mail =
+            Mail::Request { id, request: Request::Watch(spec), reply: ReplyTo::Many(sender) };
         self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
-        Ok(Watch { id, handle: self.clone(), receiver, ended: false })
+        Ok(Watch { id, handle: self.clone(), receiver, more_due: false, ended: false })
     }
 
     /// Every event from now on. A receiver that lags loses the oldest and is told so.
@@ -126,6 +157,25 @@ impl Handle {
         if self.shared.mail.send(Mail::Shutdown(sender)).await.is_ok() {
             let _ = receiver.await;
         }
+    }
+
+    /// What the driver last showed. Each number is right by itself; together they may be of two moments.
+    pub fn glance(&self) -> Gauge {
+        let leader = self.shared.leader.load(Ordering::Relaxed);
+        Gauge {
+            term: Term(self.shared.term.load(Ordering::Relaxed)),
+            leader: (leader != NOBODY).then_some(NodeId(leader)),
+            epoch: Epoch(self.shared.epoch.load(Ordering::Relaxed)),
+            revision: Revision(self.shared.revision.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// For the driver: shows the numbers, at least whenever one of them has changed.
+    pub(crate) fn gauge(&self, gauge: Gauge) {
+        self.shared.term.store(gauge.term.0, Ordering::Relaxed);
+        self.shared.leader.store(gauge.leader.map_or(NOBODY, |id| id.0), Ordering::Relaxed);
+        self.shared.epoch.store(gauge.epoch.0, Ordering::Relaxed);
+        self.shared.revision.store(gauge.revision.0, Ordering::Relaxed);
     }
 
     pub(crate) fn publish(&self, record: EventRecord) {
@@ -180,6 +230,8 @@ pub struct Watch {
     id: RequestId,
     handle: Handle,
     receiver: mpsc::Receiver<Reply>,
+    /// The driver waits to hear that there is room again.
+    more_due: bool,
     ended: bool,
 }
 
@@ -216,18 +268,22 @@ pub enum WatchItem {
 }
 
 impl Watch {
-    /// Waits for the next item; `None` after the last.
+    /// Waits for the next item; `None` after the last. Cancel safe: nothing is lost when the call is
+    /// dropped and made again.
     pub async fn next(&mut self) -> Option<WatchItem> {
         if self.ended {
             return None;
+        }
+        // Asked before the wait, never after: an item once taken must not be lost to a cancelled call.
+        if self.more_due {
+            self.tell(Request::WatchMore { watch: self.id }).await;
+            self.more_due = false;
         }
         let item = match self.receiver.recv().await {
             Some(Reply::WatchStarted { from, revision }) => WatchItem::Started { from, revision },
             Some(Reply::WatchRefused { compacted }) => WatchItem::Compacted { compacted },
             Some(Reply::WatchEvents { events, revision, behind }) => {
-                if behind {
-                    self.tell(Request::WatchMore { watch: self.id }).await;
-                }
+                self.more_due = behind;
                 WatchItem::Events { events, revision }
             }
             Some(Reply::WatchProgress { revision }) => WatchItem::Progress { revision },

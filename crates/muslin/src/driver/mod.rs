@@ -2,4 +2,4 @@
 
 mod handle;
 
-pub use handle::{EventRecord, Handle, Watch, WatchItem};
+pub use handle::{EventRecord, Gauge, Handle, Watch, WatchItem};

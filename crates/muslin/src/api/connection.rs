@@ -1,0 +1,163 @@
+//! One connection: found out what it speaks, served until it ends or the process stops.
+
+use super::caller::Caller;
+use super::desk::stopping;
+use super::front::Front;
+use super::sniff::{Speech, TLS_HANDSHAKE, sniff};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// A client says within this time what it speaks, encryption included; or it is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A client sends the whole head of an HTTP/1 request within this time, however slowly it trickles.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests under way may still take once the process stops.
+pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// A quiet HTTP/2 client is asked this often whether it is still there ..
+const PING_PERIOD: Duration = Duration::from_secs(20);
+
+/// .. and cut off when it does not answer in this time.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What one HTTP/2 connection may hold.
+struct Allowance {
+    /// Calls under way at once.
+    streams: u32,
+    /// Bytes that may come unasked on one call.
+    stream_window: u32,
+    /// Bytes that may come unasked on the whole connection.
+    connection_window: u32,
+    /// Bytes of headers of one request.
+    header_bytes: u32,
+}
+
+/// Enough for a load generator that shares one connection among thousands of callers; the largest
+/// request fits without a round trip, and many small ones never wait for one another.
+const TRUSTED: Allowance = Allowance {
+    streams: 10_000,
+    stream_window: 2 << 20,
+    connection_window: 8 << 20,
+    header_bytes: 32 << 10,
+};
+
+/// Enough to ask to join. Times [`REMOTE_CONNECTIONS_MAX`](super::gate::REMOTE_CONNECTIONS_MAX) it is
+/// still bearable.
+const STRANGER: Allowance = Allowance {
+    streams: 8,
+    stream_window: 64 << 10,
+    connection_window: 64 << 10,
+    header_bytes: 8 << 10,
+};
+
+/// Most bytes of an HTTP/1 connection gathered before they are used.
+const HTTP1_BUFFER_BYTES: usize = 64 << 10;
+
+/// What connections of one listener have in common.
+#[derive(Clone)]
+pub(super) struct Line {
+    pub(super) front: Arc<Front>,
+    /// `None`: this listener speaks no TLS.
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) shutdown: watch::Receiver<bool>,
+}
+
+impl Line {
+    /// Serves one connection. An error is the peer's: it has gone, or said something that makes no
+    /// sense; there is nobody left to tell.
+    pub(super) async fn serve(self, stream: TcpStream, peer: IpAddr) -> io::Result<()> {
+        // Answers are small and awaited: none of them should wait for an acknowledgement.
+        stream.set_nodelay(true)?;
+        let mut first = [0];
+        let looked = timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await??;
+        if looked == 0 {
+            return Ok(());
+        }
+        let local = peer.to_canonical().is_loopback();
+        let Some(tls) = self.tls.clone().filter(|_| first[0] == TLS_HANDSHAKE) else {
+            let caller = if local { Caller::Loopback } else { Caller::PlainRemote };
+            return self.speak(stream, caller).await;
+        };
+        let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
+        let certified = stream.get_ref().1.peer_certificates().is_some();
+        let caller = match (local, certified) {
+            (_, true) => Caller::Certified,
+            (true, false) => Caller::Loopback,
+            (false, false) => Caller::Anonymous,
+        };
+        self.speak(stream, caller).await
+    }
+
+    async fn speak<S>(self, stream: S, caller: Caller) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (speech, stream) = timeout(HANDSHAKE_TIMEOUT, sniff(stream)).await??;
+        let front = self.front;
+        let stream = TokioIo::new(stream);
+        let service = service_fn(move |request| {
+            let front = front.clone();
+            async move { front.answer(caller, request).await }
+        });
+        // Two kinds of connection without a trait in common: the same four lines for each.
+        match speech {
+            Speech::Http1 => {
+                let mut connection = pin!(http1().serve_connection(stream, service));
+                tokio::select! {
+                    end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
+                }
+                timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
+            }
+            Speech::Http2 => {
+                let mut connection = pin!(http2(caller).serve_connection(stream, service));
+                tokio::select! {
+                    end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
+                }
+                timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
+            }
+        }
+    }
+}
+
+fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HTTP1_BUFFER_BYTES);
+    builder
+}
+
+fn http2(caller: Caller) -> http2::Builder<TokioExecutor> {
+    let allowance = match caller {
+        Caller::Loopback | Caller::Certified => TRUSTED,
+        Caller::Anonymous | Caller::PlainRemote => STRANGER,
+    };
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_PERIOD)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(allowance.streams)
+        .initial_stream_window_size(allowance.stream_window)
+        .initial_connection_window_size(allowance.connection_window)
+        .max_header_list_size(allowance.header_bytes)
+        // No client asks what time it is, and it costs a header on every answer.
+        .auto_date_header(false);
+    builder
+}

@@ -1,0 +1,36 @@
+//! What every handler holds: the node's handle, and the facts it answers with.
+
+use super::JoinService;
+use super::metrics::Metrics;
+use super::status::NodeFacts;
+use crate::driver::Handle;
+use muslin_core::base::{ClusterId, NodeId};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
+
+/// Shared by all connections of a node.
+pub(super) struct Desk {
+    pub(super) handle: Handle,
+    pub(super) id: NodeId,
+    pub(super) cluster: ClusterId,
+    pub(super) facts: NodeFacts,
+    pub(super) join: Option<Arc<dyn JoinService>>,
+    pub(super) metrics: Metrics,
+    /// Turns true when the process stops: streams that have no end of their own end then.
+    pub(super) shutdown: watch::Receiver<bool>,
+    /// A linearizable read was answered once: what was written before the start is applied here.
+    pub(super) caught_up: AtomicBool,
+}
+
+impl Desk {
+    /// Waits until the process stops.
+    pub(super) async fn stopping(&self) {
+        stopping(self.shutdown.clone()).await;
+    }
+}
+
+/// Waits until it is true, or nobody is left who could say so.
+pub(super) async fn stopping(mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,154 @@
+//! Where every request arrives: checked for who calls, then handed to gRPC or HTTP.
+
+use super::caller::Caller;
+use super::desk::Desk;
+use super::etcd::Services;
+use super::http;
+use super::problem::Problem;
+use axum::Router;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
+use hyper::{Request, Response};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::Status;
+use tower::{Service, ServiceExt};
+
+/// Answers requests of every kind.
+pub(super) struct Front {
+    desk: Arc<Desk>,
+    etcd: Services,
+    http: Router,
+}
+
+impl Front {
+    pub(super) fn new(desk: Arc<Desk>) -> Front {
+        Front { etcd: Services::new(desk.clone()), http: http::router(desk.clone()), desk }
+    }
+
+    /// Answers one request. An error of any kind is an answer too.
+    pub(super) async fn answer(
+        &self,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
+        if is_grpc(request.headers()) {
+            self.desk.metrics.grpc_requests.increment(1);
+            let body = match caller.check(request.method(), request.uri()) {
+                Ok(()) => self.grpc(request).await?,
+                Err(problem) => {
+                    self.desk.metrics.refused_calls.increment(1);
+                    Status::unauthenticated(format!("muslin: {}", problem.detail)).into_http()
+                }
+            };
+            return Ok(body.map(Answer::Grpc));
+        }
+        self.desk.metrics.http_requests.increment(1);
+        let checked = caller
+            .check(request.method(), request.uri())
+            .and_then(|()| check_origin(caller, request.headers()));
+        let response = match checked {
+            Ok(()) => self.http.clone().oneshot(request).await?,
+            Err(problem) => {
+                self.desk.metrics.refused_calls.increment(1);
+                problem.into_response()
+            }
+        };
+        Ok(response.map(Answer::Http))
+    }
+
+    /// The names are etcd's: `/package.Service/Method`.
+    async fn grpc(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<tonic::body::Body>, Infallible> {
+        let path = request.uri().path();
+        let service = path.strip_prefix("/etcdserverpb.").and_then(|rest| rest.split('/').next());
+        match service {
+            Some("KV") => self.etcd.kv.clone().call(request).await,
+            Some("Watch") => self.etcd.watch.clone().call(request).await,
+            Some("Lease") => self.etcd.lease.clone().call(request).await,
+            Some("Cluster") => self.etcd.cluster.clone().call(request).await,
+            Some("Maintenance") => self.etcd.maintenance.clone().call(request).await,
+            _ => Ok(Status::unimplemented(format!("muslin: {path} is not offered")).into_http()),
+        }
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A caller on this machine is trusted, so a page of some website in this machine's browser must not
+/// pass for one: its requests carry an `Origin`, or, where it plays with names, a foreign `Host`.
+fn check_origin(caller: Caller, headers: &HeaderMap) -> Result<(), Problem> {
+    if caller != Caller::Loopback {
+        return Ok(());
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let local = host.is_none_or(is_local_host);
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let same = !headers.contains_key(ORIGIN)
+        || origin.and_then(|o| o.split_once("://")).is_some_and(|(_, o)| Some(o) == host);
+    if local && same {
+        return Ok(());
+    }
+    let detail = "the request comes from a web page of another site";
+    Err(Problem::new(hyper::StatusCode::FORBIDDEN, "cross-site", detail)
+        .hint("call 127.0.0.1 or localhost, without an Origin header"))
+}
+
+/// An address, or the one name that cannot be pointed elsewhere.
+fn is_local_host(host: &str) -> bool {
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+/// The body of an answer, of either kind.
+pub(super) enum Answer {
+    Grpc(tonic::body::Body),
+    Http(axum::body::Body),
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Answer::Grpc(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(Into::into)))
+            }
+            Answer::Http(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(Into::into)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Answer::Grpc(body) => body.is_end_stream(),
+            Answer::Http(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Answer::Grpc(body) => body.size_hint(),
+            Answer::Http(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `GET /openapi.json`: the table of routes as OpenAPI 3.1.
+
+use super::routes::{Parameter, Route, routes, streams};
+use crate::api::desk::Desk;
+use crate::api::problem::{PROBLEM_JSON, Problem};
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::Request;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+pub(super) async fn answer(desk: Arc<Desk>, _: Request<Body>) -> Result<Response, Problem> {
+    Ok(Json(document(&desk.facts.version)).into_response())
+}
+
+/// The whole description.
+pub(super) fn document(version: &str) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes() {
+        let path = route.path.replace("{*", "{");
+        let operations = paths.entry(path).or_insert_with(|| json!({}));
+        operations[route.method.lower()] = operation(&route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Muslin",
+            "version": version,
+            "description": "One node of a Muslin cluster. The etcd v3 API over gRPC is served on the same port.",
+        },
+        "paths": paths,
+        "components": { "schemas": { "Problem": problem_schema() } },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let mut content = json!({ route.gives: {} });
+    if let Some(lines) = streams(route) {
+        content[lines] = json!({});
+    }
+    let problem = json!({ PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let mut operation = json!({
+        "summary": route.summary,
+        "parameters": route.parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "responses": {
+            "200": { "description": "Done", "content": content },
+            "default": { "description": "Not done", "content": problem },
+        },
+    });
+    if let Some(takes) = route.takes {
+        operation["requestBody"] = json!({ "required": true, "content": { takes: {} } });
+    }
+    operation
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    json!({
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "description": parameter.says,
+        "schema": { "type": parameter.kind },
+    })
+}
+
+fn problem_schema() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "description": "RFC 9457",
+        "required": ["type", "title", "status", "code", "detail", "hint", "retryable"],
+        "properties": {
+            "type": text,
+            "title": text,
+            "status": { "type": "integer" },
+            "code": { "type": "string", "description": "for programs to match on" },
+            "detail": text,
+            "hint": { "type": "string", "description": "what to do" },
+            "retryable": { "type": "boolean" },
+        },
+    })
+}

@@ -1,0 +1,295 @@
+//! Many keys: a page of them, or all and then each change.
+//!
+//! A watch tells the items, `sync`, then every change once (K2). When it cannot go on because history
+//! was compacted away, it says `resync` and begins again with the items: what it told before is void.
+
+use super::kv::{Item, KeyField, ValueField, ask, stamp, unexpected};
+use super::lines::{Gone, Lines};
+use super::params::Params;
+use crate::api::desk::Desk;
+use crate::api::problem::Problem;
+use crate::driver::WatchItem;
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::Request;
+use muslin_core::base::Revision;
+use muslin_core::node::Consistency;
+use muslin_core::state::{self, KeyRange, KeyValue, KvEvent, KvEventKind, Query, Range, WatchSpec};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, interval_at};
+
+/// Items of a page whose size is not said.
+const LIMIT_DEFAULT: u64 = 1_000;
+
+/// Most items of a page.
+const LIMIT_MAX: u64 = 10_000;
+
+/// A page ends early once its values have this size.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// A watch with nothing to tell says so this often, so that both ends notice when the other has gone.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
+
+/// Which keys, and how they are read.
+#[derive(Clone)]
+struct Page {
+    prefix: Bytes,
+    after: Option<Bytes>,
+    limit: u64,
+    revision: u64,
+    consistency: Consistency,
+}
+
+/// The answer of a listing.
+#[derive(Serialize)]
+struct Listed {
+    revision: u64,
+    count: u64,
+    more: bool,
+    items: Vec<Item>,
+}
+
+pub(super) async fn list_or_watch(
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let mut params = Params::of(&request)?;
+    let watch = params.switch("watch")?;
+    let from: Option<u64> = if watch { params.number("from")? } else { None };
+    let page = Page {
+        prefix: params.bytes("prefix").unwrap_or_default(),
+        after: if watch { None } else { params.bytes("after") },
+        limit: if watch { None } else { params.number("limit")? }.unwrap_or(LIMIT_DEFAULT),
+        revision: if watch { None } else { params.number("revision")? }.unwrap_or(0),
+        consistency: params.consistency()?,
+    };
+    params.finish()?;
+    if page.limit == 0 || page.limit > LIMIT_MAX {
+        return Err(Problem::bad_request(format!("limit is between 1 and {LIMIT_MAX}")));
+    }
+    if watch {
+        let (lines, response) = Lines::new();
+        tokio::spawn(follow(desk, page, from, lines));
+        return Ok(response);
+    }
+    let (listed, _) = read_page(&desk, &page).await?;
+    let headers = stamp(&desk, Revision(listed.revision), page.consistency);
+    Ok((headers, Json(listed)).into_response())
+}
+
+/// One page, and the last key of it.
+async fn read_page(desk: &Desk, page: &Page) -> Result<(Listed, Option<Bytes>), Problem> {
+    desk.metrics.kv_reads.increment(1);
+    let mut range = KeyRange::of_prefix(page.prefix.clone());
+    if let Some(after) = page.after.as_ref().filter(|after| **after >= range.key) {
+        // The first key behind `after` is `after` and a zero byte.
+        range.key = [after.as_ref(), &[0]].concat().into();
+    }
+    let range = Range { range, limit: page.limit, revision: page.revision, ..Range::default() };
+    let (response, revision) = ask(desk, Query::Range(range), page.consistency).await?;
+    let state::Response::Range { mut kvs, mut more, count } = response else {
+        return Err(unexpected());
+    };
+    let fits = fitting(&kvs);
+    more |= fits < kvs.len();
+    kvs.truncate(fits);
+    let last = kvs.last().map(|kv| kv.key.clone());
+    let items = kvs.iter().map(Item::of).collect();
+    Ok((Listed { revision: revision.0, count, more, items }, last))
+}
+
+/// How many of them fit a page: one at least.
+fn fitting(kvs: &[KeyValue]) -> usize {
+    let mut bytes = 0;
+    let size = |kv: &KeyValue| kv.key.len() + kv.value.len();
+    let over = kvs.iter().position(|kv| {
+        bytes += size(kv);
+        bytes > PAGE_BYTES_MAX
+    });
+    over.map_or(kvs.len(), |position| position.max(1))
+}
+
+/// One line of a watch.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line {
+    /// A pair that is there.
+    Item(Item),
+    /// All items of this revision have been told.
+    Sync { index: u64 },
+    /// A key was set.
+    Put(Changed),
+    /// A key was deleted.
+    Delete(Changed),
+    /// All changes up to here have been told.
+    Progress { index: u64 },
+    /// History from here back is gone: everything follows anew.
+    Resync { index: u64 },
+    /// The watch cannot go on.
+    Error { problem: Problem },
+}
+
+#[derive(Serialize)]
+struct Changed {
+    #[serde(flatten)]
+    key: KeyField,
+    #[serde(flatten)]
+    value: Option<ValueField>,
+    revision: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    create_revision: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+    /// `client`, or `expired`: a lease ran out.
+    cause: &'static str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Why following ended.
+enum End {
+    Gone,
+    /// History is gone up to here.
+    Compacted(Revision),
+    Failed(Problem),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> End {
+        End::Gone
+    }
+}
+
+impl From<Problem> for End {
+    fn from(problem: Problem) -> End {
+        End::Failed(problem)
+    }
+}
+
+async fn follow(desk: Arc<Desk>, page: Page, mut from: Option<u64>, lines: Lines) {
+    loop {
+        let end = tokio::select! {
+            end = tell(&desk, &page, from, &lines) => end,
+            () = lines.closed() => return,
+            () = desk.stopping() => return,
+        };
+        let (line, goes_on) = match end {
+            End::Gone => return,
+            End::Compacted(revision) => (Line::Resync { index: revision.0 }, true),
+            End::Failed(problem) => (Line::Error { problem }, false),
+        };
+        if lines.write(&line).await.is_err() || !goes_on {
+            return;
+        }
+        from = None;
+    }
+}
+
+/// Tells the items unless `from` is given, then all changes.
+async fn tell(desk: &Desk, page: &Page, from: Option<u64>, lines: &Lines) -> End {
+    match try_tell(desk, page, from, lines).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+async fn try_tell(
+    desk: &Desk,
+    page: &Page,
+    from: Option<u64>,
+    lines: &Lines,
+) -> Result<std::convert::Infallible, End> {
+    let start = match from {
+        Some(from) => from.max(1),
+        None => tell_items(desk, page, lines).await?.0 + 1,
+    };
+    let spec = WatchSpec {
+        range: KeyRange::of_prefix(page.prefix.clone()),
+        start_revision: start,
+        ..WatchSpec::default()
+    };
+    let stopping = |failure| End::Failed(Problem::of_failure(failure, true));
+    let mut watch = desk.handle.watch(spec).await.map_err(stopping)?;
+    let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
+    loop {
+        tokio::select! {
+            item = watch.next() => tell_item(item, from, lines).await?,
+            _ = period.tick() => watch.request_progress().await,
+        }
+    }
+}
+
+/// All items as of one revision, page by page, then `sync`.
+async fn tell_items(desk: &Desk, page: &Page, lines: &Lines) -> Result<Revision, End> {
+    let mut page = page.clone();
+    loop {
+        let (listed, last) = match read_page(desk, &page).await {
+            // Compacted while it was read.
+            Err(problem) if problem.code == "compacted" => {
+                return Err(End::Compacted(Revision(page.revision)));
+            }
+            other => other?,
+        };
+        if page.revision == 0 {
+            page.revision = listed.revision;
+        }
+        let more = listed.more;
+        for item in listed.items {
+            lines.write(&Line::Item(item)).await?;
+        }
+        if !more {
+            lines.write(&Line::Sync { index: page.revision }).await?;
+            return Ok(Revision(page.revision));
+        }
+        page.after = last;
+    }
+}
+
+async fn tell_item(item: Option<WatchItem>, from: Option<u64>, lines: &Lines) -> Result<(), End> {
+    match item {
+        Some(WatchItem::Started { revision, .. }) => {
+            // Without `from`, the items are told and synchronized already.
+            if let Some(from) = from {
+                let index = revision.0.min(from.saturating_sub(1));
+                lines.write(&Line::Sync { index }).await?;
+            }
+        }
+        Some(WatchItem::Events { events, .. }) => {
+            for event in &events {
+                lines.write(&change(event)).await?;
+            }
+        }
+        Some(WatchItem::Progress { revision }) => {
+            lines.write(&Line::Progress { index: revision.0 }).await?;
+        }
+        Some(WatchItem::Compacted { compacted }) => return Err(End::Compacted(compacted)),
+        Some(WatchItem::Cancelled) | None => {
+            let detail = "the watch fell behind";
+            let status = hyper::StatusCode::SERVICE_UNAVAILABLE;
+            return Err(Problem::new(status, "watch-cancelled", detail)
+                .hint("watch again, from the revision after the last one told")
+                .retryable()
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn change(event: &KvEvent) -> Line {
+    let Item { key, value, create_revision, mod_revision, version, lease } = Item::of(&event.kv);
+    let cause = if event.kind == KvEventKind::Expired { "expired" } else { "client" };
+    let is_put = event.kind == KvEventKind::Put;
+    let value = is_put.then_some(value);
+    let changed =
+        Changed { key, value, revision: mod_revision, create_revision, version, lease, cause };
+    if is_put { Line::Put(changed) } else { Line::Delete(changed) }
+}

@@ -1,0 +1,65 @@
+//! Streams of JSON lines, one value each (NDJSON).
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use serde::Serialize;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// Lines that may wait for their reader. When full, whoever writes waits.
+const LINES_WAITING_MAX: usize = 64;
+
+/// The writing side.
+#[derive(Clone)]
+pub(super) struct Lines {
+    sender: mpsc::Sender<Bytes>,
+}
+
+/// The reader has gone: nobody wants more.
+pub(super) struct Gone;
+
+impl Lines {
+    /// A stream and its writing side.
+    pub(super) fn new() -> (Lines, Response) {
+        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
+        let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
+        (Lines { sender }, (headers, Body::new(Waiting { waiting })).into_response())
+    }
+
+    /// Writes one line; waits while the reader is behind.
+    pub(super) async fn write<T: Serialize>(&self, line: &T) -> Result<(), Gone> {
+        let mut text = serde_json::to_vec(line).expect("lines have string keys only");
+        text.push(b'\n');
+        self.sender.send(Bytes::from(text)).await.map_err(|_| Gone)
+    }
+
+    /// Returns when the reader has gone.
+    pub(super) async fn closed(&self) {
+        self.sender.closed().await;
+    }
+}
+
+struct Waiting {
+    waiting: mpsc::Receiver<Bytes>,
+}
+
+impl hyper::body::Body for Waiting {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.waiting.poll_recv(cx).map(|line| line.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,16 @@
+//! HTTP for people and programs: key-value, nodes, events, health, metrics.
+//!
+//! One table, [`routes`], makes the router and `GET /openapi.json`, so that neither can know a route
+//! that the other does not. Errors are problems (RFC 9457), also those of unknown routes and methods.
+
+mod document;
+mod events;
+mod health;
+mod kv;
+mod kv_watch;
+mod lines;
+mod nodes;
+mod params;
+mod routes;
+
+pub(super) use routes::router;

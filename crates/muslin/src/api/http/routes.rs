@@ -1,0 +1,189 @@
+//! The table of routes, and the router made of it.
+
+use super::{document, events, health, kv, kv_watch, nodes};
+use crate::api::desk::Desk;
+use crate::api::problem::Problem;
+use crate::api::server::BoxFuture;
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use hyper::{Request, StatusCode};
+use std::sync::Arc;
+
+/// What answers a route.
+type Handler = fn(Arc<Desk>, Request<Body>) -> BoxFuture<Result<Response, Problem>>;
+
+/// One route: where, how, and what is said of it.
+pub(super) struct Route {
+    pub(super) method: Method,
+    /// As in OpenAPI, except that `{*key}` takes what is left, slashes included.
+    pub(super) path: &'static str,
+    /// In a few words.
+    pub(super) summary: &'static str,
+    pub(super) parameters: &'static [Parameter],
+    /// What the body asked for is, if there is one.
+    pub(super) takes: Option<&'static str>,
+    /// What the body answered is.
+    pub(super) gives: &'static str,
+    handler: Handler,
+}
+
+/// The methods in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub(super) enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+impl Method {
+    /// As OpenAPI writes it.
+    pub(super) fn lower(self) -> &'static str {
+        match self {
+            Method::Get => "get",
+            Method::Put => "put",
+            Method::Post => "post",
+            Method::Delete => "delete",
+        }
+    }
+
+    fn filter(self) -> MethodFilter {
+        match self {
+            Method::Get => MethodFilter::GET,
+            Method::Put => MethodFilter::PUT,
+            Method::Post => MethodFilter::POST,
+            Method::Delete => MethodFilter::DELETE,
+        }
+    }
+}
+
+/// One parameter.
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    /// `query`, `path` or `header`.
+    pub(super) place: &'static str,
+    /// `string`, `integer` or `boolean`.
+    pub(super) kind: &'static str,
+    pub(super) says: &'static str,
+}
+
+const fn query(name: &'static str, kind: &'static str, says: &'static str) -> Parameter {
+    Parameter { name, place: "query", kind, says }
+}
+
+const fn path(name: &'static str, says: &'static str) -> Parameter {
+    Parameter { name, place: "path", kind: "string", says }
+}
+
+const fn header(name: &'static str, says: &'static str) -> Parameter {
+    Parameter { name, place: "header", kind: "string", says }
+}
+
+const CONSISTENCY: Parameter = query(
+    "consistency",
+    "string",
+    "linearizable (default): sees every write acknowledged before; local: what this node has applied",
+);
+const KEY: Parameter = path("key", "any bytes, percent-encoded; slashes stand for themselves");
+const PREFIX: Parameter =
+    query("prefix", "string", "only keys that begin so; any bytes, percent-encoded");
+const IF_MATCH: Parameter = header("If-Match", "\"REVISION\": only if this changed the key last");
+const WATCH: Parameter = query("watch", "boolean", "1: go on with each change, as lines of JSON");
+
+const JSON: &str = "application/json";
+const LINES: &str = "application/x-ndjson";
+const BYTES: &str = "application/octet-stream";
+const TEXT: &str = "text/plain";
+
+macro_rules! handler {
+    ($handler:path) => {
+        |desk, request| Box::pin($handler(desk, request))
+    };
+}
+
+macro_rules! route {
+    ($method:ident $path:literal, $summary:literal, [$($parameter:expr),*], $takes:expr => $gives:expr, $handler:path) => {
+        Route {
+            method: Method::$method,
+            path: $path,
+            summary: $summary,
+            parameters: const { &[$($parameter),*] },
+            takes: $takes,
+            gives: $gives,
+            handler: handler!($handler),
+        }
+    };
+}
+
+/// Every route there is.
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = kv_routes();
+    routes.extend(node_routes());
+    routes
+}
+
+fn kv_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/v1/kv", "Lists keys, or follows them",
+            [PREFIX, CONSISTENCY, WATCH,
+             query("limit", "integer", "most items of an answer; 1000 by default"),
+             query("after", "string", "only keys after this one: the last one of the page before"),
+             query("revision", "integer", "as of this revision"),
+             query("from", "integer", "with watch: changes from this revision on, and no items first")],
+            None => JSON, kv_watch::list_or_watch),
+        route!(Get "/v1/kv/{*key}", "Reads one value", [KEY, CONSISTENCY], None => BYTES, kv::read),
+        route!(Put "/v1/kv/{*key}", "Writes one value",
+            [KEY, IF_MATCH, header("If-None-Match", "*: only if the key does not exist")],
+            Some(BYTES) => JSON, kv::write),
+        route!(Delete "/v1/kv/{*key}", "Deletes one key", [KEY, IF_MATCH], None => JSON, kv::delete),
+    ]
+}
+
+fn node_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/v1/status", "How the cluster is, answer first", [], None => JSON, nodes::status),
+        route!(Get "/v1/nodes", "All nodes, as this one sees them", [], None => JSON, nodes::list),
+        route!(Get "/v1/nodes/{node}", "One node",
+            [path("node", "its id or its name")], None => JSON, nodes::one),
+        route!(Get "/v1/events", "What happened lately, on this node and in its view",
+            [WATCH], None => JSON, events::list_or_watch),
+        route!(Post "/v1/join", "Asks to be admitted to the cluster, with a token",
+            [], Some(JSON) => JSON, nodes::join),
+        route!(Post "/v1/leader:transfer", "Hands leadership to another voter",
+            [query("to", "string", "its id or its name")], None => JSON, nodes::transfer),
+        route!(Get "/livez", "Answers while the process lives", [], None => TEXT, health::live),
+        route!(Get "/readyz", "Answers ok when the node serves", [], None => TEXT, health::ready),
+        route!(Get "/metrics", "Numbers for Prometheus", [], None => TEXT, health::metrics),
+        route!(Get "/openapi.json", "This description", [], None => JSON, document::answer),
+    ]
+}
+
+/// Whether an answer of the route may go on as lines.
+pub(super) fn streams(route: &Route) -> Option<&'static str> {
+    route.parameters.iter().any(|parameter| parameter.name == "watch").then_some(LINES)
+}
+
+/// Everything over HTTP that is not gRPC.
+pub(in crate::api) fn router(desk: Arc<Desk>) -> Router {
+    let mut router: Router = Router::new();
+    for Route { method, path, handler, .. } in routes() {
+        let desk = desk.clone();
+        let method: MethodRouter =
+            on(method.filter(), move |request: Request<Body>| handler(desk.clone(), request));
+        router = router.route(path, method);
+    }
+    router.fallback(unknown_route).method_not_allowed_fallback(unknown_method)
+}
+
+async fn unknown_route(request: Request<Body>) -> Problem {
+    let path = request.uri().path();
+    Problem::not_found(format!("there is no route {path}")).hint("see /openapi.json")
+}
+
+async fn unknown_method(request: Request<Body>) -> Problem {
+    let detail = format!("{} does not take {}", request.uri().path(), request.method());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
+        .hint("see /openapi.json")
+}

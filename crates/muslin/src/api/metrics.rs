@@ -1,0 +1,240 @@
+//! Numbers for Prometheus. Every one has its row in [`TABLE`]; `GET /metrics` and the documentation
+//! are made of it.
+
+use super::gate::Gate;
+use metrics::{Counter, Key, KeyName, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use muslin_core::node::{Event, NodeStatus};
+use muslin_core::raft::{self, Role};
+use muslin_core::swim::{self, Liveness};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Numbers of a part that the API does not know.
+///
+/// Called at each scrape, from the task of a connection; must not wait. The order and the names must
+/// not change while the process runs.
+pub trait Counters: Send + Sync + 'static {
+    /// Each number, counted up from the start of the process.
+    fn counts(&self) -> Vec<Count>;
+}
+
+/// One number of [`Counters`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Count {
+    /// Full name, ending in `_total`.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Since the process started.
+    pub value: u64,
+}
+
+/// One number.
+pub struct Row {
+    /// As Prometheus knows it.
+    pub name: &'static str,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// What it says.
+    pub help: &'static str,
+    source: Source,
+}
+
+/// Where a number comes from.
+#[derive(Clone, Copy)]
+enum Source {
+    /// A state, read from the node at each scrape.
+    Node(fn(&NodeStatus) -> u64),
+    /// Counted where it happens: the registered counter of that name.
+    Counted,
+    /// A state of this process, or of its connections.
+    Process(fn(&Gate) -> u64),
+}
+
+const fn state(name: &'static str, unit: Unit, of: fn(&NodeStatus) -> u64) -> Row {
+    Row { name, unit, help: "", source: Source::Node(of) }
+}
+
+const fn counted(name: &'static str) -> Row {
+    Row { name, unit: Unit::Count, help: "", source: Source::Counted }
+}
+
+impl Row {
+    const fn help(self, help: &'static str) -> Row {
+        Row { help, ..self }
+    }
+}
+
+fn in_view(status: &NodeStatus, state: Liveness) -> u64 {
+    status.view.iter().filter(|entry| entry.state == state).count() as u64
+}
+
+/// Every number there is, in the order it is told.
+pub const TABLE: &[Row] = &[
+    state("muslin_raft_term", Unit::Count, |s| s.term.0).help("Present term."),
+    state("muslin_raft_is_leader", Unit::Count, |s| u64::from(s.role == Role::Leader))
+        .help("1 while this node leads."),
+    state("muslin_raft_has_leader", Unit::Count, |s| u64::from(s.leader.is_some()))
+        .help("1 while this node knows a leader."),
+    state("muslin_raft_last_index", Unit::Count, |s| s.last_index.0).help("Last entry of the log."),
+    state("muslin_raft_commit_index", Unit::Count, |s| s.commit.0)
+        .help("Last entry known to be committed."),
+    state("muslin_raft_applied_index", Unit::Count, |s| s.applied.0)
+        .help("Last entry applied to the state."),
+    state("muslin_raft_voters", Unit::Count, |s| s.configuration.voters.len() as u64)
+        .help("Voters of the configuration in force."),
+    state("muslin_raft_learners", Unit::Count, |s| s.configuration.learners.len() as u64)
+        .help("Learners of the configuration in force."),
+    state("muslin_swim_alive", Unit::Count, |s| in_view(s, Liveness::Alive))
+        .help("Nodes that this node sees alive, itself included."),
+    state("muslin_swim_suspect", Unit::Count, |s| in_view(s, Liveness::Suspect))
+        .help("Nodes that this node suspects."),
+    state("muslin_swim_down", Unit::Count, |s| in_view(s, Liveness::Down))
+        .help("Nodes that this node holds for down."),
+    state("muslin_kv_revision", Unit::Count, |s| s.revision.0)
+        .help("Key-value revision applied here."),
+    state("muslin_kv_compacted_revision", Unit::Count, |s| s.compacted.0)
+        .help("Earliest revision that can be read."),
+    state("muslin_kv_keys", Unit::Count, |s| s.keys).help("Keys present."),
+    state("muslin_kv_state_bytes", Unit::Bytes, |s| s.state_bytes)
+        .help("Approximate size of the key-value state."),
+    state("muslin_uptime_seconds", Unit::Seconds, |s| s.uptime.as_secs())
+        .help("Since the node started."),
+    counted(KV_READS).help("Key-value reads asked for through this node."),
+    counted(KV_WRITES).help("Key-value writes asked for through this node."),
+    counted(GRPC_REQUESTS).help("gRPC calls, of any kind."),
+    counted(HTTP_REQUESTS).help("HTTP requests other than gRPC."),
+    counted(REFUSED_CALLS).help("Calls refused because of who called."),
+    counted(REFUSED_CONNECTIONS).help("Connections closed at once because there were too many."),
+    counted(LEADER_CHANGES).help("Times this node learnt of another leader."),
+    counted(SUSPICIONS).help("Times a node became suspect in this node's view."),
+    counted(DEATHS).help("Times a node was held for down in this node's view."),
+    counted(SNAPSHOTS).help("Snapshots of the state taken."),
+    counted(BAD_MESSAGES).help("Messages dropped because they could not be read."),
+    Row {
+        name: "muslin_api_connections",
+        unit: Unit::Count,
+        help: "",
+        source: Source::Process(connections),
+    }
+    .help("Client connections open."),
+    Row {
+        name: "process_resident_memory_bytes",
+        unit: Unit::Bytes,
+        help: "",
+        source: Source::Process(|_| resident_bytes()),
+    }
+    .help("Resident memory of the process."),
+];
+
+const KV_READS: &str = "muslin_kv_reads_total";
+const KV_WRITES: &str = "muslin_kv_writes_total";
+const GRPC_REQUESTS: &str = "muslin_api_grpc_requests_total";
+const HTTP_REQUESTS: &str = "muslin_api_http_requests_total";
+const REFUSED_CALLS: &str = "muslin_api_refused_calls_total";
+const REFUSED_CONNECTIONS: &str = "muslin_api_refused_connections_total";
+const LEADER_CHANGES: &str = "muslin_raft_leader_changes_total";
+const SUSPICIONS: &str = "muslin_swim_suspicions_total";
+const DEATHS: &str = "muslin_swim_deaths_total";
+const SNAPSHOTS: &str = "muslin_raft_snapshots_total";
+const BAD_MESSAGES: &str = "muslin_bad_messages_total";
+
+fn connections(gate: &Gate) -> u64 {
+    gate.len() as u64
+}
+
+/// What the kernel says this process has in memory; 0 where it does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes =
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
+}
+
+/// Counts, and tells. The counters are handles: counting is one atomic addition.
+pub(super) struct Metrics {
+    pub(super) kv_reads: Counter,
+    pub(super) kv_writes: Counter,
+    pub(super) grpc_requests: Counter,
+    pub(super) http_requests: Counter,
+    pub(super) refused_calls: Counter,
+    pub(super) refused_connections: Counter,
+    leader_changes: Counter,
+    suspicions: Counter,
+    deaths: Counter,
+    snapshots: Counter,
+    bad_messages: Counter,
+    gate: Arc<Gate>,
+    others: Vec<Arc<dyn Counters>>,
+    recorder: PrometheusRecorder,
+}
+
+/// How every number here is registered.
+const METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+impl Metrics {
+    pub(super) fn new(gate: Arc<Gate>, others: Vec<Arc<dyn Counters>>) -> Metrics {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        for row in TABLE {
+            let name = KeyName::from_const_str(row.name);
+            match row.source {
+                Source::Counted => recorder.describe_counter(name, Some(row.unit), row.help.into()),
+                _ => recorder.describe_gauge(name, Some(row.unit), row.help.into()),
+            }
+        }
+        let counter =
+            |name: &'static str| recorder.register_counter(&Key::from_static_name(name), &METADATA);
+        Metrics {
+            kv_reads: counter(KV_READS),
+            kv_writes: counter(KV_WRITES),
+            grpc_requests: counter(GRPC_REQUESTS),
+            http_requests: counter(HTTP_REQUESTS),
+            refused_calls: counter(REFUSED_CALLS),
+            refused_connections: counter(REFUSED_CONNECTIONS),
+            leader_changes: counter(LEADER_CHANGES),
+            suspicions: counter(SUSPICIONS),
+            deaths: counter(DEATHS),
+            snapshots: counter(SNAPSHOTS),
+            bad_messages: counter(BAD_MESSAGES),
+            gate,
+            others,
+            recorder,
+        }
+    }
+
+    /// Counts what a node reports.
+    pub(super) fn on_event(&self, event: &Event) {
+        match event {
+            Event::Raft { event: raft::Event::RoleChanged { leader: Some(_), .. }, .. } => {
+                self.leader_changes.increment(1);
+            }
+            Event::Swim(swim::Event::Suspected { .. }) => self.suspicions.increment(1),
+            Event::Swim(swim::Event::Down { .. }) => self.deaths.increment(1),
+            Event::SnapshotTaken { .. } => self.snapshots.increment(1),
+            Event::BadMessage { .. } => self.bad_messages.increment(1),
+            _ => {}
+        }
+    }
+
+    /// All numbers as Prometheus reads them.
+    pub(super) fn render(&self, status: &NodeStatus) -> String {
+        for row in TABLE {
+            let value = match row.source {
+                Source::Node(of) => of(status),
+                Source::Process(of) => of(&self.gate),
+                Source::Counted => continue,
+            };
+            let key = Key::from_static_name(row.name);
+            self.recorder.register_gauge(&key, &METADATA).set(value as f64);
+        }
+        let mut text = self.recorder.handle().render();
+        for Count { name, help, value } in self.others.iter().flat_map(|other| other.counts()) {
+            let lines = format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n\n");
+            text.write_str(&lines).expect("a string takes all that is written");
+        }
+        text
+    }
+}

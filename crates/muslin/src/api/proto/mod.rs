@@ -1,0 +1,11 @@
+//! etcd's v3 interface as Rust, made from `proto/*.proto` by `cargo run -p codegen`. Not edited by hand.
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::unwrap_used,
+    reason = "made by a program, which has its own idea of style"
+)]
+
+pub mod etcdserverpb;
+pub mod mvccpb;

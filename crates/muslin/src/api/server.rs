@@ -1,0 +1,143 @@
+//! Accepts connections until the process stops.
+
+use super::connection::{Line, SHUTDOWN_GRACE};
+use super::desk::{Desk, stopping};
+use super::front::Front;
+use super::gate::Gate;
+use super::metrics::{Counters, Metrics};
+use super::problem::Problem;
+use super::status::NodeFacts;
+use crate::driver::Handle;
+use bytes::Bytes;
+use muslin_core::base::{ClusterId, NodeId};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// The pause after a failed accept: it fails when files run out, and asking again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A future on the heap.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Admits nodes to the cluster: what stands behind `POST /v1/join`.
+///
+/// Called from the task of a connection, by anyone who can reach the port: it must check all it is
+/// told, and may wait for the record. A failure is what the caller is answered.
+pub trait JoinService: Send + Sync + 'static {
+    /// Answers a request to join, both as opaque bytes.
+    fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>>;
+}
+
+/// What an API serves, and where.
+pub struct ApiOptions {
+    /// The node.
+    pub handle: Handle,
+    /// Its identity.
+    pub id: NodeId,
+    /// Its cluster's identity.
+    pub cluster: ClusterId,
+    /// What it says about itself.
+    pub facts: NodeFacts,
+    /// The TCP side of the one port.
+    pub listener: TcpListener,
+    /// One more, for plain etcd clients on this machine.
+    pub etcd_listener: Option<TcpListener>,
+    /// How TLS is spoken on `listener`: with the node's certificate, and asking clients for one of the
+    /// cluster's CA without insisting. `None`: not at all.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Admits nodes. `None`: this node admits nobody.
+    pub join: Option<Arc<dyn JoinService>>,
+    /// Numbers of other parts (the transport's), told at `/metrics`.
+    pub counters: Vec<Arc<dyn Counters>>,
+    /// Turns true when the process stops.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Serves until told to stop; then lets what is under way finish, for a short while.
+pub async fn serve(options: ApiOptions) {
+    let shutdown = options.shutdown.clone();
+    let gate = Arc::new(Gate::default());
+    let desk = Arc::new(Desk {
+        handle: options.handle,
+        id: options.id,
+        cluster: options.cluster,
+        facts: options.facts,
+        join: options.join,
+        metrics: Metrics::new(gate.clone(), options.counters),
+        shutdown: shutdown.clone(),
+        caught_up: AtomicBool::new(false),
+    });
+    let front = Arc::new(Front::new(desk.clone()));
+    let main = Line {
+        front: front.clone(),
+        tls: options.tls.map(TlsAcceptor::from),
+        shutdown: shutdown.clone(),
+    };
+    let etcd = Line { front, tls: None, shutdown: shutdown.clone() };
+    let mut events = desk.handle.events();
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stopping(shutdown));
+    loop {
+        tokio::select! {
+            accepted = options.listener.accept() => {
+                admit(&desk, &gate, accepted, &main, &mut connections).await;
+            }
+            accepted = accept(options.etcd_listener.as_ref()) => {
+                admit(&desk, &gate, accepted, &etcd, &mut connections).await;
+            }
+            Some(_) = connections.join_next() => {}
+            Ok(record) = events.recv() => desk.metrics.on_event(&record.event),
+            () = &mut stop => break,
+        }
+    }
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // Whoever is left is cut off when the set is dropped.
+    let _ = timeout(SHUTDOWN_GRACE + ACCEPT_PAUSE, ended).await;
+}
+
+type Accepted = io::Result<(TcpStream, SocketAddr)>;
+
+async fn accept(listener: Option<&TcpListener>) -> Accepted {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Starts a task for a connection, if there is room for one more.
+async fn admit(
+    desk: &Desk,
+    gate: &Arc<Gate>,
+    accepted: Accepted,
+    line: &Line,
+    connections: &mut JoinSet<()>,
+) {
+    let (stream, peer) = match accepted {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            sleep(ACCEPT_PAUSE).await;
+            return;
+        }
+    };
+    let Some(pass) = gate.enter(peer.ip()) else {
+        desk.metrics.refused_connections.increment(1);
+        return;
+    };
+    let line = line.clone();
+    connections.spawn(async move {
+        if let Err(error) = line.serve(stream, peer.ip()).await {
+            tracing::debug!(%peer, %error, "a connection ended badly");
+        }
+        drop(pass);
+    });
+}

@@ -1,0 +1,394 @@
+//! What `GET /v1/status` and `GET /v1/nodes` say, as a pure function of what the node knows.
+
+use muslin_core::base::{Index, NodeId, Now};
+use muslin_core::node::{NodeStatus, role_name};
+use muslin_core::state::Member;
+use muslin_core::swim::{Liveness, ViewEntry};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What does not change while a node runs.
+#[derive(Clone, Debug)]
+pub struct NodeFacts {
+    /// Label for people.
+    pub name: String,
+    /// The cluster's label.
+    pub cluster_name: String,
+    /// Where peers and clients reach it, `ip:port`.
+    pub addr: String,
+    /// Where plain etcd clients reach it, `ip:port`; empty when nowhere.
+    pub etcd: String,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// Whether a linearizable read was answered just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quorum {
+    /// It was: a quorum of voters works.
+    Answers,
+    /// It was not, in the time given.
+    Silent,
+}
+
+/// How the cluster is, in one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// All voters answer, and one may be lost (or there is only one).
+    Healthy,
+    /// It works, and should be looked after.
+    Degraded,
+    /// Writes and linearizable reads do not work.
+    Unavailable,
+}
+
+/// The answer of `GET /v1/status`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Status {
+    /// In one word.
+    pub health: Health,
+    /// In one sentence.
+    pub sentence: String,
+    /// How many more voters may be lost before writes stop.
+    pub can_lose: usize,
+    /// Which cluster.
+    pub cluster: ClusterRow,
+    /// The node that answers.
+    pub node: SelfRow,
+    /// Who leads, as it knows.
+    pub leader: Option<NodeName>,
+    /// Raft's term.
+    pub term: u64,
+    /// Known to be committed.
+    pub commit: u64,
+    /// Applied on the answering node.
+    pub applied: u64,
+    /// Key-value revision there.
+    pub revision: u64,
+    /// Earliest revision that can be read.
+    pub compacted: u64,
+    /// Keys present.
+    pub keys: u64,
+    /// Approximate size of the key-value state, in bytes.
+    pub state_bytes: u64,
+    /// How many voters answer.
+    pub voters: VoterCount,
+    /// Every node, in id order.
+    pub nodes: Vec<NodeRow>,
+}
+
+/// Names a cluster.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ClusterRow {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// Label for people.
+    pub name: String,
+    /// Number of its membership history.
+    pub epoch: u64,
+}
+
+/// Names a node.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct NodeName {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Label for people.
+    pub name: String,
+}
+
+/// The node that answers.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct SelfRow {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Label for people.
+    pub name: String,
+    /// `leader`, `follower`, `candidate` or `pre-candidate`.
+    pub role: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Version of the program.
+    pub version: String,
+    /// Where peers and clients reach it.
+    pub addr: String,
+    /// Where plain etcd clients reach it; empty when nowhere.
+    pub etcd: String,
+    /// Since the process started.
+    pub uptime_ms: u64,
+}
+
+/// Voters that answer, of how many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct VoterCount {
+    /// Alive in the answering node's view.
+    pub answering: usize,
+    /// In the configuration in force.
+    pub total: usize,
+}
+
+/// One node, as the answering node sees it.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct NodeRow {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Label for people.
+    pub name: String,
+    /// Where peers and clients reach it.
+    pub addr: String,
+    /// Where plain etcd clients reach it; empty when nowhere.
+    pub etcd: String,
+    /// Its duties.
+    pub roles: Vec<String>,
+    /// `alive`, `suspect`, `down`, `left` or `unknown`: the view's opinion.
+    pub state: &'static str,
+    /// `leader`, `voter`, `learner` or `none`: its part in the control group.
+    pub role: &'static str,
+    /// Of which life the opinion is.
+    pub incarnation: u64,
+    /// Since it was last heard; `null` when it never was.
+    pub heard_ms: Option<u64>,
+    /// How far its log is known to match; `null` unless the answering node leads.
+    pub matched: Option<u64>,
+    /// Version of the program; empty while unknown.
+    pub version: String,
+}
+
+impl Status {
+    /// Judges what a node knows.
+    pub fn of(status: &NodeStatus, facts: &NodeFacts, quorum: Quorum) -> Status {
+        let verdict = Verdict::of(status, quorum);
+        Status {
+            health: verdict.health,
+            sentence: verdict.sentence,
+            can_lose: verdict.can_lose,
+            cluster: ClusterRow {
+                id: status.cluster.to_string(),
+                name: facts.cluster_name.clone(),
+                epoch: status.epoch.0,
+            },
+            node: SelfRow {
+                id: status.id.to_string(),
+                name: facts.name.clone(),
+                role: role_name(status.role),
+                voter: status.voter,
+                version: facts.version.clone(),
+                addr: facts.addr.clone(),
+                etcd: facts.etcd.clone(),
+                uptime_ms: millis(status.uptime),
+            },
+            leader: status
+                .leader
+                .map(|id| NodeName { id: id.to_string(), name: name_of(status, id) }),
+            term: status.term.0,
+            commit: status.commit.0,
+            applied: status.applied.0,
+            revision: status.revision.0,
+            compacted: status.compacted.0,
+            keys: status.keys,
+            state_bytes: status.state_bytes,
+            voters: verdict.voters,
+            nodes: node_rows(status),
+        }
+    }
+}
+
+/// The name of a node: by the record, else by what it says itself, else its id.
+pub fn name_of(status: &NodeStatus, id: NodeId) -> String {
+    let recorded = status.members.iter().find(|member| member.id == id.0).map(|m| &m.name);
+    let told = || status.view.iter().find(|entry| entry.node == id).map(|e| &e.metadata.name);
+    recorded.or_else(told).filter(|name| !name.is_empty()).cloned().unwrap_or(id.to_string())
+}
+
+/// Every node of the record or of the view, in id order.
+pub fn node_rows(status: &NodeStatus) -> Vec<NodeRow> {
+    let members: BTreeMap<NodeId, &Member> =
+        status.members.iter().map(|member| (NodeId(member.id), member)).collect();
+    let view: BTreeMap<NodeId, &ViewEntry> =
+        status.view.iter().map(|entry| (entry.node, entry)).collect();
+    let ids: BTreeSet<NodeId> = members.keys().chain(view.keys()).copied().collect();
+    ids.into_iter()
+        .map(|id| node_row(status, id, members.get(&id).copied(), view.get(&id).copied()))
+        .collect()
+}
+
+fn node_row(
+    status: &NodeStatus,
+    id: NodeId,
+    member: Option<&Member>,
+    seen: Option<&ViewEntry>,
+) -> NodeRow {
+    let now = Now::START + status.uptime;
+    // The view knows a moved node's address before the record does.
+    let addr = match (seen, member) {
+        (Some(entry), _) => entry.address.to_string(),
+        (None, Some(member)) => member.address.clone(),
+        (None, None) => String::new(),
+    };
+    let etcd = match (seen, member) {
+        (Some(entry), _) => entry.metadata.etcd_address.clone(),
+        (None, Some(member)) => member.etcd_address.clone(),
+        (None, None) => String::new(),
+    };
+    let roles = member.map(|m| &m.roles).or(seen.map(|entry| &entry.metadata.roles));
+    NodeRow {
+        id: id.to_string(),
+        name: name_of(status, id),
+        addr,
+        etcd,
+        roles: roles.cloned().unwrap_or_default(),
+        state: seen.map_or("unknown", |entry| liveness_name(entry.state)),
+        role: part_of(status, id),
+        incarnation: seen.map_or(0, |entry| entry.incarnation.0),
+        heard_ms: heard_ms(status, id, seen, now),
+        matched: matched(status, id).map(|index| index.0),
+        version: seen.map_or(String::new(), |entry| entry.metadata.version.clone()),
+    }
+}
+
+fn heard_ms(status: &NodeStatus, id: NodeId, seen: Option<&ViewEntry>, now: Now) -> Option<u64> {
+    if id == status.id { Some(0) } else { seen.map(|entry| millis(now.since(entry.heard))) }
+}
+
+fn matched(status: &NodeStatus, id: NodeId) -> Option<Index> {
+    if status.leader != Some(status.id) {
+        None
+    } else if id == status.id {
+        Some(status.last_index)
+    } else {
+        status.progress.iter().find(|(peer, _)| *peer == id).map(|(_, index)| *index)
+    }
+}
+
+fn part_of(status: &NodeStatus, id: NodeId) -> &'static str {
+    if status.leader == Some(id) {
+        "leader"
+    } else if status.configuration.is_voter(id) {
+        "voter"
+    } else if status.configuration.learners.contains(&id) {
+        "learner"
+    } else {
+        "none"
+    }
+}
+
+fn liveness_name(state: Liveness) -> &'static str {
+    match state {
+        Liveness::Alive => "alive",
+        Liveness::Suspect => "suspect",
+        Liveness::Down => "down",
+        Liveness::Left => "left",
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Verdict {
+    health: Health,
+    sentence: String,
+    can_lose: usize,
+    voters: VoterCount,
+}
+
+impl Verdict {
+    fn of(status: &NodeStatus, quorum: Quorum) -> Verdict {
+        let missing = missing_voters(status);
+        let voters = &status.configuration;
+        let all: BTreeSet<NodeId> = voters.voters.union(&voters.outgoing).copied().collect();
+        let count = VoterCount { answering: all.len() - missing.len(), total: all.len() };
+        let can_lose = match quorum {
+            Quorum::Silent => 0,
+            Quorum::Answers => spare(&voters.voters, &missing).min(if voters.is_joint() {
+                spare(&voters.outgoing, &missing)
+            } else {
+                usize::MAX
+            }),
+        };
+        let (health, sentence) = match quorum {
+            Quorum::Silent => (Health::Unavailable, unavailable(status, count)),
+            Quorum::Answers if count.total == 1 => (Health::Healthy, single(status)),
+            Quorum::Answers if missing.is_empty() && can_lose > 0 => {
+                (Health::Healthy, format!("Healthy - {}", can_lose_words(can_lose)))
+            }
+            Quorum::Answers if missing.is_empty() => {
+                let sentence =
+                    format!("Degraded - {} voters can lose 0 more nodes; add another", count.total);
+                (Health::Degraded, sentence)
+            }
+            Quorum::Answers => {
+                let who: Vec<String> = missing
+                    .iter()
+                    .map(|(id, state)| format!("{} is {state}", name_of(status, *id)))
+                    .collect();
+                let who = who.join(", ");
+                (Health::Degraded, format!("Degraded - {who}; {}", can_lose_words(can_lose)))
+            }
+        };
+        Verdict { health, sentence, can_lose, voters: count }
+    }
+}
+
+/// Voters that are not alive in the view, and what they are.
+fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
+    let configuration = &status.configuration;
+    configuration
+        .voters
+        .union(&configuration.outgoing)
+        .filter(|id| **id != status.id)
+        .filter_map(|id| {
+            let entry = status.view.iter().find(|entry| entry.node == *id);
+            match entry.map(|entry| entry.state) {
+                Some(Liveness::Alive) => None,
+                Some(state) => Some((*id, liveness_name(state))),
+                None => Some((*id, "unknown")),
+            }
+        })
+        .collect()
+}
+
+/// How many more of these voters may go before those left are no majority.
+fn spare(voters: &BTreeSet<NodeId>, missing: &BTreeMap<NodeId, &'static str>) -> usize {
+    let answering = voters.iter().filter(|id| !missing.contains_key(id)).count();
+    answering.saturating_sub(voters.len() / 2 + 1)
+}
+
+fn can_lose_words(nodes: usize) -> String {
+    format!("can lose {nodes} more {}", if nodes == 1 { "node" } else { "nodes" })
+}
+
+fn single(status: &NodeStatus) -> String {
+    match status.configuration.learners.len() {
+        0 => String::from("Healthy - single node, cannot lose any"),
+        1 => String::from("Healthy - one voter, cannot lose any; 1 node is catching up"),
+        learners => {
+            format!("Healthy - one voter, cannot lose any; {learners} nodes are catching up")
+        }
+    }
+}
+
+fn unavailable(status: &NodeStatus, count: VoterCount) -> String {
+    const LOCAL: &str = "reads with consistency=local still work";
+    let VoterCount { answering, total } = count;
+    let needed = total / 2 + 1;
+    if total == 0 {
+        format!("Unavailable - this node has not heard of any voter yet; {LOCAL}")
+    } else if answering < needed {
+        let verb = if answering == 1 { "answers" } else { "answer" };
+        let are = if needed == 1 { "is" } else { "are" };
+        format!(
+            "Unavailable - {answering} of {total} voters {verb}, {needed} {are} needed; {LOCAL}"
+        )
+    } else if status.leader.is_none() {
+        format!(
+            "Unavailable - no leader is elected yet, {answering} of {total} voters answer; {LOCAL}"
+        )
+    } else {
+        format!("Unavailable - the leader does not answer in time; {LOCAL}")
+    }
+}
+
+#[cfg(test)]
+mod tests;

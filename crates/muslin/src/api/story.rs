@@ -1,0 +1,202 @@
+//! Events in words.
+
+use super::status::name_of;
+use muslin_core::base::NodeId;
+use muslin_core::node::{Event, MemberChange, NodeStatus};
+use muslin_core::raft::{self, Configuration, Role};
+use muslin_core::swim;
+use std::collections::BTreeMap;
+
+/// Most names kept by one reader of events; above, ids are told.
+const NAMES_MAX: usize = 10_000;
+
+/// Names of nodes, as far as they are known.
+#[derive(Default)]
+pub(super) struct Names {
+    known: BTreeMap<NodeId, String>,
+}
+
+impl Names {
+    /// Takes the names of all nodes.
+    pub(super) fn learn(&mut self, status: &NodeStatus) {
+        let members = status.members.iter().map(|member| NodeId(member.id));
+        let seen = status.view.iter().map(|entry| entry.node);
+        for id in members.chain(seen).take(NAMES_MAX) {
+            self.known.insert(id, name_of(status, id));
+        }
+    }
+
+    /// Whether the nodes of an event have names here.
+    pub(super) fn knows(&self, event: &Event) -> bool {
+        !self.known.is_empty() && about(event).is_none_or(|id| self.known.contains_key(&id))
+    }
+
+    fn of(&self, id: NodeId) -> String {
+        self.known.get(&id).cloned().unwrap_or(id.to_string())
+    }
+
+    fn list<'a>(&self, ids: impl IntoIterator<Item = &'a NodeId>) -> String {
+        let names: Vec<String> = ids.into_iter().map(|id| self.of(*id)).collect();
+        if names.is_empty() { String::from("none") } else { names.join(", ") }
+    }
+}
+
+/// An event as a person reads it.
+pub(super) struct Story {
+    /// For programs to match on.
+    pub(super) kind: &'static str,
+    pub(super) text: String,
+    /// Whom it is about.
+    pub(super) node: Option<NodeId>,
+    pub(super) term: Option<u64>,
+}
+
+impl Story {
+    fn new(kind: &'static str, text: impl Into<String>) -> Story {
+        Story { kind, text: text.into(), node: None, term: None }
+    }
+}
+
+/// Tells an event that `own` reported.
+pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
+    let story = match event {
+        Event::Raft { event, .. } => of_raft(event, own, names),
+        Event::Swim(event) => of_swim(event, names),
+        Event::Members { change, .. } => of_member(change, names),
+        Event::LeaseExpired { lease } => {
+            Story::new("lease-expired", format!("lease {lease:016x} ran out"))
+        }
+        Event::SnapshotTaken { index, bytes } => {
+            let text = format!("took a snapshot of the state at {index}, {bytes} bytes");
+            Story::new("snapshot-taken", text)
+        }
+        Event::BadMessage { why } => {
+            Story::new("message-dropped", format!("dropped a peer's message: {why}"))
+        }
+    };
+    Story { node: story.node.or(about(event)), ..story }
+}
+
+fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
+    match event {
+        raft::Event::RoleChanged { role, term, leader, why } => {
+            let (kind, text) = match (leader, role) {
+                (Some(leader), _) => {
+                    ("leader-changed", format!("{} leads in term {term}", names.of(*leader)))
+                }
+                (None, Role::Candidate | Role::PreCandidate) => {
+                    ("election", format!("{} asks for votes in term {term}: {why}", names.of(own)))
+                }
+                (None, _) => ("leader-lost", format!("no leader is known in term {term}: {why}")),
+            };
+            Story {
+                node: Some(leader.unwrap_or(own)),
+                term: Some(term.0),
+                ..Story::new(kind, text)
+            }
+        }
+        raft::Event::ConfigurationChanged { configuration, .. } => {
+            Story::new("configuration-changed", configuration_text(configuration, names))
+        }
+        raft::Event::ChangeRefused { why } => {
+            Story::new("change-refused", format!("a change of voters was refused: {why}"))
+        }
+        raft::Event::Truncated { from } => {
+            let text = format!("dropped uncommitted entries from {from} on, the leader has others");
+            Story::new("log-truncated", text)
+        }
+        raft::Event::SnapshotInstalled { last } => {
+            Story::new("snapshot-installed", format!("took the leader's state up to {last}"))
+        }
+        raft::Event::SnapshotSent { to, last } => {
+            let text = format!("sends the state up to {last} to {}", names.of(*to));
+            Story::new("snapshot-sent", text)
+        }
+        raft::Event::Compacted { upto } => {
+            Story::new("log-compacted", format!("dropped the log up to {upto}"))
+        }
+    }
+}
+
+fn configuration_text(configuration: &Configuration, names: &Names) -> String {
+    let Configuration { voters, outgoing, learners } = configuration;
+    let mut text = format!("voters: {}", names.list(voters));
+    if !outgoing.is_empty() {
+        text += &format!("; until the change is done also: {}", names.list(outgoing));
+    }
+    if !learners.is_empty() {
+        text += &format!("; learners: {}", names.list(learners));
+    }
+    text
+}
+
+fn of_swim(event: &swim::Event, names: &Names) -> Story {
+    let name = |id: &NodeId| names.of(*id);
+    match event {
+        swim::Event::Alive { node, refuted: true, .. } => {
+            Story::new("node-alive", format!("{} is alive after all", name(node)))
+        }
+        swim::Event::Alive { node, address, .. } => {
+            Story::new("node-alive", format!("{} is alive at {address}", name(node)))
+        }
+        swim::Event::Suspected { node, by, .. } => {
+            let text = format!("{} is suspect: it did not answer {}", name(node), name(by));
+            Story::new("node-suspect", text)
+        }
+        swim::Event::Down { node, by, .. } => {
+            let text =
+                format!("{} is down: it did not answer {} for too long", name(node), name(by));
+            Story::new("node-down", text)
+        }
+        swim::Event::Left { node } => Story::new("node-left", format!("{} left", name(node))),
+        swim::Event::Changed { node, address } => {
+            Story::new("node-changed", format!("{} tells of itself anew, at {address}", name(node)))
+        }
+        swim::Event::RefutedSelf { by, incarnation } => {
+            let text = format!("refuted a suspicion of {} (incarnation {incarnation})", name(by));
+            Story::new("self-refuted", text)
+        }
+        swim::Event::ObservedAddress { address, by } => {
+            Story::new("address-observed", format!("{} sees this node at {address}", name(by)))
+        }
+        swim::Event::Dropped { why } => {
+            Story::new("packet-dropped", format!("dropped a gossip packet: {why}"))
+        }
+    }
+}
+
+fn of_member(change: &MemberChange, names: &Names) -> Story {
+    match change {
+        MemberChange::Admitted(member) => {
+            Story::new("member-admitted", format!("{} is a member now", member.name))
+        }
+        MemberChange::Removed(id) => {
+            Story::new("member-removed", format!("{} is no member any more", names.of(*id)))
+        }
+        MemberChange::Updated(member) => {
+            let text = format!("{} is at {}", member.name, member.address);
+            Story::new("member-updated", text)
+        }
+    }
+}
+
+/// Whom an event is about.
+fn about(event: &Event) -> Option<NodeId> {
+    match event {
+        Event::Raft { event: raft::Event::RoleChanged { leader, .. }, .. } => *leader,
+        Event::Raft { event: raft::Event::SnapshotSent { to: node, .. }, .. }
+        | Event::Swim(
+            swim::Event::Alive { node, .. }
+            | swim::Event::Suspected { node, .. }
+            | swim::Event::Down { node, .. }
+            | swim::Event::Left { node }
+            | swim::Event::Changed { node, .. },
+        )
+        | Event::Members { change: MemberChange::Removed(node), .. } => Some(*node),
+        Event::Members {
+            change: MemberChange::Admitted(member) | MemberChange::Updated(member),
+            ..
+        } => Some(NodeId(member.id)),
+        _ => None,
+    }
+}
