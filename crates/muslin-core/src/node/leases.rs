@@ -1,0 +1,219 @@
+//! The time of leases, which is the leader's alone, and questions about it from elsewhere.
+//!
+//! A lease ends by a committed revoke that the leader proposes when its time is up. The time runs on
+//! the leader's monotonic clock, from the latest of: the grant's application, the receipt of a
+//! keep-alive that the leader answered after a quorum confirmed it, and the leader's first commit in
+//! its term. A later leader was elected after every answer its predecessor gave, so it never ends a
+//! lease before what was promised (K3), up to the drift between two clocks.
+
+use super::{Failure, KeepAliveAnswer, PeerMessage};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{LeaseId, NodeId, Now, RequestId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// Most leases ended by one proposal, so that no entry grows without bound.
+const ENDED_AT_ONCE_MAX: usize = 1_000;
+
+/// Most questions about leases that wait for the leader.
+const FORWARDS_MAX: usize = 16_384;
+
+/// A question not answered this long is asked again.
+const RESEND_AFTER: Duration = Duration::from_millis(300);
+
+/// When each lease ends, while this node leads.
+#[derive(Debug, Default)]
+pub(super) struct LeaseClock {
+    is_running: bool,
+    ends: BTreeMap<LeaseId, Now>,
+    queue: BTreeSet<(Now, LeaseId)>,
+    /// When this replica applied the grant.
+    granted: BTreeMap<LeaseId, Now>,
+}
+
+impl LeaseClock {
+    pub(super) fn is_running(&self) -> bool {
+        self.is_running
+    }
+
+    /// This node leads and has committed in its term: every lease lives its full time from here.
+    pub(super) fn start(&mut self, now: Now, leases: impl Iterator<Item = (LeaseId, Duration)>) {
+        self.stop();
+        self.is_running = true;
+        for (lease, ttl) in leases {
+            let from = match self.granted.get(&lease) {
+                Some(granted) if mutant::is_active(Mutant::LeaseEndsEarly) => *granted,
+                _ => now,
+            };
+            self.set(lease, from + ttl);
+        }
+    }
+
+    /// Somebody else leads, or nobody.
+    pub(super) fn stop(&mut self) {
+        self.is_running = false;
+        self.ends.clear();
+        self.queue.clear();
+    }
+
+    /// A grant was applied.
+    pub(super) fn on_granted(&mut self, now: Now, lease: LeaseId, ttl: Duration) {
+        self.granted.insert(lease, now);
+        if self.is_running {
+            self.set(lease, now + ttl);
+        }
+    }
+
+    /// A lease has ended, by whatever cause.
+    pub(super) fn on_ended(&mut self, lease: LeaseId) {
+        self.granted.remove(&lease);
+        if let Some(end) = self.ends.remove(&lease) {
+            self.queue.remove(&(end, lease));
+        }
+    }
+
+    /// A keep-alive received at `received` was confirmed. False when the lease's end is already
+    /// proposed: it cannot be called back.
+    pub(super) fn extend(&mut self, received: Now, lease: LeaseId, ttl: Duration) -> bool {
+        let Some(end) = self.ends.get(&lease) else { return false };
+        let later = (*end).max(received + ttl);
+        self.set(lease, later);
+        true
+    }
+
+    /// What a lease has left; `None` when it is ending.
+    pub(super) fn left(&self, now: Now, lease: LeaseId) -> Option<Duration> {
+        self.ends.get(&lease).map(|end| end.since(now))
+    }
+
+    /// Leases whose time is up; each is named once by a leader in its term.
+    pub(super) fn take_ended(&mut self, now: Now) -> Vec<LeaseId> {
+        let mut ended = Vec::new();
+        while let Some((end, lease)) = self.queue.first().copied()
+            && end <= now
+            && ended.len() < ENDED_AT_ONCE_MAX
+        {
+            self.queue.pop_first();
+            self.ends.remove(&lease);
+            ended.push(lease);
+        }
+        ended
+    }
+
+    /// These could not be proposed: their end is tried again.
+    pub(super) fn put_back(&mut self, now: Now, leases: &[LeaseId]) {
+        for lease in leases {
+            self.set(*lease, now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Now> {
+        self.queue.first().map(|(end, _)| *end)
+    }
+
+    fn set(&mut self, lease: LeaseId, end: Now) {
+        if let Some(before) = self.ends.insert(lease, end) {
+            self.queue.remove(&(before, lease));
+        }
+        self.queue.insert((end, lease));
+    }
+}
+
+/// Questions of local clients about leases, on their way to the leader.
+#[derive(Debug, Default)]
+pub(super) struct LeaseForwards {
+    last_number: u64,
+    waiting: BTreeMap<u64, Forward>,
+}
+
+#[derive(Debug)]
+struct Forward {
+    request: RequestId,
+    lease: LeaseId,
+    extend: bool,
+    asked: Now,
+    sent: Option<Now>,
+}
+
+impl LeaseForwards {
+    pub(super) fn add(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        lease: LeaseId,
+        extend: bool,
+    ) -> Result<(), Failure> {
+        if self.waiting.len() >= FORWARDS_MAX {
+            return Err(Failure::Busy);
+        }
+        self.last_number += 1;
+        let forward = Forward { request, lease, extend, asked: now, sent: None };
+        self.waiting.insert(self.last_number, forward);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Questions to send to the leader.
+    pub(super) fn take_unsent(&mut self, now: Now) -> Vec<PeerMessage> {
+        let is_due = |forward: &Forward| forward.sent.is_none_or(|at| at + RESEND_AFTER <= now);
+        (self.waiting.iter_mut())
+            .filter(|(_, forward)| is_due(forward))
+            .map(|(number, forward)| {
+                forward.sent = Some(now);
+                let (number, lease) = (*number, forward.lease.0);
+                if forward.extend {
+                    PeerMessage::KeepAlive { number, lease }
+                } else {
+                    PeerMessage::TimeToLive { number, lease }
+                }
+            })
+            .collect()
+    }
+
+    /// This node leads: it answers those that wait itself. Request, lease, whether to extend, asked when.
+    pub(super) fn take_all(&mut self) -> Vec<(RequestId, LeaseId, bool, Now)> {
+        core::mem::take(&mut self.waiting)
+            .into_values()
+            .map(|forward| (forward.request, forward.lease, forward.extend, forward.asked))
+            .collect()
+    }
+
+    /// The leader answered: who asked, and granted and left time.
+    #[expect(clippy::type_complexity, reason = "the pair is a reply's shape")]
+    pub(super) fn on_reply(
+        &mut self,
+        number: u64,
+        answer: KeepAliveAnswer,
+    ) -> Option<(RequestId, Option<(u64, u64)>)> {
+        match answer {
+            KeepAliveAnswer::NotLeader => None,
+            KeepAliveAnswer::NotFound => Some((self.waiting.remove(&number)?.request, None)),
+            KeepAliveAnswer::Alive { ttl_ms, left_ms } => {
+                Some((self.waiting.remove(&number)?.request, Some((ttl_ms, left_ms))))
+            }
+        }
+    }
+
+    /// Gives up those that waited longer than `timeout`.
+    pub(super) fn expire(&mut self, now: Now, timeout: Duration) -> Vec<RequestId> {
+        let mut expired = Vec::new();
+        self.waiting.retain(|_, forward| {
+            let is_over = forward.asked + timeout <= now;
+            if is_over {
+                expired.push(forward.request);
+            }
+            !is_over
+        });
+        expired
+    }
+}
+
+/// Where an answer about a lease goes.
+pub(super) fn answer_to(node: NodeId, number: u64, answer: KeepAliveAnswer) -> super::Output {
+    let message = PeerMessage::KeepAliveReply { number, answer };
+    super::Output::Send { to: node, after: None, message }
+}

@@ -1,0 +1,733 @@
+//! The node: takes inputs to the part they concern and passes on what the parts say to each other.
+
+use super::leases::{LeaseClock, LeaseForwards, answer_to};
+use super::proposals::{PROPOSALS_MAX, Proposals};
+use super::reads::{Ask, Asker, Reads, What};
+use super::watches::Watches;
+use super::{
+    Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
+    Recovered, Reply, Request,
+};
+use crate::base::{
+    Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
+};
+use crate::raft::{self, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta};
+use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
+use crate::swim::{self, Swim};
+use crate::wire;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use prost::Message as _;
+
+/// How often a node looks for what has waited too long, while something waits.
+const CHORES_BUSY: Duration = Duration::from_millis(20);
+
+/// How often it looks when nothing waits.
+const CHORES_IDLE: Duration = Duration::from_millis(250);
+
+/// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
+const PROPOSE_BYTES_MAX: usize = 1 << 20;
+
+/// A peer heard on a stream is told to the failure detector at most this often.
+const HEARD_EVERY: Duration = Duration::from_millis(100);
+
+/// One Muslin node, all that decides of it.
+pub struct Node {
+    pub(super) options: Options,
+    pub(super) raft: Raft,
+    pub(super) swim: Swim,
+    pub(super) state: State,
+    pub(super) proposals: Proposals,
+    reads: Reads,
+    watches: Watches,
+    lease_clock: LeaseClock,
+    lease_forwards: LeaseForwards,
+    /// Proposals of peers, for this leader to append at the next flush.
+    relayed: Vec<(NodeId, Bytes)>,
+    /// Last entry whose effect is in `state`.
+    applied: Index,
+    /// Last entry whose effect is in the saved snapshot, or in the one being saved.
+    snapshot_at: Index,
+    /// A peer waits for a snapshot.
+    is_snapshot_needed: bool,
+    started: Now,
+    next_chores: Now,
+    /// When this node last told the record its addresses.
+    pub(super) described: Option<Now>,
+    heard: BTreeMap<NodeId, Now>,
+    is_routed: bool,
+    is_stopping: bool,
+}
+
+impl Node {
+    /// A node that continues from what it finds on its disk, or begins at the founding.
+    ///
+    /// # Panics
+    /// When `recovered.snapshot` cannot be read: the store has verified its checksum, so this is a bug.
+    pub fn new(options: Options, recovered: Recovered, seed: u64, now: Now) -> Node {
+        let mut prng = Prng::seeded(seed);
+        let mut group = recovered.raft;
+        let state = match recovered.snapshot {
+            Some(bytes) => State::restore(bytes).expect("a saved snapshot was written by us"),
+            None => {
+                group.snapshot = founding_snapshot(&options);
+                State::founded(&options.founding)
+            }
+        };
+        let snapshot_at = group.snapshot.last.index;
+        let raft = Raft::new(options.id, options.raft.clone(), group, prng.draw(), now);
+        let swim = Swim::new(
+            options.id,
+            options.epoch,
+            options.address,
+            options.metadata.clone(),
+            options.swim.clone(),
+            prng.draw(),
+            now,
+        );
+        Node {
+            proposals: Proposals::new(options.id, options.boot),
+            reads: Reads::default(),
+            watches: Watches::default(),
+            lease_clock: LeaseClock::default(),
+            lease_forwards: LeaseForwards::default(),
+            relayed: Vec::new(),
+            applied: snapshot_at,
+            snapshot_at,
+            is_snapshot_needed: false,
+            started: now,
+            next_chores: now,
+            described: None,
+            heard: BTreeMap::new(),
+            is_routed: false,
+            is_stopping: false,
+            options,
+            raft,
+            swim,
+            state,
+        }
+    }
+
+    /// The cluster's membership history as this node knows it.
+    pub fn epoch(&self) -> Epoch {
+        self.options.epoch
+    }
+
+    /// The control group's replica.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// The failure detector.
+    pub fn swim(&self) -> &Swim {
+        &self.swim
+    }
+
+    /// The replicated state as applied here.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the node is and knows.
+    pub fn status(&self, now: Now) -> NodeStatus {
+        NodeStatus {
+            id: self.options.id,
+            cluster: self.options.cluster,
+            epoch: self.options.epoch,
+            role: self.raft.role(),
+            voter: self.raft.configuration().is_voter(self.options.id),
+            term: self.raft.term(),
+            leader: self.raft.leader(),
+            last_index: self.raft.last().index,
+            commit: self.raft.commit(),
+            applied: self.applied,
+            revision: self.state.revision(),
+            compacted: self.state.compacted(),
+            keys: self.state.keys(),
+            state_bytes: self.state.approximate_bytes(),
+            configuration: self.raft.configuration().clone(),
+            members: self.state.members().values().cloned().collect(),
+            view: self.swim.view(now),
+            progress: self.raft.progress(),
+            quorum_age: self.raft.quorum_heard(now),
+            uptime: now.since(self.started),
+        }
+    }
+}
+
+/// Founders vote from the start; whoever joins later starts from the same configuration, without itself.
+fn founding_snapshot(options: &Options) -> SnapshotMeta {
+    let is_control = |member: &&crate::state::Member| {
+        member.roles.iter().any(|role| role == super::members::CONTROL_ROLE)
+    };
+    let founders = options.founding.members.iter().filter(is_control);
+    let voters = founders.map(|member| NodeId(member.id));
+    SnapshotMeta { last: raft_start(), configuration: Configuration::of_voters(voters) }
+}
+
+fn raft_start() -> crate::base::LogId {
+    crate::base::LogId::ZERO
+}
+
+impl Machine for Node {
+    type Input = Input;
+    type Output = Output;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Outputs<Output>) {
+        if !self.is_routed {
+            self.is_routed = true;
+            self.route_members(out);
+        }
+        match input {
+            Input::Tick => self.on_tick(now, out),
+            Input::Flush => self.on_flush(now, out),
+            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes, out),
+            Input::Peer { from, message } => self.on_peer(now, from, message, out),
+            Input::Persisted { group, id } => self.on_persisted(now, group, id, out),
+            Input::Request { id, request } => self.on_request(now, id, request, out),
+            Input::Cancel(id) => self.on_cancel(id),
+            Input::Contacts(contacts) => {
+                self.handle_swim(now, swim::Input::Contacts(contacts), out);
+            }
+            Input::Shutdown => self.on_shutdown(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<(Now, Wake)> {
+        let lease = self.lease_clock.deadline().map(|at| (at, Wake("a lease ends")));
+        let chores = Some((self.next_chores, Wake("chores")));
+        [self.raft.deadline(), self.swim.deadline(), lease, chores].into_iter().flatten().min()
+    }
+}
+
+impl Node {
+    fn on_tick(&mut self, now: Now, out: &mut Outputs<Output>) {
+        if self.raft.deadline().is_some_and(|(at, _)| at <= now) {
+            self.handle_raft(now, raft::Input::Tick, out);
+        }
+        if self.swim.deadline().is_some_and(|(at, _)| at <= now) {
+            self.handle_swim(now, swim::Input::Tick, out);
+        }
+        self.end_leases(now);
+        if self.next_chores <= now {
+            self.do_chores(now, out);
+        }
+    }
+
+    /// Whatever has waited too long is tried again or given up.
+    fn do_chores(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let timeout = self.options.request_timeout;
+        if self.raft.role() != Role::Leader {
+            self.proposals.requeue_silent(now);
+        }
+        self.reads.retry_silent(now);
+        for id in self.proposals.expire(now, timeout) {
+            fail(id, Failure::TimedOut, out);
+        }
+        for ask in self.reads.expire(now, timeout) {
+            fail_ask(ask, Failure::TimedOut, out);
+        }
+        for id in self.lease_forwards.expire(now, timeout) {
+            fail(id, Failure::TimedOut, out);
+        }
+        self.describe_self(now);
+        self.choose_voters(now, out);
+        let is_idle =
+            self.proposals.is_empty() && self.reads.is_empty() && self.lease_forwards.is_empty();
+        self.next_chores = now + if is_idle { CHORES_IDLE } else { CHORES_BUSY };
+    }
+
+    fn on_datagram(
+        &mut self,
+        now: Now,
+        from: core::net::SocketAddr,
+        bytes: Bytes,
+        out: &mut Outputs<Output>,
+    ) {
+        match wire::decode_packet(bytes) {
+            Ok(packet) => self.handle_swim(now, swim::Input::Packet { from, packet }, out),
+            Err(_) => out.push(Output::Report(Event::BadMessage { why: "unreadable datagram" })),
+        }
+    }
+
+    fn on_peer(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        message: PeerMessage,
+        out: &mut Outputs<Output>,
+    ) {
+        if self.heard.get(&from).is_none_or(|at| *at + HEARD_EVERY <= now) {
+            self.heard.insert(from, now);
+            self.handle_swim(now, swim::Input::Heard(from), out);
+        }
+        match message {
+            PeerMessage::Raft { group: GroupId::CONTROL, message } => {
+                self.handle_raft(now, raft::Input::Message { from, message }, out);
+            }
+            PeerMessage::Raft { .. } => {
+                out.push(Output::Report(Event::BadMessage { why: "a group this node has not" }));
+            }
+            PeerMessage::Propose(proposals) => {
+                self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
+            }
+            PeerMessage::ProposeRefused { sequences, .. } => self.proposals.requeue(&sequences),
+            PeerMessage::KeepAlive { number, lease } => {
+                self.ask_lease(now, Asker::Peer { node: from, number }, LeaseId(lease), true, out);
+            }
+            PeerMessage::TimeToLive { number, lease } => {
+                self.ask_lease(now, Asker::Peer { node: from, number }, LeaseId(lease), false, out);
+            }
+            PeerMessage::KeepAliveReply { number, answer } => {
+                if let Some((id, ttl)) = self.lease_forwards.on_reply(number, answer) {
+                    let revision = self.state.revision();
+                    out.push(Output::Reply { id, reply: Reply::Lease { ttl, revision } });
+                }
+            }
+        }
+    }
+
+    fn on_persisted(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        id: PersistId,
+        out: &mut Outputs<Output>,
+    ) {
+        assert!(group == GroupId::CONTROL, "only the control group writes");
+        self.handle_raft(now, raft::Input::Persisted(id), out);
+    }
+
+    fn on_request(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        request: Request,
+        out: &mut Outputs<Output>,
+    ) {
+        if self.is_stopping && !matches!(request, Request::Status) {
+            return fail(id, Failure::Stopping, out);
+        }
+        let taken = match request {
+            Request::Write(command) => self.proposals.add(now, Some(id), command),
+            Request::Read { query, consistency: Consistency::Linearizable } => {
+                let what = What::Query { request: id, query };
+                self.reads.add(Ask { asked: now, what })
+            }
+            Request::Read { query, consistency: Consistency::Local } => {
+                let outcome = self.state.query(&query);
+                out.push(Output::Reply { id, reply: Reply::Outcome(outcome) });
+                Ok(())
+            }
+            Request::Watch(spec) => {
+                self.watches.start(&self.state, id, spec, out);
+                Ok(())
+            }
+            Request::WatchMore { watch } => {
+                self.watches.tell_more(&self.state, watch, out);
+                Ok(())
+            }
+            Request::WatchProgress { watch } => {
+                self.watches.tell_progress(&self.state, watch, out);
+                Ok(())
+            }
+            Request::KeepAlive(lease) => self.lease_forwards.add(now, id, LeaseId(lease), true),
+            Request::TimeToLive(lease) => self.lease_forwards.add(now, id, LeaseId(lease), false),
+            Request::Status => {
+                out.push(Output::Reply { id, reply: Reply::Status(self.status(now)) });
+                Ok(())
+            }
+            Request::TransferLeader(to) => self.transfer(now, id, to, out),
+        };
+        if let Err(failure) = taken {
+            fail(id, failure, out);
+        }
+        // Something waits from here on: it must not wait for the idle pace.
+        self.next_chores = self.next_chores.min(now + CHORES_BUSY);
+    }
+
+    fn transfer(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        to: NodeId,
+        out: &mut Outputs<Output>,
+    ) -> Result<(), Failure> {
+        if self.raft.role() != Role::Leader {
+            return Err(Failure::NoLeader);
+        }
+        if to != self.options.id {
+            self.handle_raft(now, raft::Input::Transfer(to), out);
+        }
+        out.push(Output::Reply { id, reply: Reply::Done });
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, id: RequestId) {
+        self.watches.cancel(id);
+        self.proposals.cancel(id);
+        self.reads.cancel(id);
+    }
+
+    fn on_shutdown(&mut self, now: Now, out: &mut Outputs<Output>) {
+        self.is_stopping = true;
+        self.handle_raft(now, raft::Input::Shutdown, out);
+        self.handle_swim(now, swim::Input::Leave, out);
+    }
+
+    /// Answers whoever still waits: the process ends. Called by the driver as its last act.
+    pub fn abandon(&mut self, out: &mut Outputs<Output>) {
+        for id in self.proposals.abandon() {
+            fail(id, Failure::TimedOut, out);
+        }
+        for ask in self.reads.abandon() {
+            fail_ask(ask, Failure::Stopping, out);
+        }
+    }
+}
+
+/// What leaves at a flush.
+impl Node {
+    fn on_flush(&mut self, now: Now, out: &mut Outputs<Output>) {
+        self.flush_leases(now, out);
+        self.flush_proposals(now, out);
+        if self.reads.has_waiting() && self.raft.leader().is_some() {
+            let id = self.reads.start_round(now);
+            self.handle_raft(now, raft::Input::Read(id), out);
+        }
+        self.answer_reads(now, out);
+    }
+
+    fn flush_proposals(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let relayed = core::mem::take(&mut self.relayed);
+        if !self.raft.accepts_proposals() {
+            self.refuse_relayed(relayed, false, out);
+            if let Some(leader) = self.raft.leader().filter(|leader| *leader != self.options.id) {
+                self.send_proposals(now, leader, out);
+            }
+            return;
+        }
+        let limit = self.options.raft.uncommitted_entries_max;
+        let room = limit.saturating_sub(self.raft.uncommitted());
+        let mut relayed = relayed.into_iter();
+        let mut batch: Vec<Bytes> = relayed.by_ref().take(room).map(|(_, bytes)| bytes).collect();
+        self.refuse_relayed(relayed.collect(), true, out);
+        let own_room = room - batch.len();
+        batch.extend(self.proposals.take_unsent(now, own_room));
+        if !batch.is_empty() {
+            self.handle_raft(now, raft::Input::Propose(batch), out);
+        }
+    }
+
+    /// Whoever sent them sends them to the leader, or here again.
+    fn refuse_relayed(
+        &self,
+        relayed: Vec<(NodeId, Bytes)>,
+        busy: bool,
+        out: &mut Outputs<Output>,
+    ) {
+        let mut by_origin: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for (from, bytes) in relayed {
+            if let Ok(proposal) = Proposal::decode(bytes) {
+                by_origin.entry(from).or_default().push(proposal.sequence);
+            }
+        }
+        let leader = self.raft.leader();
+        for (to, sequences) in by_origin {
+            let message = PeerMessage::ProposeRefused { sequences, leader, busy };
+            out.push(Output::Send { to, after: None, message });
+        }
+    }
+
+    fn send_proposals(&mut self, now: Now, leader: NodeId, out: &mut Outputs<Output>) {
+        let mut message = Vec::new();
+        let mut bytes = 0;
+        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX) {
+            if bytes + proposal.len() > PROPOSE_BYTES_MAX && !message.is_empty() {
+                let full = PeerMessage::Propose(core::mem::take(&mut message));
+                out.push(Output::Send { to: leader, after: None, message: full });
+                bytes = 0;
+            }
+            bytes += proposal.len();
+            message.push(proposal);
+        }
+        if !message.is_empty() {
+            let message = PeerMessage::Propose(message);
+            out.push(Output::Send { to: leader, after: None, message });
+        }
+    }
+
+    /// Questions about leases go to the leader, or are answered by this one after a read round.
+    fn flush_leases(&mut self, now: Now, out: &mut Outputs<Output>) {
+        if self.lease_forwards.is_empty() {
+            return;
+        }
+        if self.raft.role() == Role::Leader {
+            for (request, lease, extend, asked) in self.lease_forwards.take_all() {
+                let what = What::Lease { asker: Asker::Local(request), lease, extend };
+                if let Err(failure) = self.reads.add(Ask { asked, what }) {
+                    fail(request, failure, out);
+                }
+            }
+        } else if let Some(leader) = self.raft.leader() {
+            for message in self.lease_forwards.take_unsent(now) {
+                out.push(Output::Send { to: leader, after: None, message });
+            }
+        }
+    }
+
+    fn ask_lease(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        lease: LeaseId,
+        extend: bool,
+        out: &mut Outputs<Output>,
+    ) {
+        let is_leader = self.raft.role() == Role::Leader;
+        let ask = Ask { asked: now, what: What::Lease { asker, lease, extend } };
+        let is_taken = is_leader && self.reads.add(ask).is_ok();
+        if let (false, Asker::Peer { node, number }) = (is_taken, asker) {
+            out.push(answer_to(node, number, KeepAliveAnswer::NotLeader));
+        }
+    }
+
+    fn answer_reads(&mut self, now: Now, out: &mut Outputs<Output>) {
+        for ask in self.reads.take_answerable(self.applied) {
+            match ask.what {
+                What::Query { request, query } => {
+                    let reply = Reply::Outcome(self.state.query(&query));
+                    out.push(Output::Reply { id: request, reply });
+                }
+                What::Lease { asker, lease, extend } => {
+                    let answer = self.answer_lease(now, ask.asked, lease, extend);
+                    self.tell_lease(asker, answer, out);
+                }
+            }
+        }
+    }
+
+    /// The round was confirmed after `received`, so no other leader was elected before it (K3).
+    fn answer_lease(
+        &mut self,
+        now: Now,
+        received: Now,
+        lease: LeaseId,
+        extend: bool,
+    ) -> KeepAliveAnswer {
+        if !self.lease_clock.is_running() {
+            return KeepAliveAnswer::NotLeader;
+        }
+        let Some(ttl) = self.state.lease_ttl(lease) else { return KeepAliveAnswer::NotFound };
+        if extend && !self.lease_clock.extend(received, lease, ttl) {
+            return KeepAliveAnswer::NotFound;
+        }
+        match self.lease_clock.left(now, lease) {
+            None => KeepAliveAnswer::NotFound,
+            Some(left) => KeepAliveAnswer::Alive {
+                ttl_ms: ttl.as_millis() as u64,
+                left_ms: left.as_millis() as u64,
+            },
+        }
+    }
+
+    fn tell_lease(&mut self, asker: Asker, answer: KeepAliveAnswer, out: &mut Outputs<Output>) {
+        let revision = self.state.revision();
+        let ttl = match (asker, answer) {
+            (Asker::Peer { node, number }, answer) => {
+                return out.push(answer_to(node, number, answer));
+            }
+            (Asker::Local(id), KeepAliveAnswer::NotLeader) => {
+                return fail(id, Failure::TimedOut, out);
+            }
+            (Asker::Local(_), KeepAliveAnswer::NotFound) => None,
+            (Asker::Local(_), KeepAliveAnswer::Alive { ttl_ms, left_ms }) => {
+                Some((ttl_ms, left_ms))
+            }
+        };
+        if let Asker::Local(id) = asker {
+            out.push(Output::Reply { id, reply: Reply::Lease { ttl, revision } });
+        }
+    }
+
+    /// Leases whose time is up are ended by a logged command.
+    fn end_leases(&mut self, now: Now) {
+        if !self.lease_clock.is_running() || !self.raft.accepts_proposals() {
+            return;
+        }
+        let ended = self.lease_clock.take_ended(now);
+        if ended.is_empty() {
+            return;
+        }
+        let ids = ended.iter().map(|lease| lease.0).collect();
+        let command = Command::of(CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }));
+        if self.proposals.add(now, None, command).is_err() {
+            self.lease_clock.put_back(now + CHORES_BUSY, &ended);
+        }
+    }
+}
+
+/// What the parts say.
+impl Node {
+    pub(super) fn handle_swim(
+        &mut self,
+        now: Now,
+        input: swim::Input,
+        out: &mut Outputs<Output>,
+    ) {
+        let mut said = Outputs::new();
+        self.swim.handle(now, input, &mut said);
+        for output in said.drain() {
+            match output {
+                swim::Output::Send { to, packet } => {
+                    out.push(Output::Datagram { to, bytes: wire::encode_packet(&packet) });
+                }
+                swim::Output::Report(event) => self.on_view_event(event, out),
+            }
+        }
+    }
+
+    pub(super) fn handle_raft(
+        &mut self,
+        now: Now,
+        input: raft::Input,
+        out: &mut Outputs<Output>,
+    ) {
+        let mut said = Outputs::new();
+        self.raft.handle(now, input, &mut said);
+        for output in said.drain() {
+            self.on_raft_output(now, output, out);
+        }
+        self.follow_leadership(now);
+        self.take_snapshots(now, out);
+    }
+
+    fn on_raft_output(&mut self, now: Now, output: raft::Output, out: &mut Outputs<Output>) {
+        const GROUP: GroupId = GroupId::CONTROL;
+        match output {
+            raft::Output::Persist { id, write } => {
+                out.push(Output::Persist { group: GROUP, id, write });
+            }
+            raft::Output::Send { to, after, message } => {
+                let after = after.map(|id| (GROUP, id));
+                let message = PeerMessage::Raft { group: GROUP, message };
+                out.push(Output::Send { to, after, message });
+            }
+            raft::Output::Commit(entries) => self.apply(now, entries, out),
+            raft::Output::Install(snapshot) => self.install(now, snapshot, out),
+            raft::Output::SnapshotNeeded => self.is_snapshot_needed = true,
+            raft::Output::ReadReady { id, index } => self.reads.confirm(id, index),
+            raft::Output::ReadFailed { id } => self.reads.fail(id),
+            raft::Output::Report(event) => {
+                if let raft::Event::RoleChanged { leader: Some(_), .. } = &event {
+                    self.proposals.requeue_all();
+                }
+                out.push(Output::Report(Event::Raft { group: GROUP, event }));
+            }
+        }
+    }
+
+    /// Lease time runs on a leader that knows everything committed before it.
+    fn follow_leadership(&mut self, now: Now) {
+        let leads = self.raft.role() == Role::Leader && self.raft.has_committed_in_term();
+        if leads && !self.lease_clock.is_running() {
+            self.lease_clock.start(now, self.state.leases());
+        } else if !leads && self.lease_clock.is_running() {
+            self.lease_clock.stop();
+        }
+    }
+
+    fn apply(&mut self, now: Now, entries: Vec<Entry>, out: &mut Outputs<Output>) {
+        let mut events: Vec<KvEvent> = Vec::new();
+        let keep_events = !self.watches.is_empty();
+        for entry in entries {
+            // R6: entries take effect in the order of the log, each once.
+            assert!(entry.id.index == self.applied.next(), "no entry is skipped or repeated");
+            self.applied = entry.id.index;
+            let Payload::Command(bytes) = entry.payload else { continue };
+            let applied = self.state.apply(entry.id.index, bytes);
+            for news in applied.leases {
+                self.on_lease_news(now, news, out);
+            }
+            for news in applied.members {
+                self.on_member_news(now, entry.id.index, news, out);
+            }
+            if keep_events {
+                events.extend(applied.events);
+            }
+            let Some((origin, boot, sequence)) = applied.origin else { continue };
+            if origin != self.options.id {
+                continue;
+            }
+            if let Some(id) = self.proposals.settle(boot, sequence) {
+                // A repetition whose first copy came inside a snapshot: it happened, and its answer
+                // is not known here.
+                let reply = match applied.duplicate {
+                    true => Reply::Failed(Failure::TimedOut),
+                    false => Reply::Outcome(applied.outcome),
+                };
+                out.push(Output::Reply { id, reply });
+            }
+        }
+        self.watches.on_applied(&events, self.state.revision(), out);
+    }
+
+    fn on_lease_news(&mut self, now: Now, news: LeaseNews, out: &mut Outputs<Output>) {
+        match news {
+            LeaseNews::Granted { lease, ttl } => self.lease_clock.on_granted(now, lease, ttl),
+            LeaseNews::Ended { lease, expired } => {
+                self.lease_clock.on_ended(lease);
+                if expired {
+                    out.push(Output::Report(Event::LeaseExpired { lease: lease.0 }));
+                }
+            }
+        }
+    }
+
+    fn install(&mut self, now: Now, snapshot: Snapshot, out: &mut Outputs<Output>) {
+        let state = State::restore(snapshot.data);
+        // R6: a leader's snapshot, whole by its checksum, that cannot be read is a bug of one of us.
+        self.state = state.expect("a snapshot with a good checksum can be read");
+        self.applied = snapshot.meta.last.index;
+        self.snapshot_at = self.applied;
+        assert!(!self.lease_clock.is_running(), "a leader installs no snapshot");
+        self.route_members(out);
+        self.watches.on_installed(&self.state, out);
+        self.next_chores = now;
+    }
+
+    /// Snapshots are made of a state that has everything the group has handed out: one to be saved, so
+    /// that the log can shrink, or one for a peer that lags behind the log.
+    fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let since = self.applied.0.saturating_sub(self.snapshot_at.0);
+        let save = since >= self.options.snapshot_entries;
+        if !save && !self.is_snapshot_needed {
+            return;
+        }
+        assert!(self.applied == self.raft.applied(), "all that was handed out is applied");
+        self.is_snapshot_needed = false;
+        let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data: self.state.snapshot() };
+        if save {
+            self.snapshot_at = self.applied;
+            let (index, bytes) = (self.applied, snapshot.data.len() as u64);
+            out.push(Output::Report(Event::SnapshotTaken { index, bytes }));
+        }
+        self.handle_raft(now, raft::Input::Snapshot { snapshot, save }, out);
+    }
+}
+
+fn fail(id: RequestId, failure: Failure, out: &mut Outputs<Output>) {
+    out.push(Output::Reply { id, reply: Reply::Failed(failure) });
+}
+
+fn fail_ask(ask: Ask, failure: Failure, out: &mut Outputs<Output>) {
+    match ask.what {
+        What::Query { request, .. } | What::Lease { asker: Asker::Local(request), .. } => {
+            fail(request, failure, out);
+        }
+        // A peer asks again by itself.
+        What::Lease { asker: Asker::Peer { .. }, .. } => {}
+    }
+}

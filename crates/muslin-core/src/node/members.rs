@@ -1,0 +1,132 @@
+//! What the view and the record say of the members: routes, this node's own entry, who votes.
+
+use super::{Event, MemberChange, Node, Output};
+use crate::base::{Index, NodeId, Now, Outputs};
+use crate::plan::{self, VoterStep, VoterView};
+use crate::raft::{self, Change, Role};
+use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember};
+use crate::swim::{self, Liveness};
+use alloc::collections::BTreeSet;
+use alloc::string::ToString;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// How often this node tells the record its addresses while the record says others.
+const DESCRIBE_EVERY: Duration = Duration::from_secs(2);
+
+/// Role whose holders may vote in the control group.
+pub const CONTROL_ROLE: &str = "control";
+
+impl Node {
+    /// Where the peers are, by what is known at the start.
+    pub(super) fn route_members(&mut self, out: &mut Outputs<Output>) {
+        let members: alloc::vec::Vec<Member> = self.state.members().values().cloned().collect();
+        for member in members {
+            self.route_member(&member, out);
+        }
+    }
+
+    /// A committed change of the member list.
+    pub(super) fn on_member_news(
+        &mut self,
+        now: Now,
+        index: Index,
+        news: MemberNews,
+        out: &mut Outputs<Output>,
+    ) {
+        let change = match news {
+            MemberNews::Admitted(member) => {
+                self.route_member(&member, out);
+                MemberChange::Admitted(member)
+            }
+            MemberNews::Updated(member) => {
+                self.route_member(&member, out);
+                MemberChange::Updated(member)
+            }
+            MemberNews::Removed(node) => {
+                out.push(Output::Unroute(node));
+                self.handle_swim(now, swim::Input::Forget(node), out);
+                MemberChange::Removed(node)
+            }
+        };
+        out.push(Output::Report(Event::Members { index, change }));
+    }
+
+    /// The view is fresher than the record: an address it holds for an alive peer is kept.
+    fn route_member(&mut self, member: &Member, out: &mut Outputs<Output>) {
+        let node = NodeId(member.id);
+        if node == self.options.id || self.swim.address_of(node).is_some() {
+            return;
+        }
+        if let Ok(address) = member.address.parse::<SocketAddr>() {
+            out.push(Output::Route { node, address });
+        }
+    }
+
+    /// What the view reports: routes follow it.
+    pub(super) fn on_view_event(&mut self, event: swim::Event, out: &mut Outputs<Output>) {
+        match &event {
+            swim::Event::Alive { node, address, .. } | swim::Event::Changed { node, address }
+                if *node != self.options.id =>
+            {
+                out.push(Output::Route { node: *node, address: *address });
+            }
+            _ => {}
+        }
+        out.push(Output::Report(Event::Swim(event)));
+    }
+
+    /// Tells the record this node's addresses when it says others.
+    pub(super) fn describe_self(&mut self, now: Now) {
+        let Some(member) = self.state.members().get(&self.options.id) else { return };
+        let address = self.options.address.to_string();
+        let etcd_address = &self.options.metadata.etcd_address;
+        let is_told = member.address == address && member.etcd_address == *etcd_address;
+        let is_early = self.described.is_some_and(|at| now < at + DESCRIBE_EVERY);
+        if is_told || is_early || self.raft.leader().is_none() {
+            return;
+        }
+        let etcd_address = etcd_address.clone();
+        let update = UpdateMember { id: self.options.id.0, address, etcd_address };
+        let command = Command::of(CommandKind::UpdateMember(update));
+        // Busy is no loss: it is tried again.
+        if self.proposals.add(now, None, command).is_ok() {
+            self.described = Some(now);
+        }
+    }
+
+    /// The leader lets the planner choose who votes.
+    pub(super) fn choose_voters(&mut self, now: Now, out: &mut Outputs<Output>) {
+        if self.raft.role() != Role::Leader || !self.raft.has_committed_in_term() {
+            return;
+        }
+        let Some(step) = plan::voters(&self.voter_view()) else { return };
+        let change = match step {
+            VoterStep::AddLearner(node) => Change::AddLearner(node),
+            VoterStep::Promote(node) => Change::AddVoter(node),
+            VoterStep::Remove(node) => Change::Remove(node),
+        };
+        self.handle_raft(now, raft::Input::Change(alloc::vec![change]), out);
+    }
+
+    fn voter_view(&self) -> VoterView {
+        let is_control = |member: &&Member| member.roles.iter().any(|role| role == CONTROL_ROLE);
+        let control: BTreeSet<NodeId> = (self.state.members().values().filter(is_control))
+            .map(|member| NodeId(member.id))
+            .collect();
+        let alive = (control.iter().copied())
+            .filter(|node| {
+                *node == self.options.id
+                    || self.swim.entry(*node).is_some_and(|seen| seen.state == Liveness::Alive)
+            })
+            .collect();
+        VoterView {
+            configuration: self.raft.configuration().clone(),
+            control,
+            alive,
+            matched: self.raft.progress().into_iter().collect(),
+            last: self.raft.last().index,
+            this: self.options.id,
+        }
+    }
+}

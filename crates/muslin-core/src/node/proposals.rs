@@ -1,0 +1,190 @@
+//! Writes asked for here and not settled: sent to whoever leads, again when leadership moves.
+
+use super::{COMMAND_BYTES_MAX, Failure};
+use crate::base::{NodeId, Now, RequestId};
+use crate::state::{Command, Proposal};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use prost::Message as _;
+
+/// Most writes of one node waiting at once: well above what one second of a busy node brings, and
+/// within the window in which the state can tell a repetition.
+pub(super) const PROPOSALS_MAX: usize = 16_384;
+
+/// A proposal not settled this long is sent again: a lost connection may have taken it.
+const RESEND_AFTER: Duration = Duration::from_millis(1_000);
+
+/// Writes of this process in the order of their sequence.
+#[derive(Debug)]
+pub(super) struct Proposals {
+    origin: NodeId,
+    boot: u64,
+    /// Sequence of the front of `pending`; every lower one is settled.
+    first: u64,
+    /// By sequence, without gaps; `None` is settled.
+    pending: VecDeque<Option<Pending>>,
+    /// Sequences to hand to the leader, ascending.
+    unsent: VecDeque<u64>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// Who waits; nobody for the node's own proposals and for clients that went.
+    request: Option<RequestId>,
+    bytes: Bytes,
+    asked: Now,
+    sent: Option<Now>,
+}
+
+impl Proposals {
+    pub(super) fn new(origin: NodeId, boot: u64) -> Proposals {
+        Proposals { origin, boot, first: 1, pending: VecDeque::new(), unsent: VecDeque::new() }
+    }
+
+    /// Takes a write; it leaves at the next flush.
+    pub(super) fn add(
+        &mut self,
+        now: Now,
+        request: Option<RequestId>,
+        command: Command,
+    ) -> Result<(), Failure> {
+        if self.pending.len() >= PROPOSALS_MAX {
+            return Err(Failure::Busy);
+        }
+        let sequence = self.first + self.pending.len() as u64;
+        let proposal = Proposal {
+            origin: self.origin.0,
+            boot: self.boot,
+            sequence,
+            settled_below: self.first,
+            command: Some(command),
+        };
+        if proposal.encoded_len() > COMMAND_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
+        let bytes = Bytes::from(proposal.encode_to_vec());
+        self.pending.push_back(Some(Pending { request, bytes, asked: now, sent: None }));
+        self.unsent.push_back(sequence);
+        Ok(())
+    }
+
+    /// At most `most` of those to hand to the leader, which are from now on sent.
+    pub(super) fn take_unsent(&mut self, now: Now, most: usize) -> Vec<Bytes> {
+        let mut batch = Vec::with_capacity(self.unsent.len().min(most));
+        while batch.len() < most {
+            let Some(sequence) = self.unsent.pop_front() else { break };
+            // Settled meanwhile: an earlier copy was applied.
+            let Some(pending) = self.pending_mut(sequence) else { continue };
+            pending.sent = Some(now);
+            batch.push(pending.bytes.clone());
+        }
+        batch
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Leadership moved: whatever is not settled goes to the new leader.
+    pub(super) fn requeue_all(&mut self) {
+        self.unsent.clear();
+        for (place, pending) in self.pending.iter_mut().enumerate() {
+            if let Some(pending) = pending {
+                pending.sent = None;
+                self.unsent.push_back(self.first + place as u64);
+            }
+        }
+    }
+
+    /// Those that a connection may have lost go again.
+    pub(super) fn requeue_silent(&mut self, now: Now) {
+        let is_silent = |pending: &Pending| pending.sent.is_some_and(|at| at + RESEND_AFTER <= now);
+        let silent: Vec<u64> = (self.first..)
+            .zip(&self.pending)
+            .filter(|(_, pending)| pending.as_ref().is_some_and(is_silent))
+            .map(|(sequence, _)| sequence)
+            .collect();
+        self.requeue(&silent);
+    }
+
+    /// The asked one did not append these.
+    pub(super) fn requeue(&mut self, sequences: &[u64]) {
+        if sequences.is_empty() {
+            return;
+        }
+        for sequence in sequences {
+            if let Some(pending) = self.pending_mut(*sequence)
+                && pending.sent.take().is_some()
+            {
+                self.unsent.push_back(*sequence);
+            }
+        }
+        self.unsent.make_contiguous().sort_unstable();
+    }
+
+    /// An entry with this proposal was applied. Whoever waited for it, if this is the process that
+    /// proposed it and it was not settled before.
+    pub(super) fn settle(&mut self, boot: u64, sequence: u64) -> Option<RequestId> {
+        if boot != self.boot {
+            return None;
+        }
+        let place = self.place(sequence)?;
+        let request = self.pending[place].take().and_then(|pending| pending.request);
+        self.forget_settled();
+        request
+    }
+
+    /// The client went: the write may still happen, nobody waits for it.
+    pub(super) fn cancel(&mut self, request: RequestId) {
+        let waits = |pending: &&mut Pending| pending.request == Some(request);
+        if let Some(pending) = self.pending.iter_mut().flatten().find(waits) {
+            pending.request = None;
+        }
+    }
+
+    /// Gives up those that waited longer than `timeout`: they are not sent again.
+    pub(super) fn expire(&mut self, now: Now, timeout: Duration) -> Vec<RequestId> {
+        let mut expired = Vec::new();
+        while let Some(Some(pending)) = self.pending.front() {
+            if now < pending.asked + timeout {
+                break;
+            }
+            expired.extend(pending.request);
+            self.pending[0] = None;
+            self.forget_settled();
+        }
+        expired
+    }
+
+    /// Gives everyone up who waits: the process stops.
+    pub(super) fn abandon(&mut self) -> Vec<RequestId> {
+        let waiting = self.pending.iter().flatten().filter_map(|pending| pending.request).collect();
+        self.first += self.pending.len() as u64;
+        self.pending.clear();
+        self.unsent.clear();
+        waiting
+    }
+
+    fn forget_settled(&mut self) {
+        while let Some(None) = self.pending.front() {
+            self.pending.pop_front();
+            self.first += 1;
+        }
+    }
+
+    fn place(&self, sequence: u64) -> Option<usize> {
+        let place = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        (place < self.pending.len()).then_some(place)
+    }
+
+    fn pending_mut(&mut self, sequence: u64) -> Option<&mut Pending> {
+        let place = self.place(sequence)?;
+        self.pending[place].as_mut()
+    }
+}

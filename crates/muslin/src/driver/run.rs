@@ -1,0 +1,297 @@
+//! The loop.
+
+use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
+use super::log_thread::{self, Job, Report};
+use crate::store::{Store, StoreError};
+use crate::transport::{Incoming, Transport};
+use bytes::Bytes;
+use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, PersistId, RequestId};
+use muslin_core::node::{Input, Node, Options, Output, Recovered, Reply};
+use muslin_core::wire;
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that wait for the driver; further callers wait for room.
+const MAIL_MAX: usize = 16_384;
+
+/// Inputs handled between two flushes: large enough to gather a batch, small enough that an answer is
+/// not long in coming.
+const GATHER_MAX: usize = 4_096;
+
+/// How long a stopping node goes on, so that its good-bye and a leader's successor get out.
+const STOPPING_TIME: Duration = Duration::from_millis(500);
+
+/// Why a driver ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system gave no thread.
+    #[error("cannot start the log thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What a driver is made of.
+pub struct Driver {
+    /// Who the node is and how it behaves.
+    pub options: Options,
+    /// Keeps what must not be lost; recovered here.
+    pub store: Box<dyn Store>,
+    /// Reaches the peers.
+    pub transport: Arc<dyn Transport>,
+    /// What the transport hands up.
+    pub incoming: mpsc::Receiver<Incoming>,
+    /// Addresses where members may be, as they become known.
+    pub contacts: mpsc::Receiver<Vec<SocketAddr>>,
+    /// Seed of the node's generator.
+    pub seed: u64,
+}
+
+/// Recovers the node and starts its loop. The returned task ends after [`Handle::shutdown`], or with
+/// the error that makes going on unsafe; a panic in it must stop the process as well.
+pub fn start(
+    driver: Driver,
+) -> Result<(Handle, tokio::task::JoinHandle<Result<(), DriverError>>), DriverError> {
+    let Driver { options, mut store, transport, incoming, contacts, seed } = driver;
+    let mut groups = store.recover()?;
+    let control = groups.remove(&GroupId::CONTROL).unwrap_or_default();
+    if control.torn_bytes > 0 {
+        tracing::warn!(bytes = control.torn_bytes, "cut a torn tail that was never acknowledged");
+    }
+    let recovered = Recovered {
+        raft: control.raft,
+        snapshot: control.snapshot.map(|snapshot| snapshot.data),
+    };
+    let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
+    let (reports_sender, reports) = mpsc::unbounded_channel();
+    let (jobs, _thread) =
+        log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
+    let handle = Handle::new(mail_sender);
+    let run = Run {
+        started: Instant::now(),
+        node: Node::new(options, recovered, seed, Now::START),
+        out: Outputs::new(),
+        transport,
+        jobs,
+        handle: handle.clone(),
+        replies: HashMap::new(),
+        durable: BTreeMap::new(),
+        held: BTreeMap::new(),
+        next_event: 1,
+        stopping: None,
+    };
+    let inboxes = Inboxes { mail, incoming, contacts, reports };
+    let task = tokio::spawn(run.run(inboxes));
+    Ok((handle, task))
+}
+
+struct Inboxes {
+    mail: mpsc::Receiver<Mail>,
+    incoming: mpsc::Receiver<Incoming>,
+    contacts: mpsc::Receiver<Vec<SocketAddr>>,
+    reports: mpsc::UnboundedReceiver<Report>,
+}
+
+struct Run {
+    started: Instant,
+    node: Node,
+    out: Outputs<Output>,
+    transport: Arc<dyn Transport>,
+    jobs: std::sync::mpsc::Sender<Job>,
+    handle: Handle,
+    replies: HashMap<RequestId, ReplyTo>,
+    /// Last durable write of each group.
+    durable: BTreeMap<GroupId, PersistId>,
+    /// Messages behind writes that are not durable.
+    held: BTreeMap<(GroupId, PersistId), Vec<(NodeId, Bytes)>>,
+    next_event: u64,
+    stopping: Option<Stopping>,
+}
+
+struct Stopping {
+    until: Instant,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+impl Run {
+    async fn run(mut self, mut inboxes: Inboxes) -> Result<(), DriverError> {
+        self.flush();
+        loop {
+            let wake = self.deadline();
+            tokio::select! {
+                biased;
+                Some(report) = inboxes.reports.recv() => self.on_report(report)?,
+                Some(incoming) = inboxes.incoming.recv() => self.on_incoming(incoming),
+                Some(mail) = inboxes.mail.recv() => self.on_mail(mail),
+                Some(contacts) = inboxes.contacts.recv() => self.step(Input::Contacts(contacts)),
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+            self.gather(&mut inboxes)?;
+            // What came in is known before a timer may conclude that nothing came.
+            if self.deadline() <= Instant::now() {
+                self.step(Input::Tick);
+            }
+            self.flush();
+            if self.stopping.as_ref().is_some_and(|stopping| stopping.until <= Instant::now()) {
+                return self.stop().await;
+            }
+        }
+    }
+
+    /// Takes what else waits, without waiting.
+    fn gather(&mut self, inboxes: &mut Inboxes) -> Result<(), DriverError> {
+        while let Ok(report) = inboxes.reports.try_recv() {
+            self.on_report(report)?;
+        }
+        for _ in 0..GATHER_MAX {
+            let Ok(incoming) = inboxes.incoming.try_recv() else { break };
+            self.on_incoming(incoming);
+        }
+        for _ in 0..GATHER_MAX {
+            let Ok(mail) = inboxes.mail.try_recv() else { break };
+            self.on_mail(mail);
+        }
+        Ok(())
+    }
+
+    fn on_incoming(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Datagram { from, bytes } => self.step(Input::Datagram { from, bytes }),
+            Incoming::Message { from, bytes } => match wire::decode_peer(bytes) {
+                Ok(message) => self.step(Input::Peer { from, message }),
+                Err(error) => tracing::debug!(%from, %error, "dropped an unreadable message"),
+            },
+        }
+    }
+
+    fn on_mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::Request { id, request, reply } => {
+                self.replies.insert(id, reply);
+                self.step(Input::Request { id, request });
+            }
+            Mail::Cancel(id) => {
+                self.replies.remove(&id);
+                self.step(Input::Cancel(id));
+            }
+            Mail::Shutdown(done) => {
+                let until = Instant::now() + STOPPING_TIME;
+                let stopping = Stopping { until, waiters: Vec::new() };
+                let is_first = self.stopping.is_none();
+                self.stopping.get_or_insert(stopping).waiters.push(done);
+                if is_first {
+                    self.step(Input::Shutdown);
+                }
+            }
+        }
+    }
+
+    fn on_report(&mut self, report: Report) -> Result<(), DriverError> {
+        for (group, id) in report? {
+            self.durable.insert(group, id);
+            self.release(group, id);
+            self.step(Input::Persisted { group, id });
+        }
+        Ok(())
+    }
+
+    /// Sends what waited for this write.
+    fn release(&mut self, group: GroupId, durable: PersistId) {
+        while let Some(first) = self.held.range((group, PersistId::ZERO)..=(group, durable)).next()
+        {
+            let behind = *first.0;
+            for (to, message) in self.held.remove(&behind).into_iter().flatten() {
+                self.transport.send(to, message);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.now();
+        self.node.handle(now, input, &mut self.out);
+        self.carry_out();
+    }
+
+    fn flush(&mut self) {
+        self.step(Input::Flush);
+        self.handle.gauge(Gauge {
+            term: self.node.raft().term(),
+            leader: self.node.raft().leader(),
+            epoch: self.node.epoch(),
+            revision: self.node.state().revision(),
+        });
+    }
+
+    fn carry_out(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        for output in out.drain() {
+            match output {
+                Output::Persist { group, id, write } => {
+                    // The thread ends only after it reported why; the report is read next.
+                    let _ = self.jobs.send(Job { group, id, write });
+                }
+                Output::Send { to, after, message } => {
+                    self.send(to, after, wire::encode_peer(&message));
+                }
+                Output::Datagram { to, bytes } => self.transport.datagram(to, bytes),
+                Output::Reply { id, reply } => self.reply(id, reply),
+                Output::Route { node, address } => self.transport.route(node, address),
+                Output::Unroute(node) => self.transport.unroute(node),
+                Output::Report(event) => {
+                    tracing::info!(?event);
+                    let record =
+                        EventRecord { number: self.next_event, time: SystemTime::now(), event };
+                    self.next_event += 1;
+                    self.handle.publish(record);
+                }
+            }
+        }
+        self.out = out;
+    }
+
+    fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {
+        let Some((group, behind)) = after else { return self.transport.send(to, message) };
+        if behind <= self.durable.get(&group).copied().unwrap_or_default() {
+            return self.transport.send(to, message);
+        }
+        self.held.entry((group, behind)).or_default().push((to, message));
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply) {
+        if let Some(ReplyTo::Many(sender)) = self.replies.get(&id) {
+            if sender.try_send(reply).is_err() {
+                // The reader is gone, or too slow: it is cancelled and may go on from where it was.
+                self.replies.remove(&id);
+                self.node.handle(self.now(), Input::Cancel(id), &mut Outputs::new());
+            }
+        } else if let Some(ReplyTo::Once(sender)) = self.replies.remove(&id) {
+            // A caller that went away is no error.
+            let _ = sender.send(reply);
+        }
+    }
+
+    async fn stop(mut self) -> Result<(), DriverError> {
+        self.node.abandon(&mut self.out);
+        self.carry_out();
+        self.transport.close().await;
+        for waiter in self.stopping.into_iter().flat_map(|stopping| stopping.waiters) {
+            let _ = waiter.send(());
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Instant {
+        let stop = self.stopping.as_ref().map(|stopping| stopping.until);
+        let node = self.node.deadline().map(|(at, _)| self.started + Duration::from_nanos(at.0));
+        let idle = Instant::now() + Duration::from_secs(60);
+        [stop, node].into_iter().flatten().min().unwrap_or(idle)
+    }
+
+    fn now(&self) -> Now {
+        Now(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
