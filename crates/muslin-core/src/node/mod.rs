@@ -37,5 +37,9 @@ mod reads;
 mod types;
 mod watches;
 
+#[cfg(test)]
+mod tests;
+
 pub use machine::Node;
+pub use members::CONTROL_ROLE;
 pub use types::*;
