@@ -520,14 +520,17 @@ impl Node {
         if !self.lease_clock.is_running() {
             return KeepAliveAnswer::NotLeader;
         }
-        let Some(ttl) = self.state.lease_ttl(lease) else { return KeepAliveAnswer::NotFound };
+        let Some(granted) = self.state.leases().get(&lease) else {
+            return KeepAliveAnswer::NotFound;
+        };
+        let ttl = Duration::from_millis(granted.ttl_ms);
         if extend && !self.lease_clock.extend(received, lease, ttl) {
             return KeepAliveAnswer::NotFound;
         }
         match self.lease_clock.left(now, lease) {
             None => KeepAliveAnswer::NotFound,
             Some(left) => KeepAliveAnswer::Alive {
-                ttl_ms: ttl.as_millis() as u64,
+                ttl_ms: granted.ttl_ms,
                 left_ms: left.as_millis() as u64,
             },
         }
@@ -633,7 +636,9 @@ impl Node {
     fn follow_leadership(&mut self, now: Now) {
         let leads = self.raft.role() == Role::Leader && self.raft.has_committed_in_term();
         if leads && !self.lease_clock.is_running() {
-            self.lease_clock.start(now, self.state.leases());
+            let leases = self.state.leases().iter();
+            let leases = leases.map(|(id, lease)| (*id, Duration::from_millis(lease.ttl_ms)));
+            self.lease_clock.start(now, leases);
         } else if !leads && self.lease_clock.is_running() {
             self.lease_clock.stop();
         }
@@ -676,11 +681,13 @@ impl Node {
 
     fn on_lease_news(&mut self, now: Now, news: LeaseNews, out: &mut Outputs<Output>) {
         match news {
-            LeaseNews::Granted { lease, ttl } => self.lease_clock.on_granted(now, lease, ttl),
-            LeaseNews::Ended { lease, expired } => {
-                self.lease_clock.on_ended(lease);
+            LeaseNews::Granted { id, ttl_ms } => {
+                self.lease_clock.on_granted(now, id, Duration::from_millis(ttl_ms));
+            }
+            LeaseNews::Ended { id, expired } => {
+                self.lease_clock.on_ended(id);
                 if expired {
-                    out.push(Output::Report(Event::LeaseExpired { lease: lease.0 }));
+                    out.push(Output::Report(Event::LeaseExpired { lease: id.0 }));
                 }
             }
         }

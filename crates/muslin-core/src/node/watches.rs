@@ -5,7 +5,7 @@
 
 use super::{Output, Reply};
 use crate::base::{Outputs, RequestId, Revision};
-use crate::state::{EventsError, KvEvent, KvEventKind, State, WatchSpec};
+use crate::state::{Compacted, KvEvent, State, WatchSpec};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -38,7 +38,7 @@ impl Watches {
             0 => revision.next(),
             asked => Revision(asked),
         };
-        if from <= state.compacted() {
+        if from < state.compacted() {
             return refuse(state, id, out);
         }
         let reply = Reply::WatchStarted { from, revision };
@@ -64,18 +64,18 @@ impl Watches {
             return;
         }
         match state.events_since(watcher.next, &watcher.spec.range, PIECE_EVENTS) {
-            Err(EventsError::Compacted(_)) => {
+            Err(Compacted(_)) => {
                 self.watches.remove(&id);
                 refuse(state, id, out);
             }
             Ok(piece) => {
-                watcher.next = piece.upto.next();
-                watcher.is_behind = piece.upto < state.revision();
+                watcher.next = piece.through.next();
+                watcher.is_behind = piece.through < state.revision();
                 let behind = watcher.is_behind;
                 let events = wanted(&watcher.spec, &piece.events);
                 // A piece without a wanted event is still told while behind: its reader asks for more.
                 if behind || !events.is_empty() {
-                    let reply = Reply::WatchEvents { events, revision: piece.upto, behind };
+                    let reply = Reply::WatchEvents { events, revision: piece.through, behind };
                     out.push(Output::Reply { id, reply });
                 }
             }
@@ -135,16 +135,5 @@ fn refuse(state: &State, id: RequestId, out: &mut Outputs<Output>) {
 
 /// The events a watcher asked for, with the earlier pair only if it asked for that too.
 fn wanted(spec: &WatchSpec, events: &[KvEvent]) -> Vec<KvEvent> {
-    let is_wanted = |event: &&KvEvent| {
-        let is_hidden = match event.kind {
-            KvEventKind::Put => spec.no_put,
-            KvEventKind::Delete | KvEventKind::Expired => spec.no_delete,
-        };
-        !is_hidden && spec.range.contains(&event.kv.key)
-    };
-    let told = |event: &KvEvent| {
-        let prev = if spec.prev_kv { event.prev.clone() } else { None };
-        KvEvent { kind: event.kind, kv: event.kv.clone(), prev }
-    };
-    events.iter().filter(is_wanted).map(told).collect()
+    events.iter().filter_map(|event| spec.view(event)).collect()
 }
