@@ -163,4 +163,3 @@ impl fmt::Display for LogId {
         write!(f, "{}@{}", self.index, self.term)
     }
 }
-

@@ -14,7 +14,10 @@ mod prng;
 pub mod quorum;
 
 pub use hash::Fnv64;
-pub use ids::{ClusterId, Epoch, GroupId, Incarnation, Index, LeaseId, LogId, NodeId, PersistId, RequestId, Revision, Term};
+pub use ids::{
+    ClusterId, Epoch, GroupId, Incarnation, Index, LeaseId, LogId, NodeId, PersistId, RequestId,
+    Revision, Term,
+};
 pub use now::Now;
 pub use output::{Machine, Outputs, Wake};
 pub use prng::Prng;

@@ -252,13 +252,7 @@ impl Node {
         }
     }
 
-    fn on_peer(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        message: PeerMessage,
-        out: &mut Outputs<Output>,
-    ) {
+    fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outputs<Output>) {
         if self.heard.get(&from).is_none_or(|at| *at + HEARD_EVERY <= now) {
             self.heard.insert(from, now);
             self.handle_swim(now, swim::Input::Heard(from), out);
@@ -289,24 +283,12 @@ impl Node {
         }
     }
 
-    fn on_persisted(
-        &mut self,
-        now: Now,
-        group: GroupId,
-        id: PersistId,
-        out: &mut Outputs<Output>,
-    ) {
+    fn on_persisted(&mut self, now: Now, group: GroupId, id: PersistId, out: &mut Outputs<Output>) {
         assert!(group == GroupId::CONTROL, "only the control group writes");
         self.handle_raft(now, raft::Input::Persisted(id), out);
     }
 
-    fn on_request(
-        &mut self,
-        now: Now,
-        id: RequestId,
-        request: Request,
-        out: &mut Outputs<Output>,
-    ) {
+    fn on_request(&mut self, now: Now, id: RequestId, request: Request, out: &mut Outputs<Output>) {
         if self.is_stopping && !matches!(request, Request::Status) {
             return fail(id, Failure::Stopping, out);
         }
@@ -422,12 +404,7 @@ impl Node {
     }
 
     /// Whoever sent them sends them to the leader, or here again.
-    fn refuse_relayed(
-        &self,
-        relayed: Vec<(NodeId, Bytes)>,
-        busy: bool,
-        out: &mut Outputs<Output>,
-    ) {
+    fn refuse_relayed(&self, relayed: Vec<(NodeId, Bytes)>, busy: bool, out: &mut Outputs<Output>) {
         let mut by_origin: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
         for (from, bytes) in relayed {
             if let Ok(proposal) = Proposal::decode(bytes) {
@@ -529,10 +506,9 @@ impl Node {
         }
         match self.lease_clock.left(now, lease) {
             None => KeepAliveAnswer::NotFound,
-            Some(left) => KeepAliveAnswer::Alive {
-                ttl_ms: granted.ttl_ms,
-                left_ms: left.as_millis() as u64,
-            },
+            Some(left) => {
+                KeepAliveAnswer::Alive { ttl_ms: granted.ttl_ms, left_ms: left.as_millis() as u64 }
+            }
         }
     }
 
@@ -574,12 +550,7 @@ impl Node {
 
 /// What the parts say.
 impl Node {
-    pub(super) fn handle_swim(
-        &mut self,
-        now: Now,
-        input: swim::Input,
-        out: &mut Outputs<Output>,
-    ) {
+    pub(super) fn handle_swim(&mut self, now: Now, input: swim::Input, out: &mut Outputs<Output>) {
         let mut said = Outputs::new();
         self.swim.handle(now, input, &mut said);
         for output in said.drain() {
@@ -592,12 +563,7 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_raft(
-        &mut self,
-        now: Now,
-        input: raft::Input,
-        out: &mut Outputs<Output>,
-    ) {
+    pub(super) fn handle_raft(&mut self, now: Now, input: raft::Input, out: &mut Outputs<Output>) {
         let mut said = Outputs::new();
         self.raft.handle(now, input, &mut said);
         for output in said.drain() {

@@ -6,7 +6,6 @@ use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{self, Change, Role};
 use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember};
 use crate::swim::{self, Liveness};
-use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -111,22 +110,27 @@ impl Node {
 
     fn voter_view(&self) -> VoterView {
         let is_control = |member: &&Member| member.roles.iter().any(|role| role == CONTROL_ROLE);
-        let control: BTreeSet<NodeId> = (self.state.members().values().filter(is_control))
-            .map(|member| NodeId(member.id))
-            .collect();
-        let alive = (control.iter().copied())
-            .filter(|node| {
-                *node == self.options.id
-                    || self.swim.entry(*node).is_some_and(|seen| seen.state == Liveness::Alive)
-            })
-            .collect();
+        let members = self.state.members();
+        let configuration = self.raft.configuration();
+        let is_alive = |node: &NodeId| {
+            self.swim.entry(*node).is_some_and(|seen| seen.state == Liveness::Alive)
+        };
         VoterView {
-            configuration: self.raft.configuration().clone(),
-            control,
-            alive,
+            leader: self.options.id,
+            voters: configuration.voters.clone(),
+            learners: configuration.learners.clone(),
+            changing: self.raft.is_changing(),
+            members: members.keys().copied().collect(),
+            control: (members.values().filter(is_control)).map(|one| NodeId(one.id)).collect(),
+            alive: configuration
+                .members()
+                .iter()
+                .chain(members.keys())
+                .copied()
+                .filter(is_alive)
+                .collect(),
             matched: self.raft.progress().into_iter().collect(),
             last: self.raft.last().index,
-            this: self.options.id,
         }
     }
 }

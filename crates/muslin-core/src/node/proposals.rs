@@ -83,10 +83,6 @@ impl Proposals {
         batch
     }
 
-    pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }

@@ -65,7 +65,8 @@ fn options(id: u64, founders: u64) -> Options {
     let founding =
         Founding { members: (1..=founders).map(member).collect(), tokens: std::vec![token()] };
     let options = Options::new(NodeId(id), ClusterId(1), address(id));
-    let metadata = crate::swim::Metadata { name: std::format!("n{id}"), ..options.metadata.clone() };
+    let metadata =
+        crate::swim::Metadata { name: std::format!("n{id}"), ..options.metadata.clone() };
     Options { founding, metadata, ..options }
 }
 

@@ -1,8 +1,9 @@
 //! Who votes in the control group.
 //!
-//! Few vote, whatever the size of the cluster: each voter costs every write a copy. A candidate first
-//! receives the log as a learner; it votes once it has caught up, so that it never holds up a commit
-//! while it is fed (Raft thesis 4.2.1). One change at a time: each is a joint change of its own (R8).
+//! Few vote, whatever the size of the cluster: each voter costs every write a round. Every member
+//! receives the log, as a learner at least, since it answers its own clients from its own copy. One
+//! with the role `control` votes once it has caught up, so that it never holds up a commit while it is
+//! fed (Raft thesis 4.2.1). One change at a time: each is a joint change of its own (R8).
 //!
 //! # Invariants
 //! 1. No step leaves a configuration without a majority of living voters, or is planned without one:
@@ -44,7 +45,9 @@ pub struct VoterView {
     pub learners: BTreeSet<NodeId>,
     /// A change of the configuration is not yet committed, or two sets of voters must agree.
     pub changing: bool,
-    /// The members in the record that have the role `control`.
+    /// The members in the record.
+    pub members: BTreeSet<NodeId>,
+    /// Those of them that have the role `control`: they may vote.
     pub control: BTreeSet<NodeId>,
     /// Who is alive in the leader's view.
     pub alive: BTreeSet<NodeId>,
@@ -77,13 +80,11 @@ pub fn voters(observed: &VoterView) -> Option<VoterStep> {
 }
 
 fn remove(observed: &VoterView) -> Option<VoterStep> {
-    let strangers = |ids: &BTreeSet<NodeId>| -> BTreeSet<NodeId> {
-        ids.difference(&observed.control).copied().collect()
-    };
-    if let Some(learner) = strangers(&observed.learners).first() {
+    if let Some(learner) = observed.learners.difference(&observed.members).next() {
         return Some(VoterStep::Remove(*learner));
     }
-    let removed = strangers(&observed.voters);
+    let removed: BTreeSet<NodeId> =
+        observed.voters.difference(&observed.members).copied().collect();
     // The leader goes last: it must lead until the others are gone.
     let others = removed.iter().filter(|id| **id != observed.leader);
     let itself = removed.iter().filter(|id| **id == observed.leader);
@@ -105,7 +106,8 @@ fn promote(observed: &VoterView) -> Option<VoterStep> {
     let is_ready = |id: &NodeId| {
         let mut voters = observed.voters.clone();
         voters.insert(*id);
-        is_alive(*id, observed)
+        observed.control.contains(id)
+            && is_alive(*id, observed)
             && has_caught_up(*id, observed)
             && spare(&voters, observed) >= before
     };
@@ -114,15 +116,17 @@ fn promote(observed: &VoterView) -> Option<VoterStep> {
 
 fn add_learner(observed: &VoterView) -> Option<VoterStep> {
     // One at a time: each is sent a snapshot. One that is down is not waited for.
-    let is_one_on_its_way = observed.learners.iter().any(|id| is_alive(*id, observed));
-    if is_one_on_its_way || voters_of_record(observed) >= target(observed) {
+    let is_on_its_way = |id: &NodeId| is_alive(*id, observed) && !has_caught_up(*id, observed);
+    if observed.learners.iter().any(is_on_its_way) {
         return None;
     }
     let is_spare = |id: &NodeId| {
         let is_in = observed.voters.contains(id) || observed.learners.contains(id);
         !is_in && is_alive(*id, observed)
     };
-    observed.control.iter().copied().find(is_spare).map(VoterStep::AddLearner)
+    // Those that may vote come first.
+    let mut in_order = observed.control.iter().chain(&observed.members).copied();
+    in_order.find(is_spare).map(VoterStep::AddLearner)
 }
 
 fn target(observed: &VoterView) -> usize {
@@ -175,6 +179,7 @@ mod tests {
             learners: ids(learners),
             changing: false,
             alive: control.clone(),
+            members: control.clone(),
             matched: control.iter().map(|id| (*id, LAST)).collect(),
             control,
             last: LAST,
@@ -213,7 +218,9 @@ mod tests {
         check(&view(&[1, 2], &[], &[1, 2]), None);
         check(&view(&[1, 2], &[], &[1, 2, 3]), Some(VoterStep::AddLearner(NodeId(3))));
         check(&view(&[1, 2], &[3], &[1, 2, 3]), Some(VoterStep::Promote(NodeId(3))));
-        check(&view(&[1, 2, 3], &[], &[1, 2, 3, 4, 5, 6]), None);
+        let control = [1, 2, 3, 4, 5, 6];
+        check(&view(&[1, 2, 3], &[4], &control), Some(VoterStep::AddLearner(NodeId(5))));
+        check(&view(&[1, 2, 3], &[4, 5, 6], &control), None);
     }
 
     #[test]
@@ -221,7 +228,7 @@ mod tests {
         let control = [1, 2, 3, 4, 5, 6, 7];
         check(&view(&[1, 2, 3], &[], &control), Some(VoterStep::AddLearner(NodeId(4))));
         check(&view(&[1, 2, 3, 4], &[5], &control), Some(VoterStep::Promote(NodeId(5))));
-        check(&view(&[1, 2, 3, 4, 5], &[], &control), None);
+        check(&view(&[1, 2, 3, 4, 5], &[6, 7], &control), None);
     }
 
     #[test]
@@ -235,6 +242,17 @@ mod tests {
         lagging.matched.insert(NodeId(3), Index::ZERO);
         check(&lagging, None);
         check(&without(view(&[1, 2], &[3], &[1, 2, 3]), &[3]), None);
+    }
+
+    #[test]
+    fn a_member_without_the_control_role_learns_and_never_votes() {
+        let mut view = view(&[1], &[], &[1]);
+        view.members.insert(NodeId(2));
+        view.alive.insert(NodeId(2));
+        view.matched.insert(NodeId(2), LAST);
+        check(&view, Some(VoterStep::AddLearner(NodeId(2))));
+        view.learners.insert(NodeId(2));
+        check(&view, None);
     }
 
     #[test]
@@ -283,8 +301,10 @@ mod tests {
             let learners = learners.difference(&voters).copied().collect();
             let matched = (1..).map(NodeId).zip(matched.into_iter().map(Index)).collect();
             let leader = NodeId(leader);
+            let members = control.clone();
             VoterView {
-                leader, voters, learners, changing: false, control, alive, matched, last: LAST,
+                leader, voters, learners, changing: false, members, control, alive, matched,
+                last: LAST,
             }
         }
     }
@@ -310,6 +330,7 @@ mod tests {
         #[test]
         fn with_everyone_alive_the_target_is_reached(mut view in any_view()) {
             view.control.insert(view.leader);
+            view.members = view.control.clone();
             view.voters.insert(view.leader);
             view.learners.remove(&view.leader);
             view.alive = (1..=9).map(NodeId).collect();
@@ -317,7 +338,7 @@ mod tests {
             while let Some(step) = voters(&view) {
                 carry_out(&mut view, step);
             }
-            prop_assert!(view.voters.is_subset(&view.control));
+            prop_assert!(view.voters.is_subset(&view.members));
             prop_assert!(view.voters.len() >= target(&view).min(view.control.len()));
         }
     }

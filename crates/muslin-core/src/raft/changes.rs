@@ -69,6 +69,11 @@ impl Raft {
         }
     }
 
+    /// Whether a change of the members is not yet committed, or two sets of voters must agree.
+    pub fn is_changing(&self) -> bool {
+        self.configuration().is_joint() || self.configurations.index() > self.commit
+    }
+
     fn plan_change(&self, changes: &[Change]) -> Result<Configuration, &'static str> {
         let Part::Leader(leader) = &self.part else {
             return Err("not the leader; ask the leader");
@@ -80,7 +85,7 @@ impl Raft {
         if !self.has_committed_in_term() {
             return Err("the leader has not committed in its term yet; try again");
         }
-        if present.is_joint() || self.configurations.index() > self.commit {
+        if self.is_changing() {
             return Err("another change is under way; try again when it is done");
         }
         let mut next = present.clone();

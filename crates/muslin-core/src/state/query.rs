@@ -161,16 +161,27 @@ impl fmt::Display for Refusal {
             Refusal::LeaseProvided => "a lease is given together with ignore_lease; drop one",
             Refusal::DuplicateKey => "the transaction writes one key twice; write each key once",
             Refusal::TooManyOps => "the transaction has too many operations; split it",
-            Refusal::LeaseNotFound => "the lease does not exist: it expired or was revoked; grant a new one",
-            Refusal::LeaseExists => "a lease of that id exists; choose another id, or 0 to have one chosen",
+            Refusal::LeaseNotFound => {
+                "the lease does not exist: it expired or was revoked; grant a new one"
+            }
+            Refusal::LeaseExists => {
+                "a lease of that id exists; choose another id, or 0 to have one chosen"
+            }
             Refusal::LeaseTtl => "the time to live must be between 1 s and 9,000,000,000 s",
             Refusal::TooManyLeases => "there are too many leases; revoke some first",
             Refusal::MemberNotFound => "no such member",
-            Refusal::MemberExists => "the node id is taken or was removed; join with an empty data directory",
-            Refusal::NameTaken(name) => {
-                return write!(f, "the name {name} is taken by another member; choose another with --name");
+            Refusal::MemberExists => {
+                "the node id is taken or was removed; join with an empty data directory"
             }
-            Refusal::TokenInvalid => "the join token is not valid for this cluster; ask for a new one",
+            Refusal::NameTaken(name) => {
+                return write!(
+                    f,
+                    "the name {name} is taken by another member; choose another with --name"
+                );
+            }
+            Refusal::TokenInvalid => {
+                "the join token is not valid for this cluster; ask for a new one"
+            }
             Refusal::TokenExpired => "the join token has expired; make a new one",
             Refusal::TooManyUnsettled => {
                 "too many commands of this node are unsettled; retry when some are answered"
