@@ -3,6 +3,10 @@
 //! [`file`] is the real one; [`mem`] its twin in memory, which can crash on purpose. [`contract`] is
 //! what both, and any other, must obey.
 
+pub mod contract;
+pub mod file;
+pub mod mem;
+
 use muslin_core::base::GroupId;
 use muslin_core::raft::{Recovered, Snapshot, Write};
 use std::collections::BTreeMap;
@@ -73,6 +77,14 @@ pub enum StoreError {
         /// Who asks.
         wanted: String,
     },
+    /// A directory or file cannot be used as it is, and nothing is lost.
+    #[error("cannot use {}: {why}", path.display())]
+    Unusable {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
     /// The files are of a format this version does not read.
     #[error("{} has format {found}, this version reads {known}; start it with the version that wrote it", path.display())]
     Format {
@@ -84,4 +96,3 @@ pub enum StoreError {
         known: u32,
     },
 }
-

@@ -1,0 +1,260 @@
+//! One file of the log: its name, its header, how it is made and read.
+
+use super::super::StoreError;
+use super::crc::crc32c;
+use super::disk::{self, PIECE_BYTES, explain};
+use muslin_core::base::{ClusterId, NodeId};
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// What a segment file begins with.
+const MAGIC: &[u8; 8] = b"MUSLINLG";
+
+/// The format described in `docs/design/disk.md`. Magic, format and checksum keep their places in every
+/// later one.
+pub(super) const FORMAT: u32 = 1;
+
+/// Where records begin.
+pub(super) const HEADER_BYTES: usize = 72;
+
+/// Ending of a segment's name.
+const ENDING: &str = ".log";
+
+/// Whose files these are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The node.
+    pub node: NodeId,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} of cluster {}", self.node, self.cluster)
+    }
+}
+
+impl Identity {
+    /// Refuses another's file.
+    pub(super) fn check(self, found: Identity, path: &Path) -> Result<(), StoreError> {
+        if found == self {
+            return Ok(());
+        }
+        Err(StoreError::Foreign {
+            path: path.to_owned(),
+            found: found.to_string(),
+            wanted: self.to_string(),
+        })
+    }
+
+    pub(super) fn encode(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.cluster.to_bytes());
+        bytes.extend_from_slice(&self.node.0.to_le_bytes());
+    }
+
+    /// Reads the 24 bytes at `offset`, which must be there.
+    pub(super) fn decode(bytes: &[u8], offset: usize) -> Identity {
+        let cluster = array(bytes, offset);
+        Identity {
+            cluster: ClusterId(u128::from_be_bytes(cluster)),
+            node: NodeId(u64_at(bytes, offset + 16)),
+        }
+    }
+}
+
+/// What a segment says about itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) identity: Identity,
+    /// Segments are numbered from 1 without a gap.
+    pub(super) number: u64,
+    /// Length of the file: a shorter one lost its end.
+    pub(super) size: u64,
+    /// No segment below this one was needed when this one was made.
+    pub(super) oldest: u64,
+    /// Checksum of the closing seal of the segment before: the chain goes on from it.
+    pub(super) seed: u32,
+}
+
+impl Header {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        self.identity.encode(&mut bytes);
+        for number in [self.number, self.size, self.oldest] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.seed.to_le_bytes());
+        bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        bytes
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Header, StoreError> {
+        check_header(MAGIC, FORMAT, bytes, path)?;
+        Ok(Header {
+            identity: Identity::decode(bytes, 16),
+            number: u64_at(bytes, 40),
+            size: u64_at(bytes, 48),
+            oldest: u64_at(bytes, 56),
+            seed: u32_at(bytes, 64),
+        })
+    }
+}
+
+/// Checks magic, checksum (the last four bytes) and format of a header. The checksum comes before the
+/// format, so that a damaged number is not taken for a later version.
+pub(super) fn check_header(
+    magic: &[u8; 8],
+    format: u32,
+    header: &[u8],
+    path: &Path,
+) -> Result<(), StoreError> {
+    if &array::<8>(header, 0) != magic {
+        return Err(damaged(path, 0, "it does not begin as one of our files"));
+    }
+    let end = header.len() - 4;
+    if crc32c(&header[..end]) != u32_at(header, end) {
+        return Err(damaged(path, 0, "the checksum of its header does not match"));
+    }
+    match u32_at(header, 8) {
+        found if found != format => {
+            Err(StoreError::Format { path: path.to_owned(), found, known: format })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a segment stands.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}{ENDING}"))
+}
+
+/// The numbers of the segments in a directory, in order. Removes unfinished files.
+pub(super) fn list(dir: &Path) -> Result<Vec<u64>, StoreError> {
+    let names = disk::names(dir)?;
+    Ok(names.iter().filter_map(|name| number_of(name)).collect())
+}
+
+fn number_of(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ENDING).filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+/// Makes a segment: full length, zeros behind the header, all of it and its name on the disk.
+///
+/// The zeros are really written, not only reserved: a sync then never waits for the file system to note
+/// that a reserved block came into use.
+pub(super) fn create(dir: &Path, header: &Header) -> Result<File, StoreError> {
+    let path = path(dir, header.number);
+    let unfinished = disk::unfinished(&path);
+    let file = explain("create", &unfinished, disk::create(&unfinished))?;
+    explain("make room for the log in", &unfinished, reserve(&file, header.size))?;
+    explain("make room for the log in", &unfinished, fill(&file, 0, header.size))?;
+    explain("write", &unfinished, file.write_all_at(&header.encode(), 0))?;
+    explain("sync", &unfinished, file.sync_all())?;
+    disk::publish(&unfinished, &path)?;
+    Ok(file)
+}
+
+/// Writes zeros.
+pub(super) fn fill(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; PIECE_BYTES.min((to - from) as usize)];
+    let mut offset = from;
+    while offset < to {
+        let piece = (to - offset).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..piece as usize], offset)?;
+        offset += piece;
+    }
+    Ok(())
+}
+
+/// Has the file system find the room in one piece, or say at once that there is none.
+#[cfg(target_os = "linux")]
+fn reserve(file: &File, size: u64) -> io::Result<()> {
+    use nix::errno::Errno;
+    use nix::fcntl::{FallocateFlags, fallocate};
+    match fallocate(file, FallocateFlags::empty(), 0, size as i64) {
+        // Some file systems cannot; writing the zeros does the same, less neatly.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reserve(_: &File, _: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// A segment as found on the disk.
+pub(super) struct Segment {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    pub(super) header: Header,
+    /// The whole file, as far as the header says it goes.
+    pub(super) bytes: Vec<u8>,
+    /// Bytes behind the end that the header names: never ours.
+    pub(super) beyond: u64,
+}
+
+impl Segment {
+    /// Reads one; refuses another node's.
+    pub(super) fn open(dir: &Path, number: u64, owner: Identity) -> Result<Segment, StoreError> {
+        let path = path(dir, number);
+        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let file = explain("open", &path, opened)?;
+        let length = explain("read", &path, file.metadata())?.len();
+        let mut bytes = Vec::new();
+        explain("read", &path, (&file).take(HEADER_BYTES as u64).read_to_end(&mut bytes))?;
+        if bytes.len() < HEADER_BYTES {
+            return Err(damaged(&path, length, "it is shorter than its header"));
+        }
+        let header = Header::decode(&bytes, &path)?;
+        owner.check(header.identity, &path)?;
+        if header.number != number {
+            return Err(damaged(&path, 40, "its name and its number differ"));
+        }
+        let rest = header.size.min(length).saturating_sub(HEADER_BYTES as u64);
+        bytes.reserve_exact(rest as usize);
+        explain("read", &path, (&file).take(rest).read_to_end(&mut bytes))?;
+        let beyond = length.saturating_sub(header.size);
+        Ok(Segment { path, file, header, bytes, beyond })
+    }
+
+    /// Whether no record was ever written.
+    pub(super) fn is_unused(&self) -> bool {
+        self.used_end(HEADER_BYTES) == HEADER_BYTES
+    }
+
+    /// Just behind the last byte at or after `from` that is not zero; `from` when there is none.
+    pub(super) fn used_end(&self, from: usize) -> usize {
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        from + rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    }
+}
+
+/// Damage, with its place.
+pub(super) fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> StoreError {
+    StoreError::Damaged { path: path.to_owned(), offset, what: what.into() }
+}
+
+/// The bytes at an offset; the caller knows that they are there.
+pub(super) fn array<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    bytes[offset..offset + N].try_into().expect("a slice of N bytes is an array of N bytes")
+}
+
+/// A number at an offset, little end first.
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(array(bytes, offset))
+}
+
+/// A number at an offset, little end first.
+pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(array(bytes, offset))
+}

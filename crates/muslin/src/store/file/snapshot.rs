@@ -1,0 +1,119 @@
+//! One file per group: the last saved snapshot, and what it makes of the log.
+
+use super::super::StoreError;
+use super::crc::{Crc, crc32c};
+use super::disk::{self, explain};
+use super::record::{Place, configuration_bytes, decode_configuration, encode_configuration};
+use super::segment::{Identity, check_header, damaged, u32_at, u64_at};
+use bytes::Bytes;
+use muslin_core::base::{GroupId, Index, LogId, Term};
+use muslin_core::raft::{Snapshot, SnapshotMeta};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a snapshot file begins with.
+const MAGIC: &[u8; 8] = b"MUSLINSN";
+
+/// The format described in `docs/design/disk.md`.
+const FORMAT: u32 = 1;
+
+/// Where the configuration begins, and behind it the state.
+const HEADER_BYTES: usize = 112;
+
+/// Ending of a snapshot's name.
+const ENDING: &str = ".snap";
+
+/// A snapshot with what it makes of the log.
+pub(super) struct Saved {
+    pub(super) snapshot: Snapshot,
+    /// Entries below this are not needed.
+    pub(super) keep_from: Index,
+    /// Entries of this group that stand before this place of the log do not count: they disagree with
+    /// the snapshot, or end before it. In the same file as the state, so that both change in one step.
+    pub(super) void_before: Place,
+}
+
+/// Replaces a group's snapshot. Durable on return.
+pub(super) fn save(
+    dir: &Path,
+    owner: Identity,
+    group: GroupId,
+    saved: &Saved,
+) -> Result<(), StoreError> {
+    let meta = &saved.snapshot.meta;
+    let mut configuration = Vec::with_capacity(configuration_bytes(&meta.configuration));
+    encode_configuration(&mut configuration, &meta.configuration);
+    let state = &saved.snapshot.data;
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&FORMAT.to_le_bytes());
+    header.extend_from_slice(&[0; 4]);
+    owner.encode(&mut header);
+    let numbers = [
+        group.0,
+        meta.last.index.0,
+        meta.last.term.0,
+        saved.keep_from.0,
+        saved.void_before.segment,
+        saved.void_before.offset,
+        state.len() as u64,
+        configuration.len() as u64,
+    ];
+    for number in numbers {
+        header.extend_from_slice(&number.to_le_bytes());
+    }
+    let body = Crc::new().with(&configuration).with(state).finish();
+    header.extend_from_slice(&body.to_le_bytes());
+    header.extend_from_slice(&crc32c(&header).to_le_bytes());
+    assert_eq!(header.len(), HEADER_BYTES);
+    disk::replace(&path(dir, group), &[&header, &configuration, state])
+}
+
+/// Reads every snapshot of a directory. Removes unfinished files.
+pub(super) fn load_all(
+    dir: &Path,
+    owner: Identity,
+) -> Result<BTreeMap<GroupId, Saved>, StoreError> {
+    let names = disk::names(dir)?;
+    let groups = names.iter().filter_map(|name| group_of(name));
+    groups.map(|group| Ok((group, load(&path(dir, group), owner, group)?))).collect()
+}
+
+fn path(dir: &Path, group: GroupId) -> PathBuf {
+    dir.join(format!("{:016x}{ENDING}", group.0))
+}
+
+fn group_of(name: &str) -> Option<GroupId> {
+    let digits = name.strip_suffix(ENDING).filter(|digits| digits.len() == 16)?;
+    u64::from_str_radix(digits, 16).ok().map(GroupId)
+}
+
+fn load(path: &Path, owner: Identity, group: GroupId) -> Result<Saved, StoreError> {
+    let bytes = Bytes::from(explain("read", path, fs::read(path))?);
+    if bytes.len() < HEADER_BYTES {
+        return Err(damaged(path, bytes.len() as u64, "it is shorter than its header"));
+    }
+    check_header(MAGIC, FORMAT, &bytes[..HEADER_BYTES], path)?;
+    owner.check(Identity::decode(&bytes, 16), path)?;
+    if u64_at(&bytes, 40) != group.0 {
+        return Err(damaged(path, 40, "its name and its group differ"));
+    }
+    let (state_length, configuration_length) = (u64_at(&bytes, 88), u64_at(&bytes, 96));
+    let body = bytes.slice(HEADER_BYTES..);
+    if state_length.checked_add(configuration_length) != Some(body.len() as u64) {
+        return Err(damaged(path, bytes.len() as u64, "it has not the length its header says"));
+    }
+    if crc32c(&body) != u32_at(&bytes, 104) {
+        return Err(damaged(path, HEADER_BYTES as u64, "the checksum of its state does not match"));
+    }
+    let state = body.slice(configuration_length as usize..);
+    let configuration = decode_configuration(&body[..configuration_length as usize])
+        .ok_or_else(|| damaged(path, HEADER_BYTES as u64, "its configuration cannot be read"))?;
+    let last = LogId::new(Term(u64_at(&bytes, 56)), Index(u64_at(&bytes, 48)));
+    Ok(Saved {
+        snapshot: Snapshot { meta: SnapshotMeta { last, configuration }, data: state },
+        keep_from: Index(u64_at(&bytes, 64)),
+        void_before: Place { segment: u64_at(&bytes, 72), offset: u64_at(&bytes, 80) },
+    })
+}

@@ -1,0 +1,141 @@
+//! The store itself: its life from opening to refusal.
+
+use super::super::{RecoveredGroup, Store, StoreError};
+use super::disk::{explain, sync_dir};
+use super::log::{Home, Log};
+use super::replay;
+use super::segment::{self, Identity};
+use muslin_core::base::GroupId;
+use muslin_core::raft::Write;
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::mem;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Number of the first segment, and what its chain of checksums begins with.
+const FIRST_SEGMENT: u64 = 1;
+const FIRST_SEED: u32 = 0;
+
+/// Directories are for the owner alone.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// How the store uses the disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Length of a log segment. A batch that does not fit gets a segment of its own length.
+    pub segment_bytes: u64,
+}
+
+impl Default for Options {
+    /// 16 MiB: made in about 10 ms, and about 100 000 small entries until the next one.
+    fn default() -> Options {
+        Options { segment_bytes: 16 << 20 }
+    }
+}
+
+/// The store on a disk. See the [module](super) for what it promises.
+pub struct FileStore {
+    home: Home,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Waits for [`Store::recover`].
+    Closed,
+    Open(Box<Log>),
+    /// After an error: what is on the disk is unknown to this process.
+    Refusing,
+}
+
+impl FileStore {
+    /// Makes an empty store in a directory: `log/` with its first segment and `snapshot/`. Remakes one
+    /// in which nothing was ever written; refuses any other that is there.
+    pub fn create(root: &Path, owner: Identity, options: Options) -> Result<(), StoreError> {
+        let home = Home::new(root, owner, options);
+        for dir in [&home.log, &home.snapshots] {
+            explain("create the directory", dir, make_dir(dir))?;
+        }
+        sync_dir(root)?;
+        if !FileStore::is_unused(root)? {
+            let source = io::Error::from(io::ErrorKind::AlreadyExists);
+            return explain("make a log in", &home.log, Err(source));
+        }
+        let header = home.header(FIRST_SEGMENT, 0, FIRST_SEGMENT, FIRST_SEED);
+        segment::create(&home.log, &header)?;
+        Ok(())
+    }
+
+    /// Whether a directory holds no store, or one in which nothing was ever written.
+    pub(crate) fn is_unused(root: &Path) -> Result<bool, StoreError> {
+        let (log, snapshots) = (root.join("log"), root.join("snapshot"));
+        for dir in [&log, &snapshots] {
+            let names = if dir.exists() { super::disk::names(dir)? } else { Vec::new() };
+            for name in names {
+                let path = dir.join(name);
+                let bytes = explain("read", &path, fs::read(&path))?;
+                let records = bytes.get(segment::HEADER_BYTES..).unwrap_or_default();
+                if dir == &snapshots || records.iter().any(|byte| *byte != 0) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// A store made earlier. Nothing is read before [`Store::recover`].
+    pub fn open(root: &Path, owner: Identity, options: Options) -> FileStore {
+        FileStore { home: Home::new(root, owner, options), phase: Phase::Closed }
+    }
+
+    fn refusal(&self) -> StoreError {
+        StoreError::Io {
+            action: "use the log after an earlier error in",
+            path: self.home.log.clone(),
+            source: io::Error::other("what reached the disk is not known"),
+        }
+    }
+
+    /// Swaps the file that is written to, so that tests can make the disk fail.
+    #[cfg(test)]
+    pub(super) fn swap_live(&mut self, file: fs::File) {
+        match &mut self.phase {
+            Phase::Open(log) => log.live.file = file,
+            Phase::Closed | Phase::Refusing => panic!("the store is not open"),
+        }
+    }
+}
+
+impl Store for FileStore {
+    fn recover(&mut self) -> Result<BTreeMap<GroupId, RecoveredGroup>, StoreError> {
+        match mem::replace(&mut self.phase, Phase::Refusing) {
+            Phase::Closed => {
+                let (log, groups) = replay::recover(&self.home)?;
+                self.phase = Phase::Open(Box::new(log));
+                Ok(groups)
+            }
+            Phase::Open(_) => panic!("a store recovers once, before any write"),
+            Phase::Refusing => Err(self.refusal()),
+        }
+    }
+
+    fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
+        match mem::replace(&mut self.phase, Phase::Refusing) {
+            Phase::Open(mut log) => {
+                log.write(batch)?;
+                self.phase = Phase::Open(log);
+                Ok(())
+            }
+            Phase::Closed => panic!("a store recovers before it is written to"),
+            Phase::Refusing => Err(self.refusal()),
+        }
+    }
+}
+
+fn make_dir(dir: &PathBuf) -> io::Result<()> {
+    match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}

@@ -1,0 +1,255 @@
+//! Every byte of a store cut, zeroed or flipped: the outcome is what was written, or a refusal.
+
+use super::*;
+
+const SEGMENT_BYTES: u64 = 1024;
+
+/// A store with several segments, two groups, a snapshot, a discarded log and dropped segments; and
+/// what it held.
+struct Sample {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    /// All of it.
+    whole: Groups,
+    /// Before the last batch, and with the first write of that alone.
+    earlier: [Groups; 2],
+}
+
+fn batches() -> Vec<Vec<(GroupId, Write)>> {
+    let (a, b) = (GroupId(0), GroupId(1));
+    let mut batches = vec![
+        vec![(a, saved(0, 0, 1, false)), (a, log(1, 1..=4)), (a, committed(1, 2))],
+        vec![(b, log(1, 1..=3))],
+        vec![(a, log(2, 4..=9)), (b, log(2, 2..=5)), (b, committed(2, 3))],
+        vec![(a, log(2, 10..=20))],
+        vec![(a, committed(3, 15)), (a, saved(2, 15, 12, false))],
+        vec![(b, saved(5, 9, 10, true)), (b, log(5, 10..=12))],
+    ];
+    batches.push(vec![(a, log(3, 21..=22)), (b, log(5, 13..=14))]);
+    batches.push(vec![(a, committed(3, 22)), (b, log(5, 15..=15))]);
+    batches
+}
+
+fn sample() -> Sample {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(SEGMENT_BYTES)).unwrap();
+    let mut batches = batches();
+    let last = batches.pop().unwrap();
+    for batch in batches {
+        open(dir.path(), SEGMENT_BYTES).unwrap().0.write(&batch).unwrap();
+    }
+    let held = || open(lay_out(&files(dir.path())).path(), SEGMENT_BYTES).unwrap().1;
+    let before = held();
+    open(dir.path(), SEGMENT_BYTES).unwrap().0.write(&last).unwrap();
+    let whole = held();
+    let files = files(dir.path());
+    assert!(files.len() >= 4, "two segments and two snapshots at least: {:?}", files.keys());
+    let mut first = before.clone();
+    first.get_mut(&GroupId(0)).unwrap().raft.hard_state = whole[&GroupId(0)].raft.hard_state;
+    Sample { files, whole, earlier: [before, first] }
+}
+
+impl Sample {
+    fn last_segment(&self) -> PathBuf {
+        self.files.keys().rfind(|name| name.starts_with("log")).unwrap().clone()
+    }
+
+    /// Bytes in use of a segment.
+    fn used(&self, name: &Path) -> usize {
+        used(&self.files[name])
+    }
+}
+
+/// Bytes in use of a segment. It ends in a seal, whose last byte that is not zero is its 25th.
+fn used(segment: &[u8]) -> usize {
+    segment.iter().rposition(|byte| *byte != 0).unwrap() + 16
+}
+
+#[derive(Default, Debug)]
+struct Counts {
+    whole: u64,
+    cut: u64,
+    refused: u64,
+}
+
+/// Opens what became of the sample; it holds all or, where `cut` allows, an earlier state; or it is
+/// refused. If it opens it takes writes and opens again.
+fn judge(dir: &Path, sample: &Sample, cut: &[Groups], counts: &mut Counts, what: &str) {
+    let (mut store, mut groups) = match open(dir, SEGMENT_BYTES) {
+        Ok(opened) => opened,
+        Err(StoreError::Damaged { .. } | StoreError::Format { .. }) => {
+            counts.refused += 1;
+            return;
+        }
+        Err(other) => panic!("{what}: {other}"),
+    };
+    groups.values_mut().for_each(|group| group.torn_bytes = 0);
+    if groups == sample.whole {
+        counts.whole += 1;
+    } else {
+        assert!(cut.contains(&groups), "{what}: neither whole nor an allowed cut: {groups:#?}");
+        counts.cut += 1;
+    }
+    store.write(&[(GroupId(7), log(1, 1..=2))]).unwrap();
+    drop(store);
+    let (_, mut again) = open(dir, SEGMENT_BYTES).unwrap();
+    assert_eq!(again.remove(&GroupId(7)).unwrap().raft.entries, entries(1, 1..=2), "{what}");
+    again.values_mut().for_each(|group| group.torn_bytes = 0);
+    assert_eq!(again, groups, "{what}: opened again");
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_refused_or_harmless() {
+    let sample = sample();
+    let mut counts = Counts::default();
+    let dir = lay_out(&sample.files);
+    for (name, bytes) in &sample.files {
+        for at in 0..bytes.len() {
+            for bits in [0x01, 0x80, 0xff] {
+                let mut files = sample.files.clone();
+                files.get_mut(name).unwrap()[at] ^= bits;
+                restore(dir.path(), &files);
+                // All of it was acknowledged and sealed: nothing may be cut.
+                judge(dir.path(), &sample, &[], &mut counts, &format!("{name:?}@{at}^{bits:x}"));
+            }
+        }
+    }
+    println!("flipped bytes: {counts:?}");
+    assert_eq!(counts.cut, 0);
+    assert!(counts.refused > 3_000 && counts.whole > 0);
+}
+
+#[test]
+fn a_file_cut_at_any_length_is_refused_or_whole() {
+    let sample = sample();
+    let mut counts = Counts::default();
+    let dir = lay_out(&sample.files);
+    for (name, bytes) in &sample.files {
+        for length in 0..bytes.len() {
+            let mut files = sample.files.clone();
+            files.get_mut(name).unwrap().truncate(length);
+            restore(dir.path(), &files);
+            judge(dir.path(), &sample, &[], &mut counts, &format!("{name:?} to {length}"));
+        }
+    }
+    println!("cut files: {counts:?}");
+    assert!(counts.refused > 1_000 && counts.whole > 0);
+}
+
+#[test]
+fn a_missing_file_is_refused() {
+    let sample = sample();
+    for name in sample.files.keys() {
+        let mut files = sample.files.clone();
+        files.remove(name);
+        let dir = lay_out(&files);
+        let found = open(dir.path(), SEGMENT_BYTES).map(|_| ());
+        assert!(matches!(found, Err(StoreError::Damaged { .. })), "{name:?}: {found:?}");
+    }
+}
+
+/// What a power cut may leave of the batch that was being written: the seal behind it is not there,
+/// and any of its bytes may be zero.
+#[test]
+fn a_batch_that_was_being_written_is_cut_at_a_write_and_nothing_else_is() {
+    let sample = sample();
+    let name = sample.last_segment();
+    let used = sample.used(&name);
+    // The seal of the last opening, the last batch and its own seal.
+    let mut unsealed = sample.files.clone();
+    let sealed_end = used - 40;
+    unsealed.get_mut(&name).unwrap()[sealed_end..].fill(0);
+    // The seal in front of it was not synced either; 64 bytes of state; an entry of 61.
+    let batch_start = sealed_end - 128 - 40;
+    let mut counts = Counts::default();
+    let dir = lay_out(&sample.files);
+    for from in 72..sealed_end {
+        for to in [from + 1, from + 8, from + 64, sealed_end] {
+            let to = to.min(sealed_end);
+            let is_torn = from >= batch_start;
+            // A disk that loses an acknowledged batch together with every seal behind it lied: only
+            // a commit mark could tell.
+            if to > batch_start && !is_torn {
+                continue;
+            }
+            let mut files = unsealed.clone();
+            files.get_mut(&name).unwrap()[from..to].fill(0);
+            restore(dir.path(), &files);
+            let allowed = if is_torn { &sample.earlier[..] } else { &[] };
+            judge(dir.path(), &sample, allowed, &mut counts, &format!("zeros {from}..{to}"));
+        }
+    }
+    println!("torn tails: {counts:?}");
+    assert!(counts.cut > 100 && counts.refused > 100);
+}
+
+#[test]
+fn garbage_behind_the_end_is_cleared_and_counted() {
+    let sample = sample();
+    let name = sample.last_segment();
+    let used = sample.used(&name);
+    let mut files = sample.files.clone();
+    let bytes = files.get_mut(&name).unwrap();
+    bytes[used..used + 100].fill(0xab);
+    bytes.extend_from_slice(b"appended by somebody");
+    let dir = lay_out(&files);
+    let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(groups[&GroupId(0)].torn_bytes, 120);
+    assert_eq!(groups[&GroupId(1)].torn_bytes, 0, "told once");
+    let (_, again) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(again[&GroupId(0)].torn_bytes, 0);
+    assert_eq!(again, sample.whole);
+}
+
+/// A record of an earlier life of the file, whole in itself, behind a torn one.
+#[test]
+fn a_record_is_never_believed_at_another_place() {
+    let sample = sample();
+    let name = sample.last_segment();
+    let used = sample.used(&name);
+    let mut counts = Counts::default();
+    for from in (72..used).step_by(8) {
+        let mut files = sample.files.clone();
+        let bytes = files.get_mut(&name).unwrap();
+        let moved = bytes[from..used].to_vec();
+        let end = bytes.len().min(used + moved.len());
+        bytes[used..end].copy_from_slice(&moved[..end - used]);
+        let dir = lay_out(&files);
+        judge(dir.path(), &sample, &[], &mut counts, &format!("moved from {from}"));
+    }
+    assert_eq!(counts.refused + counts.cut, 0);
+}
+
+#[test]
+fn a_log_that_ends_below_the_commit_mark_is_refused() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(4096)).unwrap();
+    let (mut store, _) = open(dir.path(), 4096).unwrap();
+    store.write(&[(GroupId(0), log(1, 1..=3)), (GroupId(0), committed(1, 4))]).unwrap();
+    drop(store);
+    let Err(error) = open(dir.path(), 4096) else { panic!("entry 4 was committed") };
+    assert!(error.to_string().contains("ends at entry 3, but 4 was committed"), "{error}");
+}
+
+#[test]
+fn a_command_that_looks_like_a_log_does_not_make_a_torn_tail_look_like_damage() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(1 << 16)).unwrap();
+    let (mut store, _) = open(dir.path(), 1 << 16).unwrap();
+    store.write(&[(GroupId(0), log(1, 1..=3))]).unwrap();
+    let segment = fs::read(dir.path().join("log/0000000000000001.log")).unwrap();
+    let used = used(&segment);
+    let copy = Payload::Command(Bytes::copy_from_slice(&segment[..used]));
+    let entry = Entry { id: LogId::new(Term(1), Index(4)), payload: copy };
+    store.write(&[(GroupId(0), Write::Log { hard_state: None, entries: vec![entry] })]).unwrap();
+    drop(store);
+    let mut files = files(dir.path());
+    let bytes = files.values_mut().next().unwrap();
+    // The batch's first record and the seal behind it did not reach the disk.
+    let end = self::used(bytes);
+    bytes[used..used + 8].fill(0);
+    bytes[end - 40..].fill(0);
+    let image = lay_out(&files);
+    let (_, groups) = open(image.path(), 1 << 16).unwrap();
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 1..=3));
+    assert!(groups[&GroupId(0)].torn_bytes > 0);
+}

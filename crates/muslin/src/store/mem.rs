@@ -1,0 +1,283 @@
+//! The store in memory, for tests: what was written survives the store, as long as its disk is held,
+//! and the disk can be told to fail.
+
+use super::{RecoveredGroup, Store, StoreError};
+use muslin_core::base::{GroupId, Index};
+use muslin_core::raft::{Entry, HardState, Recovered, Snapshot, Write};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What survives when a [`MemStore`] is dropped. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct Disk {
+    platter: Arc<Mutex<Platter>>,
+}
+
+/// What a failing write leaves behind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaves {
+    /// Nothing of the batch.
+    Nothing,
+    /// This many of its writes, whole; the next one is torn, and recovery reports it cut.
+    Some(usize),
+}
+
+#[derive(Default)]
+struct Platter {
+    groups: BTreeMap<GroupId, Group>,
+    failure: Option<Failure>,
+    is_damaged: bool,
+    is_torn: bool,
+    writes: u64,
+    /// Counts stores; only the latest may write, as only one process can hold a directory.
+    store: u64,
+}
+
+struct Failure {
+    writes_left: u64,
+    leaves: Leaves,
+}
+
+#[derive(Clone, Default)]
+struct Group {
+    hard_state: HardState,
+    snapshot: Option<Snapshot>,
+    entries: Vec<Entry>,
+}
+
+impl Disk {
+    /// An empty one.
+    pub fn new() -> Disk {
+        Disk::default()
+    }
+
+    /// The call of [`Store::write`] after `writes` more that succeed fails, once.
+    pub fn fail_after(&self, writes: u64, leaves: Leaves) {
+        self.platter().failure = Some(Failure { writes_left: writes, leaves });
+    }
+
+    /// From here on recovery finds damage.
+    pub fn damage(&self) {
+        self.platter().is_damaged = true;
+    }
+
+    /// How many calls of [`Store::write`] succeeded.
+    pub fn writes(&self) -> u64 {
+        self.platter().writes
+    }
+
+    /// A disk of its own with what is on this one: a crash image.
+    pub fn image(&self) -> Disk {
+        let groups = self.platter().groups.clone();
+        Disk { platter: Arc::new(Mutex::new(Platter { groups, ..Platter::default() })) }
+    }
+
+    fn platter(&self) -> MutexGuard<'_, Platter> {
+        // A test that panicked elsewhere leaves whole batches only.
+        self.platter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The store in memory. Dropping it is a crash; another one on the same [`Disk`] recovers.
+pub struct MemStore {
+    disk: Disk,
+    phase: Phase,
+}
+
+enum Phase {
+    Closed,
+    /// With the number that the disk gave this store.
+    Open(u64),
+    Refusing,
+}
+
+impl MemStore {
+    /// On a disk.
+    pub fn new(disk: Disk) -> MemStore {
+        MemStore { disk, phase: Phase::Closed }
+    }
+}
+
+impl Store for MemStore {
+    fn recover(&mut self) -> Result<BTreeMap<GroupId, RecoveredGroup>, StoreError> {
+        assert!(matches!(self.phase, Phase::Closed), "a store recovers once, before any write");
+        self.phase = Phase::Refusing;
+        let mut platter = self.disk.platter();
+        if platter.is_damaged {
+            let what = "damaged on purpose".to_owned();
+            return Err(StoreError::Damaged { path: PathBuf::from("memory"), offset: 0, what });
+        }
+        platter.store += 1;
+        self.phase = Phase::Open(platter.store);
+        let mut torn = u64::from(std::mem::take(&mut platter.is_torn));
+        let groups = platter.groups.iter().map(|(id, group)| {
+            let torn_bytes = std::mem::take(&mut torn);
+            (*id, RecoveredGroup { torn_bytes, ..group.recovered() })
+        });
+        Ok(groups.collect())
+    }
+
+    fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
+        let mut platter = self.disk.platter();
+        match self.phase {
+            Phase::Closed => panic!("a store recovers before it is written to"),
+            Phase::Open(store) if store == platter.store => {}
+            Phase::Open(_) | Phase::Refusing => {
+                return Err(refused("an earlier error, or a later store on this disk"));
+            }
+        }
+        let failed = platter.next_fails();
+        let carried = match failed {
+            None => batch.len(),
+            Some(Leaves::Nothing) => 0,
+            Some(Leaves::Some(writes)) => writes.min(batch.len()),
+        };
+        let says_something = |(_, write): &&(GroupId, Write)| !matches!(write, Write::Log { hard_state: None, entries } if entries.is_empty());
+        for (id, write) in batch[..carried].iter().filter(says_something) {
+            platter.groups.entry(*id).or_default().write(*id, write);
+        }
+        if failed.is_some() {
+            platter.is_torn = carried < batch.len() && failed != Some(Leaves::Nothing);
+            self.phase = Phase::Refusing;
+            return Err(refused("a failure made on purpose"));
+        }
+        platter.writes += 1;
+        Ok(())
+    }
+}
+
+fn refused(why: &'static str) -> StoreError {
+    let path = PathBuf::from("memory");
+    StoreError::Io { action: "write to", path, source: io::Error::other(why) }
+}
+
+impl Platter {
+    fn next_fails(&mut self) -> Option<Leaves> {
+        let failure = self.failure.as_mut()?;
+        if failure.writes_left > 0 {
+            failure.writes_left -= 1;
+            return None;
+        }
+        self.failure.take().map(|failure| failure.leaves)
+    }
+}
+
+impl Group {
+    fn write(&mut self, id: GroupId, write: &Write) {
+        match write {
+            Write::Log { hard_state, entries } => {
+                for entry in entries {
+                    self.put(id, entry);
+                }
+                self.hard_state = hard_state.unwrap_or(self.hard_state);
+            }
+            Write::Snapshot { snapshot, keep_from, discard_log } => {
+                let last = snapshot.meta.last.index;
+                if *discard_log || self.last() < last {
+                    self.entries.clear();
+                }
+                self.entries.retain(|entry| entry.id.index >= (*keep_from).min(last.next()));
+                self.snapshot = Some(snapshot.clone());
+            }
+        }
+    }
+
+    fn put(&mut self, id: GroupId, entry: &Entry) {
+        let index = entry.id.index;
+        assert!(index <= self.last().next(), "{id}: entry {index} does not follow {}", self.last());
+        assert!(index > self.snapshot_last(), "{id}: R3: entry {index} is in the snapshot");
+        let first = self.entries.first().map_or(index, |entry| entry.id.index);
+        self.entries.truncate(index.0.saturating_sub(first.0) as usize);
+        self.entries.push(entry.clone());
+    }
+
+    fn snapshot_last(&self) -> Index {
+        self.snapshot.as_ref().map_or(Index::ZERO, |snapshot| snapshot.meta.last.index)
+    }
+
+    fn last(&self) -> Index {
+        self.entries.last().map_or(self.snapshot_last(), |entry| entry.id.index)
+    }
+
+    fn recovered(&self) -> RecoveredGroup {
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.meta.clone());
+        let raft = Recovered {
+            hard_state: self.hard_state,
+            snapshot: snapshot.unwrap_or_default(),
+            entries: self.entries.clone(),
+        };
+        RecoveredGroup { raft, snapshot: self.snapshot.clone(), torn_bytes: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract::{self, History, Subject};
+    use super::*;
+
+    struct Memory;
+
+    impl Subject for Memory {
+        type Disk = Disk;
+        type Store = MemStore;
+
+        fn disk(&self) -> Disk {
+            Disk::new()
+        }
+
+        fn open(&self, disk: &Disk) -> MemStore {
+            MemStore::new(disk.clone())
+        }
+    }
+
+    #[test]
+    fn the_contract_is_kept() {
+        contract::check_all(&Memory);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_what_it_was_told_to_and_the_store_refuses() {
+        for leaves in [Leaves::Nothing, Leaves::Some(0), Leaves::Some(1)] {
+            let (disk, mut history) = (Disk::new(), History::new(1));
+            let mut store = MemStore::new(disk.clone());
+            store.recover().unwrap();
+            let first = history.batch();
+            store.write(&first).unwrap();
+            disk.fail_after(1, leaves);
+            store.write(&[]).unwrap();
+            let before = history.groups().clone();
+            let whole = (0..).map(|_| history.batch()).find(|batch| batch.len() > 1).unwrap();
+            assert!(matches!(store.write(&whole), Err(StoreError::Io { .. })));
+            assert!(matches!(store.write(&first), Err(StoreError::Io { .. })), "once is for ever");
+            let found = MemStore::new(disk.clone()).recover().unwrap();
+            let torn: u64 = found.values().map(|group| group.torn_bytes).sum();
+            assert_eq!(torn > 0, leaves != Leaves::Nothing);
+            if leaves == Leaves::Nothing {
+                assert!(found.keys().all(|id| before.contains_key(id)));
+            }
+            assert_eq!(disk.writes(), 2);
+        }
+    }
+
+    #[test]
+    fn an_image_and_a_later_store_shut_the_earlier_one_out() {
+        let (disk, mut history) = (Disk::new(), History::new(2));
+        let mut store = MemStore::new(disk.clone());
+        store.recover().unwrap();
+        store.write(&history.batch()).unwrap();
+        let image = disk.image();
+        let mut later = MemStore::new(disk.clone());
+        later.recover().unwrap();
+        assert!(store.write(&[]).is_err(), "only the latest store may write");
+        assert_eq!(MemStore::new(image).recover().unwrap(), *history.groups());
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let disk = Disk::new();
+        disk.damage();
+        assert!(matches!(MemStore::new(disk).recover(), Err(StoreError::Damaged { .. })));
+    }
+}
