@@ -5,6 +5,7 @@
 
 #[cfg(feature = "api")]
 pub mod api;
+pub mod data_dir;
 pub mod driver;
 pub mod identity;
 pub mod store;

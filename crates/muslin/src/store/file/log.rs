@@ -3,7 +3,7 @@
 use super::super::StoreError;
 use super::disk::{explain, sync_dir};
 use super::record::{self, Content, GroupState, Place, SEAL_BYTES};
-use super::segment::{self, HEADER_BYTES, Header, Identity};
+use super::segment::{self, HEADER_BYTES, Header, Owner};
 use super::snapshot::{self, Saved};
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
@@ -21,12 +21,12 @@ const BUFFER_KEPT_BYTES: usize = 4 << 20;
 pub(super) struct Home {
     pub(super) log: PathBuf,
     pub(super) snapshots: PathBuf,
-    pub(super) owner: Identity,
+    pub(super) owner: Owner,
     pub(super) options: Options,
 }
 
 impl Home {
-    pub(super) fn new(root: &Path, owner: Identity, options: Options) -> Home {
+    pub(super) fn new(root: &Path, owner: Owner, options: Options) -> Home {
         Home { log: root.join("log"), snapshots: root.join("snapshot"), owner, options }
     }
 
@@ -34,7 +34,7 @@ impl Home {
     pub(super) fn header(&self, number: u64, needed: u64, oldest: u64, seed: u32) -> Header {
         let needed = HEADER_BYTES as u64 + needed + 2 * SEAL_BYTES;
         let size = self.options.segment_bytes.max(needed);
-        Header { identity: self.owner, number, size, oldest, seed }
+        Header { owner: self.owner, number, size, oldest, seed }
     }
 }
 

@@ -40,7 +40,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-#[allow(unused_imports)]
-pub(crate) use disk::{explain, replace, sync_dir};
-pub use segment::Identity;
+pub(crate) use disk::{replace, sync_dir};
+pub use segment::Owner;
 pub use store::{FileStore, Options};

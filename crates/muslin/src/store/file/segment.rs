@@ -25,29 +25,29 @@ const ENDING: &str = ".log";
 
 /// Whose files these are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
+pub struct Owner {
     /// The cluster.
     pub cluster: ClusterId,
     /// The node.
     pub node: NodeId,
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {} of cluster {}", self.node, self.cluster)
     }
 }
 
-impl Identity {
-    /// Refuses another's file.
-    pub(super) fn check(self, found: Identity, path: &Path) -> Result<(), StoreError> {
-        if found == self {
+impl Owner {
+    /// Refuses what is another's.
+    pub(crate) fn must_be(self, wanted: Owner, path: &Path) -> Result<(), StoreError> {
+        if self == wanted {
             return Ok(());
         }
         Err(StoreError::Foreign {
             path: path.to_owned(),
-            found: found.to_string(),
-            wanted: self.to_string(),
+            found: self.to_string(),
+            wanted: wanted.to_string(),
         })
     }
 
@@ -57,9 +57,9 @@ impl Identity {
     }
 
     /// Reads the 24 bytes at `offset`, which must be there.
-    pub(super) fn decode(bytes: &[u8], offset: usize) -> Identity {
+    pub(super) fn decode(bytes: &[u8], offset: usize) -> Owner {
         let cluster = array(bytes, offset);
-        Identity {
+        Owner {
             cluster: ClusterId(u128::from_be_bytes(cluster)),
             node: NodeId(u64_at(bytes, offset + 16)),
         }
@@ -69,7 +69,7 @@ impl Identity {
 /// What a segment says about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Header {
-    pub(super) identity: Identity,
+    pub(super) owner: Owner,
     /// Segments are numbered from 1 without a gap.
     pub(super) number: u64,
     /// Length of the file: a shorter one lost its end.
@@ -86,7 +86,7 @@ impl Header {
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
-        self.identity.encode(&mut bytes);
+        self.owner.encode(&mut bytes);
         for number in [self.number, self.size, self.oldest] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -99,7 +99,7 @@ impl Header {
     fn decode(bytes: &[u8], path: &Path) -> Result<Header, StoreError> {
         check_header(MAGIC, FORMAT, bytes, path)?;
         Ok(Header {
-            identity: Identity::decode(bytes, 16),
+            owner: Owner::decode(bytes, 16),
             number: u64_at(bytes, 40),
             size: u64_at(bytes, 48),
             oldest: u64_at(bytes, 56),
@@ -205,7 +205,7 @@ pub(super) struct Segment {
 
 impl Segment {
     /// Reads one; refuses another node's.
-    pub(super) fn open(dir: &Path, number: u64, owner: Identity) -> Result<Segment, StoreError> {
+    pub(super) fn open(dir: &Path, number: u64, owner: Owner) -> Result<Segment, StoreError> {
         let path = path(dir, number);
         let opened = OpenOptions::new().read(true).write(true).open(&path);
         let file = explain("open", &path, opened)?;
@@ -216,7 +216,7 @@ impl Segment {
             return Err(damaged(&path, length, "it is shorter than its header"));
         }
         let header = Header::decode(&bytes, &path)?;
-        owner.check(header.identity, &path)?;
+        header.owner.must_be(owner, &path)?;
         if header.number != number {
             return Err(damaged(&path, 40, "its name and its number differ"));
         }

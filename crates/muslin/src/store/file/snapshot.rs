@@ -4,7 +4,7 @@ use super::super::StoreError;
 use super::crc::{Crc, crc32c};
 use super::disk::{self, explain};
 use super::record::{Place, configuration_bytes, decode_configuration, encode_configuration};
-use super::segment::{Identity, check_header, damaged, u32_at, u64_at};
+use super::segment::{Owner, check_header, damaged, u32_at, u64_at};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, LogId, Term};
 use muslin_core::raft::{Snapshot, SnapshotMeta};
@@ -37,7 +37,7 @@ pub(super) struct Saved {
 /// Replaces a group's snapshot. Durable on return.
 pub(super) fn save(
     dir: &Path,
-    owner: Identity,
+    owner: Owner,
     group: GroupId,
     saved: &Saved,
 ) -> Result<(), StoreError> {
@@ -71,10 +71,7 @@ pub(super) fn save(
 }
 
 /// Reads every snapshot of a directory. Removes unfinished files.
-pub(super) fn load_all(
-    dir: &Path,
-    owner: Identity,
-) -> Result<BTreeMap<GroupId, Saved>, StoreError> {
+pub(super) fn load_all(dir: &Path, owner: Owner) -> Result<BTreeMap<GroupId, Saved>, StoreError> {
     let names = disk::names(dir)?;
     let groups = names.iter().filter_map(|name| group_of(name));
     groups.map(|group| Ok((group, load(&path(dir, group), owner, group)?))).collect()
@@ -89,13 +86,13 @@ fn group_of(name: &str) -> Option<GroupId> {
     u64::from_str_radix(digits, 16).ok().map(GroupId)
 }
 
-fn load(path: &Path, owner: Identity, group: GroupId) -> Result<Saved, StoreError> {
+fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> {
     let bytes = Bytes::from(explain("read", path, fs::read(path))?);
     if bytes.len() < HEADER_BYTES {
         return Err(damaged(path, bytes.len() as u64, "it is shorter than its header"));
     }
     check_header(MAGIC, FORMAT, &bytes[..HEADER_BYTES], path)?;
-    owner.check(Identity::decode(&bytes, 16), path)?;
+    Owner::decode(&bytes, 16).must_be(owner, path)?;
     if u64_at(&bytes, 40) != group.0 {
         return Err(damaged(path, 40, "its name and its group differ"));
     }

@@ -4,7 +4,7 @@ use super::super::{RecoveredGroup, Store, StoreError};
 use super::disk::{explain, sync_dir};
 use super::log::{Home, Log};
 use super::replay;
-use super::segment::{self, Identity};
+use super::segment::{self, Owner};
 use muslin_core::base::GroupId;
 use muslin_core::raft::Write;
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ enum Phase {
 impl FileStore {
     /// Makes an empty store in a directory: `log/` with its first segment and `snapshot/`. Remakes one
     /// in which nothing was ever written; refuses any other that is there.
-    pub fn create(root: &Path, owner: Identity, options: Options) -> Result<(), StoreError> {
+    pub fn create(root: &Path, owner: Owner, options: Options) -> Result<(), StoreError> {
         let home = Home::new(root, owner, options);
         for dir in [&home.log, &home.snapshots] {
             explain("create the directory", dir, make_dir(dir))?;
@@ -85,7 +85,7 @@ impl FileStore {
     }
 
     /// A store made earlier. Nothing is read before [`Store::recover`].
-    pub fn open(root: &Path, owner: Identity, options: Options) -> FileStore {
+    pub fn open(root: &Path, owner: Owner, options: Options) -> FileStore {
         FileStore { home: Home::new(root, owner, options), phase: Phase::Closed }
     }
 

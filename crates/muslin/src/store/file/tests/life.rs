@@ -166,8 +166,7 @@ fn another_nodes_files_are_refused_by_name() {
     let dir = scratch();
     FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
     open(dir.path(), 1024).unwrap().0.write(&[(GroupId(0), saved(0, 0, 1, false))]).unwrap();
-    let others =
-        [Identity { node: NodeId(2), ..OWNER }, Identity { cluster: ClusterId(2), ..OWNER }];
+    let others = [Owner { node: NodeId(2), ..OWNER }, Owner { cluster: ClusterId(2), ..OWNER }];
     for other in others {
         let error = FileStore::open(dir.path(), other, options(1024)).recover().unwrap_err();
         assert!(matches!(error, StoreError::Foreign { .. }), "{error}");

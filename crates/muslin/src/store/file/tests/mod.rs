@@ -6,7 +6,7 @@ mod speed;
 
 use super::super::contract::{self, Subject};
 use super::super::{RecoveredGroup, Store, StoreError};
-use super::{FileStore, Identity, Options};
+use super::{FileStore, Options, Owner};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, GroupId, Index, LogId, NodeId, Term};
 use muslin_core::raft::{Configuration, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write};
@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-const OWNER: Identity = Identity { cluster: ClusterId(0x51), node: NodeId(0xa1) };
+const OWNER: Owner = Owner { cluster: ClusterId(0x51), node: NodeId(0xa1) };
 
 type Groups = BTreeMap<GroupId, RecoveredGroup>;
 
