@@ -1,0 +1,198 @@
+//! A cluster made by hand: `init`, `join`, `up`.
+
+use crate::http;
+use crate::ports;
+use crate::process::{Running, run, until};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Three directories of one cluster, and where their nodes listen.
+struct Cluster {
+    _directory: TempDir,
+    places: Vec<PathBuf>,
+    addresses: Vec<String>,
+    nodes: Vec<Running>,
+}
+
+impl Cluster {
+    /// Founds with one node and lets two more join it, all running.
+    fn make() -> Cluster {
+        let directory = tempfile::tempdir().unwrap();
+        let places: Vec<PathBuf> =
+            (1..=3).map(|n| directory.path().join(format!("n{n}"))).collect();
+        let addresses = new_addresses();
+        let (token, first) = found(&places[0], &addresses[0]);
+        let mut nodes = vec![first];
+        for number in 1..3 {
+            let name = format!("n{}", number + 1);
+            let place = places[number].to_str().unwrap();
+            let node = ["--name", &name, "--listen", &addresses[number]];
+            let line = ["join", &addresses[0], "--token", &token, "--data-dir", place];
+            run(&[&line[..], &node[..]].concat()).ok();
+            nodes.push(Running::up(&places[number], &[]));
+        }
+        let cluster = Cluster { _directory: directory, places, addresses, nodes };
+        cluster.wait_healthy();
+        cluster
+    }
+
+    fn wait_healthy(&self) {
+        for address in &self.addresses {
+            until("every node sees three voters that answer", || {
+                let status = http::status(address)?;
+                let is_whole = status["voters"]["total"] == 3 && status["health"] == "healthy";
+                is_whole.then_some(())
+            });
+        }
+    }
+
+    fn stop_all(&mut self) {
+        self.nodes.iter_mut().for_each(Running::stop);
+        self.nodes.clear();
+    }
+
+    fn kill_all(&mut self) {
+        self.nodes.iter_mut().for_each(Running::kill);
+        self.nodes.clear();
+    }
+
+    fn up_all(&mut self) {
+        self.nodes = self.places.iter().map(|place| Running::up(place, &[])).collect();
+    }
+}
+
+fn new_addresses() -> Vec<String> {
+    let first = ports::row(3);
+    (first..first + 3).map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
+/// Founds a cluster and runs its first node; the token and the node.
+fn found(place: &Path, address: &str) -> (String, Running) {
+    let node = ["--name", "n1", "--listen", address, "--profile", "fast"];
+    let line = ["init", "-o", "json", "--data-dir", place.to_str().unwrap()];
+    let said = run(&[&line[..], &node[..]].concat()).ok().json();
+    let token = said["token"].as_str().unwrap().to_string();
+    let join = said["join"].as_str().unwrap();
+    assert!(token.starts_with("MSL1-"), "{said}");
+    assert_eq!(
+        join,
+        format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen ADDR")
+    );
+    let running = Running::up(place, &[]);
+    until("the first node answers", || http::put(address, "founded", "yes").then_some(()));
+    (token, running)
+}
+
+#[test]
+fn three_directories_become_a_cluster_and_again_after_all_were_stopped_or_killed() {
+    let mut cluster = Cluster::make();
+    assert!(http::put(&cluster.addresses[1], "first", "1"));
+    cluster.stop_all();
+    cluster.up_all();
+    cluster.wait_healthy();
+    assert_eq!(http::get(&cluster.addresses[2], "first"), Some(Some("1".to_string())));
+    assert!(http::put(&cluster.addresses[2], "second", "2"));
+    cluster.kill_all();
+    cluster.up_all();
+    cluster.wait_healthy();
+    assert_eq!(http::get(&cluster.addresses[0], "second"), Some(Some("2".to_string())));
+    cluster.stop_all();
+}
+
+#[test]
+fn a_cluster_re_forms_when_every_address_has_changed() {
+    let mut cluster = Cluster::make();
+    assert!(http::put(&cluster.addresses[0], "before", "the move"));
+    cluster.kill_all();
+    cluster.addresses = new_addresses();
+    let seed = cluster.addresses[0].clone();
+    for (place, address) in cluster.places.iter().zip(&cluster.addresses) {
+        // Nobody is where anybody was: someone has to say where to look.
+        let flags = ["--listen", address, "--advertise", address, "--seed", &seed];
+        cluster.nodes.push(Running::up(place, &flags));
+    }
+    cluster.wait_healthy();
+    let read = http::get(&cluster.addresses[2], "before");
+    assert_eq!(read, Some(Some("the move".to_string())));
+    assert!(http::put(&cluster.addresses[1], "after", "it"));
+    // Once found again, they are found again without help.
+    cluster.stop_all();
+    cluster.up_all();
+    cluster.wait_healthy();
+    assert_eq!(http::get(&cluster.addresses[0], "after"), Some(Some("it".to_string())));
+    cluster.stop_all();
+}
+
+#[test]
+fn a_node_that_joins_with_up_goes_on_as_the_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let addresses = new_addresses();
+    let (token, mut first) = found(&directory.path().join("n1"), &addresses[0]);
+    let second = directory.path().join("n2");
+    let line = ["join", &addresses[0], "--token", &token, "--up", "--log", "error"];
+    let node = ["--name", "n2", "--listen", &addresses[1], "--data-dir", second.to_str().unwrap()];
+    let mut command = crate::process::muslin(&[&line[..], &node[..]].concat());
+    let mut running = Running::start(command.stdout(std::process::Stdio::null()));
+    until("the second node answers", || http::get(&addresses[1], "founded").flatten());
+    running.stop();
+    first.stop();
+}
+
+#[test]
+fn a_wrong_token_is_refused_and_nothing_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let addresses = new_addresses();
+    let (token, mut first) = found(&directory.path().join("n1"), &addresses[0]);
+    let second = directory.path().join("n2");
+    // A token of another cluster, which is well formed.
+    let (other, _other) = found(&directory.path().join("other"), &addresses[2]);
+    assert_ne!(token, other);
+    for wrong in [other.as_str(), "MSL1-nonsense"] {
+        let line = ["join", &addresses[0], "--token", wrong, "--name", "n2"];
+        let node = ["--listen", &addresses[1], "--data-dir", second.to_str().unwrap()];
+        let said = run(&[&line[..], &node[..]].concat());
+        assert!(said.code.is_some_and(|code| code != 0), "{said:?}");
+        assert!(said.stderr.contains("token"), "{said:?}");
+        let left = std::fs::read_dir(&second).map_or(0, |entries| entries.count());
+        assert_eq!(left, 0, "a refused join leaves nothing");
+    }
+    assert!(first.is_alive());
+    first.stop();
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("n1");
+    let addresses = new_addresses();
+    let (_, mut first) = found(&place, &addresses[0]);
+    let line = ["up", "--data-dir", place.to_str().unwrap(), "--listen", &addresses[1]];
+    let said = run(&line);
+    assert!(said.code.is_some_and(|code| code != 0), "{said:?}");
+    assert!(said.stderr.contains(place.to_str().unwrap()), "{said:?}");
+    assert!(http::put(&addresses[0], "still", "here"));
+    first.stop();
+}
+
+#[test]
+fn a_log_of_another_cluster_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (directory.path().join("ours"), directory.path().join("theirs"));
+    let addresses = new_addresses();
+    for (place, address) in [(&ours, &addresses[0]), (&theirs, &addresses[1])] {
+        let (_, mut node) = found(place, address);
+        node.stop();
+    }
+    // Everything but the identity comes from the other cluster.
+    for entry in std::fs::read_dir(&theirs).unwrap().map(Result::unwrap) {
+        let name = entry.file_name();
+        if !name.to_string_lossy().contains("identity") {
+            let _ = std::fs::remove_dir_all(ours.join(&name));
+            let _ = std::fs::remove_file(ours.join(&name));
+            std::fs::rename(entry.path(), ours.join(&name)).unwrap();
+        }
+    }
+    let said = run(&["up", "--data-dir", ours.to_str().unwrap()]);
+    assert!(said.code.is_some_and(|code| code != 0), "{said:?}");
+    assert!(said.stderr.contains("another"), "{said:?}");
+}
