@@ -5,6 +5,8 @@
 
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod data_dir;
 pub mod driver;
 pub mod identity;
