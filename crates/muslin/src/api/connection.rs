@@ -18,11 +18,27 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// A client says within this time what it speaks, encryption included; or it is cut off.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long slow clients are waited for. A client on a bad line needs a second or two; one that needs
+/// longer is broken, or means harm.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until a client has said what it speaks, and once more until that is encrypted.
+    pub handshake: Duration,
+    /// Until the whole head of an HTTP/1 request has come, however it trickles.
+    pub header: Duration,
+    /// Until the whole body of an HTTP request has come.
+    pub body: Duration,
+}
 
-/// A client sends the whole head of an HTTP/1 request within this time, however slowly it trickles.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            handshake: Duration::from_secs(5),
+            header: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+        }
+    }
+}
 
 /// How long requests under way may still take once the process stops.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -72,6 +88,7 @@ pub(super) struct Line {
     pub(super) front: Arc<Front>,
     /// `None`: this listener speaks no TLS.
     pub(super) tls: Option<TlsAcceptor>,
+    pub(super) patience: Patience,
     pub(super) shutdown: watch::Receiver<bool>,
 }
 
@@ -82,7 +99,7 @@ impl Line {
         // Answers are small and awaited: none of them should wait for an acknowledgement.
         stream.set_nodelay(true)?;
         let mut first = [0];
-        let looked = timeout(HANDSHAKE_TIMEOUT, stream.peek(&mut first)).await??;
+        let looked = timeout(self.patience.handshake, stream.peek(&mut first)).await??;
         if looked == 0 {
             return Ok(());
         }
@@ -91,7 +108,7 @@ impl Line {
             let caller = if local { Caller::Loopback } else { Caller::PlainRemote };
             return self.speak(stream, caller).await;
         };
-        let stream = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await??;
+        let stream = timeout(self.patience.handshake, tls.accept(stream)).await??;
         let certified = stream.get_ref().1.peer_certificates().is_some();
         let caller = match (local, certified) {
             (_, true) => Caller::Certified,
@@ -105,7 +122,7 @@ impl Line {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (speech, stream) = timeout(HANDSHAKE_TIMEOUT, sniff(stream)).await??;
+        let (speech, stream) = timeout(self.patience.handshake, sniff(stream)).await??;
         let front = self.front;
         let stream = TokioIo::new(stream);
         let service = service_fn(move |request| {
@@ -115,7 +132,7 @@ impl Line {
         // Two kinds of connection without a trait in common: the same four lines for each.
         match speech {
             Speech::Http1 => {
-                let mut connection = pin!(http1().serve_connection(stream, service));
+                let mut connection = pin!(http1(self.patience).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
@@ -134,11 +151,11 @@ impl Line {
     }
 }
 
-fn http1() -> http1::Builder {
+fn http1(patience: Patience) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(patience.header)
         .max_buf_size(HTTP1_BUFFER_BYTES);
     builder
 }

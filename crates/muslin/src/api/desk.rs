@@ -1,6 +1,7 @@
 //! What every handler holds: the node's handle, and the facts it answers with.
 
 use super::JoinService;
+use super::connection::Patience;
 use super::metrics::Metrics;
 use super::status::NodeFacts;
 use crate::driver::Handle;
@@ -17,6 +18,7 @@ pub(super) struct Desk {
     pub(super) facts: NodeFacts,
     pub(super) join: Option<Arc<dyn JoinService>>,
     pub(super) metrics: Metrics,
+    pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.
     pub(super) shutdown: watch::Receiver<bool>,
     /// A linearizable read was answered once: what was written before the start is applied here.

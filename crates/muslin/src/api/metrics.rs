@@ -2,33 +2,13 @@
 //! are made of it.
 
 use super::gate::Gate;
+use crate::transport::{CounterRow, TransportCounters};
 use metrics::{Counter, Key, KeyName, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use muslin_core::node::{Event, NodeStatus};
 use muslin_core::raft::{self, Role};
 use muslin_core::swim::{self, Liveness};
-use std::fmt::Write;
 use std::sync::Arc;
-
-/// Numbers of a part that the API does not know.
-///
-/// Called at each scrape, from the task of a connection; must not wait. The order and the names must
-/// not change while the process runs.
-pub trait Counters: Send + Sync + 'static {
-    /// Each number, counted up from the start of the process.
-    fn counts(&self) -> Vec<Count>;
-}
-
-/// One number of [`Counters`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Count {
-    /// Full name, ending in `_total`.
-    pub name: &'static str,
-    /// What it counts.
-    pub help: &'static str,
-    /// Since the process started.
-    pub value: u64,
-}
 
 /// One number.
 pub struct Row {
@@ -167,7 +147,7 @@ pub(super) struct Metrics {
     snapshots: Counter,
     bad_messages: Counter,
     gate: Arc<Gate>,
-    others: Vec<Arc<dyn Counters>>,
+    transport: Option<Arc<TransportCounters>>,
     recorder: PrometheusRecorder,
 }
 
@@ -176,7 +156,7 @@ const METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
 impl Metrics {
-    pub(super) fn new(gate: Arc<Gate>, others: Vec<Arc<dyn Counters>>) -> Metrics {
+    pub(super) fn new(gate: Arc<Gate>, transport: Option<Arc<TransportCounters>>) -> Metrics {
         let recorder = PrometheusBuilder::new().build_recorder();
         for row in TABLE {
             let name = KeyName::from_const_str(row.name);
@@ -200,7 +180,7 @@ impl Metrics {
             snapshots: counter(SNAPSHOTS),
             bad_messages: counter(BAD_MESSAGES),
             gate,
-            others,
+            transport,
             recorder,
         }
     }
@@ -231,10 +211,25 @@ impl Metrics {
             self.recorder.register_gauge(&key, &METADATA).set(value as f64);
         }
         let mut text = self.recorder.handle().render();
-        for Count { name, help, value } in self.others.iter().flat_map(|other| other.counts()) {
-            let lines = format!("# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n\n");
-            text.write_str(&lines).expect("a string takes all that is written");
+        if let Some(transport) = &self.transport {
+            write_transport(&mut text, transport);
         }
         text
+    }
+}
+
+/// The transport counts by itself; rows of one name stand together.
+fn write_transport(text: &mut String, transport: &TransportCounters) {
+    let mut last = "";
+    for CounterRow { name, reason, help, value } in transport.rows() {
+        if name != last {
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            let help = if reason.is_empty() { help } else { "By reason." };
+            *text += &format!("# HELP muslin_{name} {help}\n# TYPE muslin_{name} {kind}\n");
+            last = name;
+        }
+        let label =
+            if reason.is_empty() { String::new() } else { format!("{{reason=\"{reason}\"}}") };
+        *text += &format!("muslin_{name}{label} {value}\n");
     }
 }

@@ -28,6 +28,7 @@ mod caller;
 mod connection;
 mod desk;
 mod etcd;
+mod follow;
 mod front;
 mod gate;
 mod http;
@@ -42,7 +43,8 @@ mod story;
 mod tests;
 
 pub use caller::Caller;
-pub use metrics::{Count, Counters, Row, TABLE};
+pub use connection::Patience;
+pub use metrics::{Row, TABLE};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use server::{ApiOptions, BoxFuture, JoinService, serve};
 pub use status::NodeFacts;

@@ -1,13 +1,14 @@
 //! Accepts connections until the process stops.
 
-use super::connection::{Line, SHUTDOWN_GRACE};
+use super::connection::{Line, Patience, SHUTDOWN_GRACE};
 use super::desk::{Desk, stopping};
 use super::front::Front;
 use super::gate::Gate;
-use super::metrics::{Counters, Metrics};
+use super::metrics::Metrics;
 use super::problem::Problem;
 use super::status::NodeFacts;
 use crate::driver::Handle;
+use crate::transport::TransportCounters;
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, NodeId};
 use std::io;
@@ -56,8 +57,10 @@ pub struct ApiOptions {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Admits nodes. `None`: this node admits nobody.
     pub join: Option<Arc<dyn JoinService>>,
-    /// Numbers of other parts (the transport's), told at `/metrics`.
-    pub counters: Vec<Arc<dyn Counters>>,
+    /// The transport's numbers, told at `/metrics`.
+    pub transport: Option<Arc<TransportCounters>>,
+    /// How long slow clients are waited for.
+    pub patience: Patience,
     /// Turns true when the process stops.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -72,17 +75,14 @@ pub async fn serve(options: ApiOptions) {
         cluster: options.cluster,
         facts: options.facts,
         join: options.join,
-        metrics: Metrics::new(gate.clone(), options.counters),
+        metrics: Metrics::new(gate.clone(), options.transport),
+        patience: options.patience,
         shutdown: shutdown.clone(),
         caught_up: AtomicBool::new(false),
     });
     let front = Arc::new(Front::new(desk.clone()));
-    let main = Line {
-        front: front.clone(),
-        tls: options.tls.map(TlsAcceptor::from),
-        shutdown: shutdown.clone(),
-    };
-    let etcd = Line { front, tls: None, shutdown: shutdown.clone() };
+    let etcd = Line { front, tls: None, patience: options.patience, shutdown: shutdown.clone() };
+    let main = Line { tls: options.tls.map(TlsAcceptor::from), ..etcd.clone() };
     let mut events = desk.handle.events();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stopping(shutdown));

@@ -313,6 +313,10 @@ impl Verdict {
             Quorum::Answers if missing.is_empty() && can_lose > 0 => {
                 (Health::Healthy, format!("Healthy - {}", can_lose_words(can_lose)))
             }
+            Quorum::Answers if missing.is_empty() && voters.is_joint() => {
+                let sentence = "Degraded - the voters are being changed; can lose 0 more nodes";
+                (Health::Degraded, String::from(sentence))
+            }
             Quorum::Answers if missing.is_empty() => {
                 let sentence =
                     format!("Degraded - {} voters can lose 0 more nodes; add another", count.total);

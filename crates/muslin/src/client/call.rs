@@ -169,8 +169,7 @@ impl Client {
         // Ends with the answer, or when the answer is dropped.
         tokio::spawn(connection);
         let request = Request::builder().method(call.method).uri(call.path);
-        let mut request =
-            request.body(Full::new(call.body)).map_err(|error| self.broken(error))?;
+        let mut request = request.body(Full::new(call.body)).map_err(|error| self.broken(error))?;
         *request.headers_mut() = call.headers;
         let host = HeaderValue::try_from(&self.address).map_err(|error| self.broken(error))?;
         request.headers_mut().insert(HOST, host);

@@ -6,14 +6,15 @@
 //!    revisions, then at most one `canceled`.
 //! 2. A progress answer for the whole stream leaves after every event at or below its revision: the
 //!    last follower to report sends it, after its own events (K2).
-//! 3. A reader that does not read holds up its own stream only: all queues are bounded, and the node
-//!    tells a watch that lags from history.
+//! 3. A reader that does not read holds up its own stream only: all queues are bounded, and a watch
+//!    that lags is told from history.
 
 use super::outbox::{Outbox, Sender};
 use super::{Etcd, Leader, convert, header, refuse};
 use crate::api::desk::Desk;
+use crate::api::follow::Follow;
 use crate::api::proto::etcdserverpb as pb;
-use crate::driver::{Watch, WatchItem};
+use crate::driver::WatchItem;
 use muslin_core::base::Revision;
 use muslin_core::state::KvEvent;
 use std::collections::{BTreeMap, VecDeque};
@@ -136,7 +137,7 @@ impl WatchStream {
             self.refuse("mvcc: watcher range is empty").await;
             return Ok(());
         }
-        let watch = self.desk.handle.watch(convert::watch(&request)).await;
+        let watch = Follow::start(&self.desk.handle, convert::watch(&request)).await;
         let (sender, wishes) = mpsc::channel(WISHES_WAITING_MAX);
         let follower = Follower {
             desk: self.desk.clone(),
@@ -255,7 +256,7 @@ enum Next {
 struct Follower {
     desk: Arc<Desk>,
     id: i64,
-    watch: Watch,
+    watch: Follow,
     answers: Answers,
     wishes: mpsc::Receiver<Wish>,
     fragment: bool,
@@ -272,7 +273,7 @@ impl Follower {
         while next == Next::Go {
             next = tokio::select! {
                 item = self.watch.next() => {
-                    if matches!(item, Some(WatchItem::Events { .. })) {
+                    if matches!(item, WatchItem::Events { .. }) {
                         period.reset();
                     }
                     self.on_item(item).await
@@ -280,7 +281,7 @@ impl Follower {
                 wish = self.wishes.recv() => self.on_wish(wish).await,
                 _ = period.tick(), if progress_notify => {
                     self.awaited.push_back(Awaited::Period);
-                    self.watch.request_progress().await;
+                    self.watch.request_progress();
                     Next::Go
                 }
             };
@@ -292,7 +293,7 @@ impl Follower {
         match wish {
             Some(Wish::Progress(round)) => {
                 self.awaited.push_back(Awaited::Round(round));
-                self.watch.request_progress().await;
+                self.watch.request_progress();
                 Next::Go
             }
             Some(Wish::Cancel) => {
@@ -303,13 +304,13 @@ impl Follower {
         }
     }
 
-    async fn on_item(&mut self, item: Option<WatchItem>) -> Next {
+    async fn on_item(&mut self, item: WatchItem) -> Next {
         match item {
-            Some(WatchItem::Started { revision, .. }) => {
+            WatchItem::Started { revision, .. } => {
                 self.told = revision;
                 self.answer(pb::WatchResponse { created: true, ..self.blank() }).await
             }
-            Some(WatchItem::Compacted { compacted }) => {
+            WatchItem::Compacted { compacted } => {
                 // etcd's clients wait for `created` before they look for anything else.
                 self.told = self.desk.handle.glance().revision;
                 self.answer(pb::WatchResponse { created: true, ..self.blank() }).await;
@@ -321,14 +322,13 @@ impl Follower {
                 self.answer(canceled).await;
                 Next::Stop
             }
-            Some(WatchItem::Events { events, revision }) => self.tell(events, revision).await,
-            Some(WatchItem::Progress { revision }) => {
+            WatchItem::Events { events, revision } => self.tell(events, revision).await,
+            WatchItem::Progress { revision } => {
                 self.told = self.told.max(revision);
                 self.on_progress(revision).await
             }
-            Some(WatchItem::Cancelled) | None => {
-                let reason = "muslin: the watch fell behind; watch again from the next revision";
-                let cancel_reason = String::from(reason);
+            WatchItem::Cancelled => {
+                let cancel_reason = String::from(refuse::stopped().message());
                 self.answer(pb::WatchResponse { canceled: true, cancel_reason, ..self.blank() })
                     .await;
                 Next::Stop

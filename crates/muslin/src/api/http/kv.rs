@@ -1,6 +1,6 @@
 //! One key: raw bytes in, raw bytes out.
 
-use super::params::{self, Params};
+use super::params::{self, BodyLimit, Params};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use axum::Json;
@@ -169,7 +169,8 @@ pub(super) async fn write(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
     Params::of(&request)?.finish()?;
     let key = key_of(&request)?;
     let condition = condition(&request, &key)?;
-    let value = params::body(request, COMMAND_BYTES_MAX).await?;
+    let limit = BodyLimit { bytes: COMMAND_BYTES_MAX, time: desk.patience.body };
+    let value = params::body(request, limit).await?;
     let put = Put { key: key.clone(), value, ..Put::default() };
     let command = match condition {
         None => CommandKind::Put(put),

@@ -7,6 +7,7 @@ use super::kv::{Item, KeyField, ValueField, ask, stamp, unexpected};
 use super::lines::{Gone, Lines};
 use super::params::Params;
 use crate::api::desk::Desk;
+use crate::api::follow::Follow;
 use crate::api::problem::Problem;
 use crate::driver::WatchItem;
 use axum::Json;
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::Request;
 use muslin_core::base::Revision;
-use muslin_core::node::Consistency;
+use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::{self, KeyRange, KeyValue, KvEvent, KvEventKind, Query, Range, WatchSpec};
 use serde::Serialize;
 use std::sync::Arc;
@@ -218,12 +219,12 @@ async fn try_tell(
         ..WatchSpec::default()
     };
     let stopping = |failure| End::Failed(Problem::of_failure(failure, true));
-    let mut watch = desk.handle.watch(spec).await.map_err(stopping)?;
+    let mut watch = Follow::start(&desk.handle, spec).await.map_err(stopping)?;
     let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
     loop {
         tokio::select! {
             item = watch.next() => tell_item(item, from, lines).await?,
-            _ = period.tick() => watch.request_progress().await,
+            _ = period.tick() => watch.request_progress(),
         }
     }
 }
@@ -254,31 +255,26 @@ async fn tell_items(desk: &Desk, page: &Page, lines: &Lines) -> Result<Revision,
     }
 }
 
-async fn tell_item(item: Option<WatchItem>, from: Option<u64>, lines: &Lines) -> Result<(), End> {
+async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<(), End> {
     match item {
-        Some(WatchItem::Started { revision, .. }) => {
+        WatchItem::Started { revision, .. } => {
             // Without `from`, the items are told and synchronized already.
             if let Some(from) = from {
                 let index = revision.0.min(from.saturating_sub(1));
                 lines.write(&Line::Sync { index }).await?;
             }
         }
-        Some(WatchItem::Events { events, .. }) => {
+        WatchItem::Events { events, .. } => {
             for event in &events {
                 lines.write(&change(event)).await?;
             }
         }
-        Some(WatchItem::Progress { revision }) => {
+        WatchItem::Progress { revision } => {
             lines.write(&Line::Progress { index: revision.0 }).await?;
         }
-        Some(WatchItem::Compacted { compacted }) => return Err(End::Compacted(compacted)),
-        Some(WatchItem::Cancelled) | None => {
-            let detail = "the watch fell behind";
-            let status = hyper::StatusCode::SERVICE_UNAVAILABLE;
-            return Err(Problem::new(status, "watch-cancelled", detail)
-                .hint("watch again, from the revision after the last one told")
-                .retryable()
-                .into());
+        WatchItem::Compacted { compacted } => return Err(End::Compacted(compacted)),
+        WatchItem::Cancelled => {
+            return Err(Problem::of_failure(Failure::Stopping, true).into());
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! How the cluster is, who belongs to it, who joins, who leads.
 
 use super::health::is_quorum_answering;
-use super::params::{self, Params};
+use super::params::{self, BodyLimit, Params};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::status::{NodeRow, Quorum, Status, node_rows};
@@ -67,7 +67,8 @@ pub(super) async fn join(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
             .hint("ask another node of the cluster"));
     };
-    let body = params::body(request, JOIN_BYTES_MAX).await?;
+    let limit = BodyLimit { bytes: JOIN_BYTES_MAX, time: desk.patience.body };
+    let body = params::body(request, limit).await?;
     let answer = join.join(body).await?;
     let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     Ok((kind, answer).into_response())

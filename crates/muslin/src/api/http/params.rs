@@ -12,9 +12,6 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A body comes within this time, or the request is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The parameters of a query, decoded; those that nobody took are refused, so that a misspelt one is
 /// not silently ignored.
 pub(super) struct Params {
@@ -98,19 +95,29 @@ pub(super) fn percent_decode(text: &str) -> Result<Vec<u8>, Problem> {
     Ok(decoded)
 }
 
-/// Reads a whole body of at most `limit` bytes.
-pub(super) async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+/// What is read of a body.
+#[derive(Clone, Copy)]
+pub(super) struct BodyLimit {
+    /// At most so many bytes ..
+    pub(super) bytes: usize,
+    /// .. that come in this time.
+    pub(super) time: Duration,
+}
+
+/// Reads a whole body.
+pub(super) async fn body(request: Request<Body>, limit: BodyLimit) -> Result<Bytes, Problem> {
+    let BodyLimit { bytes: limit, time } = limit;
     let claimed = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if claimed.and_then(|length| length.parse::<u64>().ok()).is_some_and(|l| l > limit as u64) {
         return Err(Problem::too_large(limit));
     }
     let collected = Limited::new(request.into_body(), limit).collect();
-    match timeout(BODY_TIMEOUT, collected).await {
+    match timeout(time, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
         Ok(Err(error)) => Err(Problem::bad_request(format!("the body cannot be read: {error}"))),
         Err(_) => {
-            let detail = format!("the body did not come within {} s", BODY_TIMEOUT.as_secs());
+            let detail = format!("the body did not come within {} s", time.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", detail).retryable())
         }
     }
