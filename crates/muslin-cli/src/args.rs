@@ -23,6 +23,9 @@ pub(crate) struct Global {
     /// Node to talk to [default: the first of 127.0.0.1:7400 to 7403 that listens]
     #[arg(long, global = true, env = "MUSLIN_ADDR", value_name = "HOST:PORT")]
     pub(crate) addr: Option<String>,
+    /// Data directory whose certificate is shown to nodes on other machines
+    #[arg(long, global = true, env = "MUSLIN_IDENTITY", value_name = "DIR")]
+    pub(crate) identity: Option<PathBuf>,
     /// Seconds to wait for an answer
     #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
     pub(crate) timeout: u64,
@@ -355,7 +358,8 @@ Examples:
     pub(super) const STATUS: &str = "\
 Examples:
   muslin status
-  muslin status --addr 127.0.0.1:7402 -o json";
+  muslin status --addr 127.0.0.1:7402 -o json
+  muslin status --addr 10.0.0.1:7400 --identity /var/lib/muslin";
     pub(super) const NODE: &str = "\
 Examples:
   muslin node ls

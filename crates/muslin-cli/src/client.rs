@@ -1,4 +1,5 @@
-//! HTTP/1.1 with one node. Every call is one connection: commands make one or two.
+//! HTTP/1.1 with one node: plain on this machine, with TLS and a certificate of the cluster to
+//! others. Every call is one connection: commands make one or two.
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
@@ -8,8 +9,15 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use muslin::identity::Identity;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -31,7 +39,13 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct Client {
     address: String,
     timeout: Duration,
+    tls: Option<Arc<ClientConfig>>,
 }
+
+/// A connection, sealed or not.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Client {
     /// The node named by the flags, or the first local one that listens.
@@ -39,7 +53,8 @@ impl Client {
         let timeout = Duration::from_secs(global.timeout.max(1));
         if let Some(address) = &global.addr {
             let address = address.trim_start_matches("http://").trim_end_matches('/').to_string();
-            return Ok(Client { address, timeout });
+            let tls = global.identity.as_deref().map(tls_of).transpose()?;
+            return Ok(Client { address, timeout, tls });
         }
         for address in DEFAULT_ADDRESSES {
             if TcpStream::connect(address).await.is_ok() {
@@ -53,7 +68,7 @@ impl Client {
 
     /// A node at an address.
     pub(crate) fn at(address: &str, timeout: Duration) -> Client {
-        Client { address: address.to_string(), timeout }
+        Client { address: address.to_string(), timeout, tls: None }
     }
 
     /// The body of a whole answer. Anything but success is a [`Failure`] with what the node said.
@@ -93,7 +108,7 @@ impl Client {
     }
 
     async fn send(&self, call: &Call<'_>) -> Result<(StatusCode, Incoming), Failure> {
-        let stream = self.connect().await?;
+        let stream = self.open().await?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|e| self.lost(&e))?;
         tokio::spawn(connection);
@@ -113,27 +128,50 @@ impl Client {
         Ok((head.status, body))
     }
 
+    async fn open(&self) -> Result<Box<dyn Stream>, Failure> {
+        let stream = self.connect().await?;
+        // A request is one small write: waiting to fill a packet only delays it.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return match stream.peer_addr()? {
+                peer if peer.ip().is_loopback() => Ok(Box::new(stream)),
+                peer => Err(self.needs_identity(peer)),
+            };
+        };
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_string();
+        let name = ServerName::try_from(host).map_err(|error| {
+            Failure::new(Kind::Usage, format!("`{}` is no address: {error}", self.address))
+        })?;
+        let connected = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, stream).await;
+        let sealed = connected.map_err(|error| {
+            let sentence = format!("{} is not the node it should be: {error}", self.address);
+            Failure::new(Kind::Denied, sentence)
+                .hint("is --identity the data directory of a node of that cluster?")
+        })?;
+        Ok(Box::new(sealed))
+    }
+
+    fn needs_identity(&self, peer: SocketAddr) -> Failure {
+        let sentence = format!("{peer} is another machine and wants to know who asks");
+        Failure::new(Kind::Denied, sentence)
+            .hint("show the certificate of a data directory of the cluster with --identity DIR")
+    }
+
     async fn connect(&self) -> Result<TcpStream, Failure> {
         let deadline = Instant::now() + REFUSED_PATIENCE;
         loop {
-            match TcpStream::connect(&self.address).await {
-                Ok(stream) => {
-                    // A request is one small write: waiting to fill a packet only delays it.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Err(error)
-                    if error.kind() == std::io::ErrorKind::ConnectionRefused
-                        && Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(REFUSED_PAUSE).await;
-                }
-                Err(error) => {
-                    let sentence = format!("cannot connect to {}: {error}", self.address);
-                    return Err(Failure::new(Kind::Unreachable, sentence)
-                        .hint("is the node running? name another with --addr HOST:PORT"));
-                }
+            let error = match TcpStream::connect(&self.address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => error,
+            };
+            let is_refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+            if !is_refused || Instant::now() >= deadline {
+                let sentence = format!("cannot connect to {}: {error}", self.address);
+                return Err(Failure::new(Kind::Unreachable, sentence)
+                    .hint("is the node running? name another with --addr HOST:PORT"));
             }
+            tokio::time::sleep(REFUSED_PAUSE).await;
         }
     }
 
@@ -151,6 +189,15 @@ impl Client {
         let sentence = format!("{} did not answer within {seconds} s", self.address);
         Failure::new(Kind::TimedOut, sentence).hint("wait longer with --timeout SECONDS")
     }
+}
+
+/// TLS that shows the certificate of a data directory and believes only its cluster.
+fn tls_of(directory: &Path) -> Result<Arc<ClientConfig>, Failure> {
+    let loaded = Identity::load(directory).and_then(|identity| identity.client_tls());
+    let config = loaded.map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+    let mut config = Arc::unwrap_or_clone(config);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// What is asked of a node.
