@@ -1,8 +1,8 @@
 //! Planners: pure functions from what is desired and what is observed to steps.
 //!
-//! A planner is asked again after every change of what it looks at. It keeps nothing between calls, so
-//! that a leader that takes over goes on where the last one stopped, and it answers with the next step
-//! alone: what follows is planned from what that step turned out to be.
+//! A planner is asked again after every change of what it looks at. It keeps nothing between calls,
+//! so that a leader that takes over goes on where the last one stopped, and it answers with the
+//! next step alone: what follows is planned from what that step turned out to be.
 //!
 //! - [`voters`]: who votes in the control group.
 //!

@@ -2,12 +2,12 @@
 //!
 //! Few vote, whatever the size of the cluster: each voter costs every write a round. Every member
 //! receives the log, as a learner at least, since it answers its own clients from its own copy. One
-//! with the role `control` votes once it has caught up, so that it never holds up a commit while it is
-//! fed (Raft thesis 4.2.1). One change at a time: each is a joint change of its own (R8).
+//! with the role `control` votes once it has caught up, so that it never holds up a commit while it
+//! is fed (Raft thesis 4.2.1). One change at a time: each is a joint change of its own (R8).
 //!
 //! # Invariants
-//! 1. No step leaves a configuration without a majority of living voters, or is planned without one:
-//!    it could not commit.
+//! 1. No step leaves a configuration without a majority of living voters, or is planned without
+//!    one: it could not commit.
 //! 2. A promotion never lowers how many more failures the group survives.
 //! 3. Who is no member of the record any more is not asked to vote for longer than 1 allows.
 //!
@@ -30,8 +30,8 @@ pub const LARGE_VOTERS: usize = 5;
 /// A cluster with this many control members is large: two are left as spares.
 pub const LARGE_CONTROL_MEMBERS: usize = 7;
 
-/// A learner this close to the end of the log has caught up: a busy leader has about this much on the
-/// way to a healthy follower at any time, so that waiting for less might never end.
+/// A learner this close to the end of the log has caught up: a busy leader has about this much on
+/// the way to a healthy follower at any time, so that waiting for less might never end.
 pub const CAUGHT_UP_ENTRIES: u64 = 1_024;
 
 /// What the leader of the control group observes.
@@ -272,8 +272,8 @@ mod tests {
     fn a_removed_member_stops_voting_unless_that_leaves_no_majority() {
         check(&view(&[1, 2, 3], &[], &[1, 2]), Some(VoterStep::Remove(NodeId(3))));
         check(&view(&[1, 2], &[3], &[1, 2]), Some(VoterStep::Remove(NodeId(3))));
-        // 3 is removed but answers, 2 is down: of voters 1 and 2, one would not be a majority. A spare
-        // is brought in first.
+        // 3 is removed but answers, 2 is down: of voters 1 and 2, one would not be a majority. A
+        // spare is brought in first.
         let mut view = without(view(&[1, 2, 3], &[], &[1, 2, 4]), &[2]);
         view.alive.insert(NodeId(3));
         check(&view, Some(VoterStep::AddLearner(NodeId(4))));

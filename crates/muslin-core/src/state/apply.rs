@@ -30,7 +30,8 @@ pub struct State {
 /// What applying one entry did.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Applied {
-    /// The answer to whoever proposed it. Of a duplicate it is `Done`, whatever the first answer was.
+    /// The answer to whoever proposed it. Of a duplicate it is `Done`, whatever the first answer
+    /// was.
     pub outcome: Outcome,
     /// Changes of keys in order, all of one revision, each with the pair before it.
     pub events: Vec<KvEvent>,

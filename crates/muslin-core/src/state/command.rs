@@ -1,5 +1,5 @@
-//! What may be asked of the replicated state, as it stands in the log: protobuf by derive, tags never
-//! reused, new fields optional.
+//! What may be asked of the replicated state, as it stands in the log: protobuf by derive, tags
+//! never reused, new fields optional.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,15 +7,15 @@ use bytes::Bytes;
 
 /// What an entry of the log carries: a command and what makes a retry harmless.
 ///
-/// `(origin, boot, sequence)` names one intention of one process. It takes effect at most once, however
-/// often it stands in the log (Raft thesis 6.3).
+/// `(origin, boot, sequence)` names one intention of one process. It takes effect at most once,
+/// however often it stands in the log (Raft thesis 6.3).
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Proposal {
     /// The node whose client asked.
     #[prost(fixed64, tag = "1")]
     pub origin: u64,
-    /// Start counter of that node's process, raised and made durable at each start. A proposal of an
-    /// earlier start than the last one seen has no effect.
+    /// Start counter of that node's process, raised and made durable at each start. A proposal of
+    /// an earlier start than the last one seen has no effect.
     #[prost(uint64, tag = "2")]
     pub boot: u64,
     /// Numbered from 1 within a start.
@@ -33,7 +33,8 @@ pub struct Proposal {
 /// A change of the replicated state.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Command {
-    /// Which one. An unknown kind (of a newer version) is applied as nothing and answered as unknown.
+    /// Which one. An unknown kind (of a newer version) is applied as nothing and answered as
+    /// unknown.
     #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19")]
     pub kind: Option<CommandKind>,
 }

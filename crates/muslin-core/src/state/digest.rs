@@ -3,8 +3,9 @@
 /// Mixes words into 64 bits. The same on every machine; not against an adversary.
 ///
 /// FNV-1a with words in place of bytes, since it runs over every value written and a multiplication
-/// per byte would cost more than the write itself. The shift lets high bits reach low ones, which the
-/// multiplication alone never does; without it, sums of digests would be weak in their low bits.
+/// per byte would cost more than the write itself. The shift lets high bits reach low ones, which
+/// the multiplication alone never does; without it, sums of digests would be weak in their low
+/// bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Digest(u64);
 

@@ -7,6 +7,7 @@ use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::collections::vec_deque::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::ops::Bound;
 
 /// Values up to this size are copied out of the proposal that brought them; larger ones share its
 /// buffer. A copy of this size costs less than a microsecond and keeps a small value from holding a
@@ -26,8 +27,8 @@ const FIRST_REVISION: Revision = Revision(1);
 #[derive(Clone, Debug)]
 pub(super) struct Kv {
     pub(super) keys: BTreeMap<Bytes, KeyHistory>,
-    /// Every retained change, in order of (revision, sub): what watches of the past are told from, and
-    /// what compaction finds its work by.
+    /// Every retained change, in order of (revision, sub): what watches of the past are told from,
+    /// and what compaction finds its work by.
     pub(super) history: VecDeque<Change>,
     pub(super) revision: Revision,
     pub(super) compacted: Revision,
@@ -41,7 +42,8 @@ pub(super) struct Totals {
     pub(super) live: u64,
     /// Approximate bytes in memory.
     pub(super) bytes: u64,
-    /// Sum of the digests of all versions: whatever the order of writes, equal sets give equal sums.
+    /// Sum of the digests of all versions: whatever the order of writes, equal sets give equal
+    /// sums.
     pub(super) digest: u64,
 }
 
@@ -112,7 +114,8 @@ impl Kv {
     ) -> impl Iterator<Item = (&'a Bytes, &'a KeyHistory)> + use<'a> {
         // One key is looked up, not searched for as a range of one: half the comparisons.
         let one = if range.is_point() { self.keys.get_key_value(&range.key[..]) } else { None };
-        let many = range.bounds().map(|bounds| self.keys.range::<[u8], _>(bounds));
+        let start = Bound::Included(&range.key[..]);
+        let many = range.end().map(|end| self.keys.range::<[u8], _>((start, end)));
         one.into_iter().chain(many.into_iter().flatten())
     }
 

@@ -8,8 +8,8 @@ use alloc::string::String;
 use bytes::Bytes;
 use core::hint::black_box;
 
-/// Most join tokens kept. When one more is stored, the one that expires first makes room: expired ones
-/// therefore go before any that is still good.
+/// Most join tokens kept. When one more is stored, the one that expires first makes room: expired
+/// ones therefore go before any that is still good.
 pub const TOKENS_MAX: usize = 256;
 
 /// Members, tokens, and ids that may never come back.

@@ -1,9 +1,49 @@
-//! What the control group replicates: key-value history, leases, members, tokens and the table that
-//! makes a retried command take effect once.
+//! What the control group replicates: key-value history, leases, members, tokens, and the table
+//! that makes a retried command take effect once.
 //!
-//! To this module the log is bytes: it never sees consensus, so all of it is tested without.
+//! To this module the log is bytes: it never sees consensus, so all of it is tested without. A
+//! [`State`] is a value: [`State::founded`] makes the one before the first entry, [`State::apply`]
+//! takes it over an entry's [`Proposal`] and answers with [`Applied`], [`State::query`] reads it,
+//! and [`State::snapshot`] and [`State::restore`] carry it elsewhere. It reads no clock: when a
+//! lease ends is the leader's decision, and stands in the log as a [`LeaseRevoke`].
 //!
-//! PLACEHOLDER-DOC (invariants K1.., limits, not here).
+//! The model of keys is etcd's: every command that writes raises the
+//! [`Revision`](crate::base::Revision) by one, whatever it writes; every key keeps its versions
+//! until a [`Compact`] passes them by. A command is first checked in full, then carried out: the
+//! second half cannot be refused.
+//!
+//! A proposal names itself by origin, boot and sequence. What a node proposed is remembered until
+//! it says that it is settled, and no longer (Raft thesis 6.3), so that a command may stand in the
+//! log twice when its first answer was lost.
+//!
+//! # Invariants
+//! 1. The state is a function of the founding and the proposals in order (R6): equal logs give
+//!    equal digests and equal snapshots, whether or not a snapshot was taken and restored in
+//!    between.
+//! 2. A command takes one revision or none, and changes a key at most once (K1).
+//! 3. A refusal and a duplicate change nothing but what is remembered of the proposal.
+//! 4. History holds every change at or after the compacted revision, in order (K2), and the
+//!    versions that any read at or after it sees.
+//! 5. A lease's keys are those whose latest version names it; they go with it, at one revision
+//!    (K3).
+//! 6. No member without a token that was good when the log said so, and none that was removed (M3).
+//! 7. No bytes make `apply` or `restore` panic. (The index of an entry is the node's own: it must
+//!    grow.)
+//!
+//! # Departures
+//! From etcd: of two transactions inside one, that which deletes what the other puts is refused in
+//! either order (etcd: in one), which is what makes 2 hold. Several leases that run out together
+//! take one revision. A sort by anything but the key looks at all pairs before the limit, whatever
+//! the order given.
+//!
+//! # Limits
+//! [`TXN_OPS_MAX`], [`LEASES_MAX`], [`LEASE_TTL_MS_MAX`], [`TOKENS_MAX`], [`SESSION_WINDOW`],
+//! [`SESSIONS_MAX`]; the size of a command is the node's to bound. Members and removed ids grow as
+//! people admit and remove. A count, as in etcd, looks at every key of the range.
+//!
+//! # Not here
+//! Time, consensus, live watchers (the node feeds them from [`Applied::events`]), quotas, and who
+//! may read or write what.
 
 mod apply;
 mod command;
@@ -16,6 +56,8 @@ mod query;
 mod range;
 mod sessions;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod version;
 mod watch;

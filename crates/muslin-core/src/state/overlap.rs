@@ -13,8 +13,9 @@ pub(super) struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    /// Refuses a key that is put twice, or put and deleted, if the operations could run together: the
-    /// two branches of one transaction cannot. A key may be in several deletions: only one deletes it.
+    /// Refuses a key that is put twice, or put and deleted, if the operations could run together:
+    /// the two branches of one transaction cannot. A key may be in several deletions: only one
+    /// deletes it.
     pub(super) fn of_ops(ops: &'a [Op]) -> Result<Writes<'a>, Refusal> {
         let mut all = Writes::default();
         for op in ops {
@@ -40,7 +41,7 @@ impl<'a> Writes<'a> {
         let mut writes = Writes::default();
         if range.is_point() {
             writes.deleted_keys.insert(&range.key);
-        } else if let Some((_, end)) = range.bounds() {
+        } else if let Some(end) = range.end() {
             writes.deleted_ranges.insert(&range.key, End::of(end));
         }
         writes
@@ -88,11 +89,17 @@ impl<'a> End<'a> {
         }
     }
 
+    /// Whether the key is inside, given that the range starts before it.
     fn is_after(self, key: &[u8]) -> bool {
         match self {
             End::Before(end) => key < end,
             End::Never => true,
         }
+    }
+
+    /// Whether a range that starts at the key would leave no gap.
+    fn reaches(self, key: &[u8]) -> bool {
+        self.is_after(key) || self == End::Before(key)
     }
 }
 
@@ -106,14 +113,13 @@ struct Ranges<'a> {
 impl<'a> Ranges<'a> {
     fn insert(&mut self, start: &'a [u8], end: End<'a>) {
         let (mut start, mut end) = (start, end);
-        if let Some((before, its_end)) = self.by_start.range(..=start).next_back() {
-            if its_end.is_after(start) || *its_end == End::Before(start) {
-                start = before;
-                end = end.max(*its_end);
-            }
+        let before = self.by_start.range(..=start).next_back();
+        if let Some((before, its_end)) = before.filter(|(_, end)| end.reaches(start)) {
+            start = before;
+            end = end.max(*its_end);
         }
         while let Some((next, its_end)) = self.by_start.range(start..).next() {
-            if !end.is_after(next) && end != End::Before(next) {
+            if !end.reaches(next) {
                 break;
             }
             end = end.max(*its_end);

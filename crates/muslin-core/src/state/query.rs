@@ -167,7 +167,7 @@ impl fmt::Display for Refusal {
             Refusal::LeaseExists => {
                 "a lease of that id exists; choose another id, or 0 to have one chosen"
             }
-            Refusal::LeaseTtl => "the time to live must be between 1 s and 9,000,000,000 s",
+            Refusal::LeaseTtl => "the time to live must be between 1 ms and 9,000,000,000 s",
             Refusal::TooManyLeases => "there are too many leases; revoke some first",
             Refusal::MemberNotFound => "no such member",
             Refusal::MemberExists => {

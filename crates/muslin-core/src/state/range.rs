@@ -25,7 +25,8 @@ impl KeyRange {
             let all = Bytes::from_static(TO_THE_END);
             return KeyRange { key: all.clone(), range_end: all };
         }
-        // The first key after all of them: the last byte that can be raised is, what follows is cut.
+        // The first key after all of them: the last byte that can be raised is, what follows is
+        // cut.
         let mut end = prefix.to_vec();
         while end.last() == Some(&0xff) {
             end.pop();
@@ -50,13 +51,12 @@ impl KeyRange {
         *key >= self.key[..] && (self.range_end == TO_THE_END || *key < self.range_end[..])
     }
 
-    /// The bounds of a range of several keys; `None` for one key or an empty range.
-    pub(super) fn bounds(&self) -> Option<(Bound<&[u8]>, Bound<&[u8]>)> {
-        let start = Bound::Included(&self.key[..]);
+    /// Where a range of several keys ends; `None` for one key or an empty range.
+    pub(super) fn end(&self) -> Option<Bound<&[u8]>> {
         if self.range_end == TO_THE_END {
-            return Some((start, Bound::Unbounded));
+            return Some(Bound::Unbounded);
         }
-        (self.key < self.range_end).then_some((start, Bound::Excluded(&self.range_end[..])))
+        (self.key < self.range_end).then_some(Bound::Excluded(&self.range_end[..]))
     }
 }
 

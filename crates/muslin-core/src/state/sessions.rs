@@ -4,11 +4,12 @@ use super::digest::Digest;
 use crate::base::{NodeId, mutant};
 use alloc::collections::{BTreeMap, VecDeque};
 
-/// Most proposals of one node that may be unsettled at once: beyond it they are refused. One bit each;
-/// at 100,000 a second it is more than half a second's worth.
+/// Most proposals of one node that may be unsettled at once: beyond it they are refused. One bit
+/// each; at 100,000 a second it is more than half a second's worth.
 pub const SESSION_WINDOW: u64 = 1 << 16;
 
-/// Most nodes remembered; a removed member is forgotten. Each costs 100 bytes, 8 KiB more at the most.
+/// Most nodes remembered; a removed member is forgotten. Each costs 100 bytes, 8 KiB more at the
+/// most.
 pub const SESSIONS_MAX: usize = 1 << 16;
 
 /// What a proposal is to the table.
@@ -49,25 +50,22 @@ pub(super) struct Session {
 }
 
 impl Sessions {
-    /// Judges a proposal, and remembers it if it is to be applied.
+    /// Judges a proposal, and remembers it if it is to be applied; otherwise nothing changes.
     pub(super) fn admit(&mut self, stub: Stub) -> Verdict {
-        let has_room = self.table.len() < SESSIONS_MAX;
-        let Some(session) = self.table.get_mut(&stub.origin) else {
-            if !has_room {
-                return Verdict::TooFar;
-            }
-            let mut session = Session::new(stub.boot);
-            let verdict = session.admit(stub);
+        let is_full = self.table.len() >= SESSIONS_MAX;
+        match self.table.get_mut(&stub.origin) {
+            Some(session) if stub.boot < session.boot => return Verdict::Duplicate,
+            Some(session) if stub.boot == session.boot => return session.admit(stub),
+            None if is_full => return Verdict::TooFar,
+            Some(_) | None => {}
+        }
+        // The process is seen for the first time; what an earlier one of its node left goes.
+        let mut session = Session::new(stub.boot);
+        let verdict = session.admit(stub);
+        if verdict == Verdict::Fresh {
             self.table.insert(stub.origin, session);
-            return verdict;
-        };
-        if stub.boot < session.boot {
-            return Verdict::Duplicate;
         }
-        if stub.boot > session.boot {
-            *session = Session::new(stub.boot);
-        }
-        session.admit(stub)
+        verdict
     }
 
     /// Adds everything to a digest.
@@ -109,8 +107,10 @@ impl Session {
         Verdict::Fresh
     }
 
+    /// Which word a sequence is in; beyond all words on any machine if it is far away.
     fn place(&self, sequence: u64) -> usize {
-        (sequence / 64 - self.settled_below / 64) as usize
+        let place = sequence / 64 - self.settled_below / 64;
+        usize::try_from(place).unwrap_or(usize::MAX)
     }
 
     fn contains(&self, sequence: u64) -> bool {

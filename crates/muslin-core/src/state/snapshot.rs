@@ -1,8 +1,8 @@
 //! The state as bytes, and back.
 //!
-//! A snapshot is a list of length-delimited [`Record`]s: a head, everything in the order of its keys,
-//! and an end with the digest. It is written and read one record at a time, so that neither needs the
-//! whole twice. Equal states give equal bytes.
+//! A snapshot is a list of length-delimited [`Record`]s: a head, everything in the order of its
+//! keys, and an end with the digest. It is written and read one record at a time, so that neither
+//! needs the whole twice. Equal states give equal bytes.
 
 use super::kv::{Change, Kv};
 use super::lease::{LEASE_ID_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
@@ -20,9 +20,9 @@ use prost::Message as _;
 /// Raised when a reader of the last one would misunderstand.
 const FORMAT: u32 = 1;
 
-/// Largest revision: etcd clients see a signed number. Half of it, so that counting on from a forged
-/// snapshot cannot reach the end.
-const REVISION_MAX: u64 = i64::MAX as u64 / 2;
+/// Largest revision or index taken: counting on from a forged snapshot must not reach the end of
+/// what etcd clients see as a signed number.
+const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
@@ -194,9 +194,15 @@ impl State {
         Bytes::from(out)
     }
 
-    /// The state a snapshot was made of. Bytes from anywhere are safe: what comes back is a state that
-    /// commands can be applied to, or an error.
+    /// The state a snapshot was made of. Bytes from anywhere are safe: what comes back is a state
+    /// that commands can be applied to, or an error.
     pub fn restore(bytes: Bytes) -> Result<State, RestoreError> {
+        let (state, digest) = State::decode(bytes)?;
+        if state.digest() == digest { Ok(state) } else { Err(RestoreError::Damaged) }
+    }
+
+    /// A possible state, and the digest it should have.
+    pub(super) fn decode(bytes: Bytes) -> Result<(State, u64), RestoreError> {
         let mut rest = bytes;
         let Kind::Head(head) = next_record(&mut rest)? else {
             return Err(RestoreError::Undecodable);
@@ -204,7 +210,7 @@ impl State {
         let mut restoring = Restoring::begin(head)?;
         loop {
             match next_record(&mut rest)? {
-                Kind::End(digest) if rest.is_empty() => return restoring.end(digest),
+                Kind::End(digest) if rest.is_empty() => return Ok((restoring.end()?, digest)),
                 kind => restoring.take(kind)?,
             }
         }
@@ -248,8 +254,9 @@ impl Restoring {
         if format != FORMAT {
             return Err(RestoreError::Format { found: format });
         }
-        let is_possible = 1 <= revision && revision <= REVISION_MAX && compacted <= revision;
+        let is_possible = (1..=NUMBER_MAX).contains(&revision) && compacted <= revision;
         require(is_possible, "revisions out of order")?;
+        require(applied <= NUMBER_MAX, "an index out of range")?;
         let mut state = State::founded(&Founding::default());
         state.applied = Index(applied);
         state.kv.revision = Revision(revision);
@@ -281,8 +288,8 @@ impl Restoring {
 
     fn take_lease(&mut self, record: LeaseRecord) -> Result<(), RestoreError> {
         let LeaseRecord { id, ttl_ms } = record;
-        require(1 <= id && id <= LEASE_ID_MAX, "a lease id out of range")?;
-        require(1 <= ttl_ms && ttl_ms <= LEASE_TTL_MS_MAX, "a time to live out of range")?;
+        require((1..=LEASE_ID_MAX).contains(&id), "a lease id out of range")?;
+        require((1..=LEASE_TTL_MS_MAX).contains(&ttl_ms), "a time to live out of range")?;
         let table = &mut self.state.leases.table;
         require(table.len() < LEASES_MAX, "too many leases")?;
         let lease = Lease { ttl_ms, keys: BTreeSet::new() };
@@ -341,7 +348,7 @@ impl Restoring {
         require(table.insert(NodeId(origin), session).is_none(), "a session twice")
     }
 
-    fn end(self, digest: u64) -> Result<State, RestoreError> {
+    fn end(self) -> Result<State, RestoreError> {
         let Restoring { mut state, mut changes } = self;
         changes.sort_unstable_by_key(|(revision, sub, _)| (*revision, *sub));
         let is_unique = changes.windows(2).all(|pair| {
@@ -353,7 +360,7 @@ impl Restoring {
         require(is_unique, "two changes at one place in history")?;
         let changes = changes.into_iter().map(|(revision, _, key)| Change { revision, key });
         state.kv.history = changes.collect();
-        if state.digest() == digest { Ok(state) } else { Err(RestoreError::Damaged) }
+        Ok(state)
     }
 }
 

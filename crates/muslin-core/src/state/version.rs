@@ -153,8 +153,8 @@ impl KeyHistory {
         self.older.push(core::mem::replace(&mut self.newest, version));
     }
 
-    /// Drops what no read at `to` or later can see, and tells of each. A deletion at `to` itself stays:
-    /// a watch may still begin there. False when nothing is left.
+    /// Drops what no read at `to` or later can see, and tells of each. A deletion at `to` itself
+    /// stays: a watch may still begin there. False when nothing is left.
     pub(super) fn compact(&mut self, to: Revision, mut dropped: impl FnMut(&Version)) -> bool {
         let mut unseen = self.older.partition_point(|version| version.revision <= to);
         if self.newest.revision > to {

@@ -7,18 +7,18 @@ use crate::base::mutant::{self, Mutant};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Most lines of history looked at in one call, whole revisions aside: one lagging watch may hold up
-/// the rest for about a millisecond.
+/// Most lines of history looked at in one call, whole revisions aside: one lagging watch may hold
+/// up the rest for about a millisecond.
 const SCAN_MAX: usize = 10_000;
 
 /// A piece of history.
 #[derive(Clone, PartialEq, Debug)]
 pub struct History {
-    /// Changes in the range, oldest first, whole revisions only, each with the pair before it (unless
-    /// compaction has dropped that).
+    /// Changes in the range, oldest first, whole revisions only, each with the pair before it
+    /// (unless compaction has dropped that).
     pub events: Vec<KvEvent>,
-    /// Everything up to here was looked at. When it is less than the state's revision, ask again from
-    /// the revision after it, also if `events` is empty.
+    /// Everything up to here was looked at. When it is less than the state's revision, ask again
+    /// from the revision after it, also if `events` is empty.
     pub through: Revision,
 }
 
@@ -52,10 +52,10 @@ impl State {
         let mut events = Vec::new();
         let mut through = None;
         for (scanned, change) in self.kv.history.range(first..).enumerate() {
-            if let Some(through) = through.filter(|through| *through < change.revision) {
-                if events.len() >= limit || scanned >= SCAN_MAX {
-                    return Ok(History { events, through });
-                }
+            let is_enough = events.len() >= limit || scanned >= SCAN_MAX;
+            if let Some(through) = through.filter(|through| is_enough && *through < change.revision)
+            {
+                return Ok(History { events, through });
             }
             if range.contains(&change.key) {
                 events.push(event(&self.kv, change));

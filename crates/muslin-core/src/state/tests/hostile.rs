@@ -1,0 +1,224 @@
+//! Bytes from anywhere, and limits.
+
+use super::*;
+use proptest::prelude::*;
+use std::format;
+
+/// A state with something of everything.
+fn busy() -> State {
+    let mut state = founded();
+    let token = |id: &str| Token {
+        id: id.into(),
+        secret_hash: Bytes::from_static(b"secret"),
+        expires_unix_ms: 1_000,
+        uses_left: 3,
+    };
+    let admit = |id: u64| {
+        let member = Member {
+            id,
+            name: format!("n{id}"),
+            roles: vec!["control".into()],
+            key_hash: Bytes::from_static(b"key"),
+            ..Member::default()
+        };
+        let secret_hash = Bytes::from_static(b"secret");
+        CommandKind::Admit(Admit { member, token_id: "t".into(), secret_hash, unix_ms: 1 })
+    };
+    let leased = |key: &'static str| {
+        let key = Bytes::from_static(key.as_bytes());
+        CommandKind::Put(Put { key, lease: 7, ..Put::default() })
+    };
+    let all = [
+        put("a", "1"),
+        put("b", "1"),
+        put("a", "2"),
+        CommandKind::LeaseGrant(LeaseGrant { id: 7, ttl_ms: 9 }),
+        leased("c"),
+        leased("d"),
+        CommandKind::Delete(DeleteRange { range: KeyRange::of_key("b"), prev_kv: false }),
+        put("e", "1"),
+        CommandKind::Compact(Compact { revision: 3 }),
+        CommandKind::PutToken(token("t")),
+        CommandKind::PutToken(token("u")),
+        admit(2),
+        admit(3),
+        CommandKind::Remove(Remove { id: 3 }),
+    ];
+    for (place, kind) in all.into_iter().enumerate() {
+        let command = Proposal { settled_below: 1, ..proposal(place as u64 + 1, kind) };
+        let applied = apply(&mut state, &command);
+        assert!(applied.outcome.result.is_ok(), "{applied:?}");
+    }
+    state
+}
+
+/// Whatever a state was read from, commands must find it in order.
+fn exercise(mut state: State) {
+    let span = KeyRange::of_prefix("");
+    let ids: Vec<u64> = state.leases().keys().map(|id| id.0).collect();
+    let mut all = vec![
+        put("a", "3"),
+        put("zz", "3"),
+        CommandKind::Compact(Compact { revision: state.revision().0 }),
+        CommandKind::LeaseGrant(LeaseGrant { id: 99, ttl_ms: 9 }),
+        CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }),
+        CommandKind::Delete(DeleteRange { range: span.clone(), prev_kv: true }),
+        put("a", "4"),
+    ];
+    all.push(CommandKind::Compact(Compact { revision: state.revision().0 + 2 }));
+    for (place, kind) in all.into_iter().enumerate() {
+        let origin = 1_000 + place as u64;
+        apply(&mut state, &Proposal { origin, ..proposal(1, kind) });
+    }
+    state.events_since(state.compacted(), &span, usize::MAX).expect("not compacted");
+    let again = State::restore(state.snapshot()).expect("its own snapshot");
+    assert_eq!(again.digest(), state.digest());
+}
+
+#[test]
+fn a_snapshot_holds_everything() {
+    let state = busy();
+    let restored = State::restore(state.snapshot()).expect("its own snapshot");
+    assert_eq!(restored.snapshot(), state.snapshot());
+    assert_eq!(restored.members(), state.members());
+    assert_eq!(restored.leases(), state.leases());
+    assert!(restored.is_removed(crate::base::NodeId(3)));
+    exercise(restored);
+}
+
+#[test]
+fn a_snapshot_that_is_cut_anywhere_is_refused() {
+    let snapshot = busy().snapshot();
+    for len in 0..snapshot.len() {
+        assert!(State::restore(snapshot.slice(..len)).is_err(), "cut at {len}");
+    }
+    let longer = [&snapshot[..], &[0]].concat();
+    assert_eq!(State::restore(longer.into()).err(), Some(RestoreError::Undecodable));
+}
+
+#[test]
+fn a_snapshot_of_another_format_is_named_as_such() {
+    // Record of 2 bytes, head of 2 bytes... the first field of the head is the format.
+    let mut bytes = busy().snapshot().to_vec();
+    assert_eq!((bytes[1], bytes[3], bytes[4]), (0x0a, 0x08, 1));
+    bytes[4] = 2;
+    let error = State::restore(bytes.into()).expect_err("another format");
+    assert_eq!(error, RestoreError::Format { found: 2 });
+    assert_eq!(error.to_string(), "the snapshot has format 2, this version reads 1");
+}
+
+#[test]
+fn a_damaged_value_is_found_by_the_digest() {
+    let mut state = founded();
+    apply(&mut state, &proposal(1, put("key", "needle")));
+    let mut bytes = state.snapshot().to_vec();
+    let place = bytes.windows(6).position(|window| window == b"needle").expect("it is there");
+    bytes[place] ^= 1;
+    assert_eq!(State::restore(bytes.into()).err(), Some(RestoreError::Damaged));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn no_bytes_make_restore_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = State::restore(bytes.into());
+    }
+
+    #[test]
+    fn a_changed_snapshot_is_refused_and_what_passes_without_its_digest_still_works(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let original = busy().snapshot();
+        let mut bytes = original.to_vec();
+        for (place, byte) in changes {
+            bytes[place.index(original.len())] = byte;
+        }
+        let bytes = Bytes::from(bytes);
+        if bytes != original {
+            if let Ok((state, _)) = State::decode(bytes.clone()) {
+                exercise(state);
+            }
+            if let Ok(state) = State::restore(bytes) {
+                // The same state in other words, such as a number written longer.
+                prop_assert_eq!(state.digest(), busy().digest());
+            }
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_apply_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..100),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        kind in super::model::any_command(),
+    ) {
+        let mut state = busy();
+        state.apply(state.applied().next(), bytes.into());
+        let mut bytes = Proposal { origin: 5, ..proposal(1, kind) }.encode_to_vec();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        state.apply(state.applied().next(), bytes.into());
+        exercise(state);
+    }
+}
+
+#[test]
+fn a_transaction_has_at_most_128_operations_over_all_its_levels() {
+    let ops = |count: usize| -> Vec<Op> {
+        let put = |place| OpKind::Put(Put { key: format!("{place}").into(), ..Put::default() });
+        (0..count).map(|place| Op { kind: Some(put(place)) }).collect()
+    };
+    let nested = |around: usize, inside: usize| {
+        let range =
+            |place| Range { range: KeyRange::of_key(format!("{place}")), ..Range::default() };
+        let range = |place| Op { kind: Some(OpKind::Range(range(place))) };
+        let mut success: Vec<Op> = (1..around).map(range).collect();
+        let inner = Txn { success: ops(inside), ..Txn::default() };
+        success.push(Op { kind: Some(OpKind::Txn(inner)) });
+        Txn { success, ..Txn::default() }
+    };
+    let result = |txn: Txn| {
+        let proposal = proposal(1, CommandKind::Txn(txn));
+        apply(&mut founded(), &proposal).outcome.result.map(drop)
+    };
+    assert_eq!(result(Txn { success: ops(TXN_OPS_MAX), ..Txn::default() }), Ok(()));
+    let more = Txn { failure: ops(TXN_OPS_MAX + 1), ..Txn::default() };
+    assert_eq!(result(more), Err(Refusal::TooManyOps));
+    assert_eq!(result(nested(100, 28)), Ok(()));
+    assert_eq!(result(nested(100, 29)), Err(Refusal::TooManyOps));
+}
+
+#[test]
+fn the_token_that_expires_first_makes_room() {
+    let mut state = founded();
+    for place in 0..=TOKENS_MAX as u64 {
+        let expires_unix_ms = if place == 9 { 1 } else { 1_000 };
+        let token = Token { id: format!("{place:04}"), expires_unix_ms, ..Token::default() };
+        apply(&mut state, &proposal(place + 1, CommandKind::PutToken(token)));
+    }
+    assert_eq!(state.members.tokens.len(), TOKENS_MAX);
+    assert!(!state.members.tokens.contains_key("0009"));
+    let oldest = Token { id: "last".into(), expires_unix_ms: 0, ..Token::default() };
+    apply(&mut state, &proposal(1_000, CommandKind::PutToken(oldest)));
+    assert!(state.members.tokens.contains_key("last"), "what is stored is stored");
+}
+
+#[test]
+fn a_small_value_does_not_hold_the_buffer_it_came_in() {
+    let mut state = founded();
+    let bytes = Bytes::from(proposal(1, put("key", "value")).encode_to_vec());
+    let applied = state.apply(state.applied().next(), bytes.clone());
+    assert_eq!(applied.events.len(), 1);
+    assert!(bytes.is_unique(), "nothing shares it");
+}
+
+#[test]
+#[should_panic(expected = "R6: an entry is applied once")]
+fn an_entry_is_applied_once() {
+    let mut state = founded();
+    for _ in 0..2 {
+        state.apply(crate::base::Index(1), Bytes::new());
+    }
+}
