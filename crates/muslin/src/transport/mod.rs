@@ -4,7 +4,9 @@
 //! ([`seal`]), told apart by their first byte. [`mem`] is its twin in memory. [`contract`] is what
 //! both, and any other, must obey.
 
+pub mod contract;
 mod counters;
+pub mod mem;
 mod outbox;
 pub mod quic;
 pub mod seal;

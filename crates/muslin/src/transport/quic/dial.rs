@@ -14,7 +14,6 @@ use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// A handshake and the greetings take at most this long.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,34 +42,35 @@ impl Engine {
         }
         let peer = Arc::new(Peer::new(node));
         table.peers.insert(node, peer.clone());
-        let _: JoinHandle<()> = self.runtime.spawn(writer::run(peer.clone(), self.clone()));
+        self.runtime.spawn(writer::run(peer.clone(), self.clone()));
         Ok(peer)
     }
 
-    /// Connects to a node. Whoever drops the future gives the dial up.
+    /// Connects to a peer. Whoever drops the future gives the dial up.
     pub(super) async fn dial(
         &self,
-        node: NodeId,
+        peer: &Peer,
         address: SocketAddr,
     ) -> Result<Candidate, StreamError> {
         let registry = &self.registry;
         registry.counters.dials.raise();
-        let name = node_dns_name(registry.cluster, node);
+        let name = node_dns_name(registry.cluster, peer.id);
         let connecting = self.endpoint.connect_with(self.client.clone(), address, &name)?;
         let connection = connecting.await?;
+        peer.dial_connected();
         let greeted = async {
-            if self.principal(&connection)? != node {
+            if self.principal(&connection)? != peer.id {
                 return Err(Refusal::Stranger.into());
             }
             let (mut stream, receive) = connection.open_bi().await?;
-            let written = stream.write_chunk(self.hello().framed()).await;
-            written.map_err(|_| StreamError::Ended)?;
+            let hello = Hello::of(registry.greeter(), peer.links()).framed();
+            stream.write_chunk(hello).await.map_err(|_| StreamError::Ended)?;
             let mut reader = FrameReader::new(receive);
-            let hello = self.read_hello(&mut reader, node).await?;
-            Ok((stream, reader, hello.boot))
+            let hello = Hello::read(&mut reader, registry.greeter(), peer.id).await?;
+            Ok((stream, reader, hello))
         };
-        let (stream, reader, boot) = close_if_refused(&connection, greeted.await)?;
-        Ok(Candidate { connection, stream, reader, boot, is_dialled: true, greeting: None })
+        let (stream, reader, hello) = close_if_refused(&connection, greeted.await)?;
+        Ok(Candidate { connection, stream, reader, hello, is_dialled: true })
     }
 
     /// Takes connections until the endpoint is closed.
@@ -121,10 +121,9 @@ impl Engine {
             let peer = self.peer(node)?;
             let (stream, receive) = connection.accept_bi().await?;
             let mut reader = FrameReader::new(receive);
-            let boot = self.read_hello(&mut reader, node).await?.boot;
+            let hello = Hello::read(&mut reader, self.registry.greeter(), node).await?;
             let (connection, is_dialled) = (connection.clone(), false);
-            let greeting = Some(self.hello().framed());
-            let candidate = Candidate { connection, stream, reader, boot, is_dialled, greeting };
+            let candidate = Candidate { connection, stream, reader, hello, is_dialled };
             Ok(peer.adopt(&self.registry, candidate)?)
         };
         let taken = taken.await;
@@ -145,20 +144,6 @@ impl Engine {
             }
             _ => Err(Refusal::Stranger),
         }
-    }
-
-    fn hello(&self) -> Hello {
-        let registry = &self.registry;
-        Hello::new(registry.cluster, registry.epoch(), registry.node, registry.boot)
-    }
-
-    async fn read_hello(
-        &self,
-        reader: &mut FrameReader,
-        node: NodeId,
-    ) -> Result<Hello, StreamError> {
-        let registry = &self.registry;
-        Hello::read(reader, registry.cluster, registry.epoch(), node).await
     }
 }
 

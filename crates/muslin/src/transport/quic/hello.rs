@@ -32,6 +32,20 @@ pub(super) struct Hello {
     /// Which start of the sender's process.
     #[prost(uint64, tag = "6")]
     pub(super) boot: u64,
+    /// How many connections with the receiver the sender has taken into use in this start, this one
+    /// included in an answer. It tells a dial sent before another connection came into use from one
+    /// sent after that was lost.
+    #[prost(uint64, tag = "7")]
+    pub(super) links: u64,
+}
+
+/// Who greets, with which numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Greeter {
+    pub(super) cluster: ClusterId,
+    pub(super) epoch: Epoch,
+    pub(super) node: NodeId,
+    pub(super) boot: u64,
 }
 
 /// Why a connection is not taken. Also the code it is closed with.
@@ -61,10 +75,11 @@ pub(super) const REPLACED: u32 = 16;
 pub(super) const CLOSING: u32 = 0;
 
 impl Hello {
-    pub(super) fn new(cluster: ClusterId, epoch: Epoch, node: NodeId, boot: u64) -> Hello {
+    pub(super) fn of(greeter: Greeter, links: u64) -> Hello {
         let (version_min, version_max) = VERSIONS;
+        let Greeter { cluster, epoch, node, boot } = greeter;
         let cluster = Bytes::copy_from_slice(&cluster.to_bytes());
-        Hello { version_min, version_max, cluster, epoch: epoch.0, node: node.0, boot }
+        Hello { version_min, version_max, cluster, epoch: epoch.0, node: node.0, boot, links }
     }
 
     /// As it is written to a stream.
@@ -75,22 +90,21 @@ impl Hello {
         frame.freeze()
     }
 
-    /// Reads the other end's, which must be this node of this cluster.
+    /// Reads the other end's, which must be this node of the same cluster.
     pub(super) async fn read(
         reader: &mut FrameReader,
-        cluster: ClusterId,
-        epoch: Epoch,
+        own: Greeter,
         node: NodeId,
     ) -> Result<Hello, StreamError> {
         let frame = reader.next(HELLO_BYTES_MAX).await?.ok_or(StreamError::Ended)?;
         let hello = Hello::decode(frame).map_err(|_| Refusal::Frame)?;
-        if hello.cluster != cluster.to_bytes().as_slice() || hello.node != node.0 {
+        if hello.cluster != own.cluster.to_bytes().as_slice() || hello.node != node.0 {
             return Err(Refusal::Stranger.into());
         }
         if hello.version_max < VERSIONS.0 || hello.version_min > VERSIONS.1 {
             return Err(Refusal::Version.into());
         }
-        if hello.epoch < epoch.0 {
+        if hello.epoch < own.epoch.0 {
             return Err(Refusal::Epoch.into());
         }
         Ok(hello)

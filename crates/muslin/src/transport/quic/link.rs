@@ -1,11 +1,10 @@
 //! A connection in use, and the task that reads from it.
 
-use super::hello::{CLOSING, REPLACED};
+use super::hello::{CLOSING, Hello, REPLACED};
 use super::peer::Peer;
 use super::registry::Registry;
 use super::stream::{FrameReader, StreamError};
 use crate::transport::Incoming;
-use bytes::Bytes;
 use muslin_core::base::NodeId;
 use quinn::{Connection, SendStream, VarInt};
 use std::net::SocketAddr;
@@ -17,18 +16,16 @@ pub(super) struct Candidate {
     pub(super) connection: Connection,
     pub(super) stream: SendStream,
     pub(super) reader: FrameReader,
-    /// Which start of the peer's process it is.
-    pub(super) boot: u64,
-    /// This end dialled.
+    /// What the peer said first.
+    pub(super) hello: Hello,
+    /// This end dialled; otherwise it has yet to answer the greeting.
     pub(super) is_dialled: bool,
-    /// What must be written first.
-    pub(super) greeting: Option<Bytes>,
 }
 
 /// The connection to a peer that counts. Closed when dropped.
 pub(super) struct Link {
     connection: Connection,
-    boot: u64,
+    hello: Hello,
     /// `None` once the next link waits for it.
     reader: Option<JoinHandle<()>>,
     registry: Arc<Registry>,
@@ -39,16 +36,16 @@ impl Link {
     pub(super) fn begin(
         peer: Arc<Peer>,
         registry: Arc<Registry>,
-        candidate: (Connection, FrameReader, u64),
+        candidate: (Connection, FrameReader, Hello),
         previous: Option<Link>,
     ) -> Link {
-        let (connection, reader, boot) = candidate;
+        let (connection, reader, hello) = candidate;
         registry.counters.connections.raise();
         registry.counters.connections_opened.raise();
         let previous = previous.and_then(Link::replaced);
         let reading = Reading { peer, registry: registry.clone(), connection: connection.clone() };
         let reader = Some(tokio::spawn(reading.run(reader, previous)));
-        Link { connection, boot, reader, registry }
+        Link { connection, hello, reader, registry }
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -59,8 +56,14 @@ impl Link {
         self.connection.stable_id()
     }
 
+    /// Which start of the peer's process it is.
     pub(super) fn boot(&self) -> u64 {
-        self.boot
+        self.hello.boot
+    }
+
+    /// How many connections the peer had taken into use, as it said on this one.
+    pub(super) fn links(&self) -> u64 {
+        self.hello.links
     }
 
     /// Where the other end is.

@@ -10,6 +10,8 @@
 //! - When both dial each other at the same time, the dial of the smaller node id goes on and the
 //!   other is refused; both ends decide so by themselves.
 //! - Otherwise the latest connection replaces the one before: a node that dials has lost the old one.
+//!   Which is the latest is counted, not timed: each `Hello` says how many connections its sender
+//!   had taken into use when it was sent.
 //! - A connection of an earlier start of the peer never replaces one of a later start.
 //! - The messages of the replaced connection end before those of the next begin: order holds.
 //!

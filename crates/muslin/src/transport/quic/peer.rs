@@ -1,6 +1,6 @@
 //! What is known of one peer, and which connection to it counts.
 
-use super::hello::{REPLACED, Refusal};
+use super::hello::{Hello, REPLACED, Refusal};
 use super::link::{Candidate, Link, canonical};
 use super::registry::Registry;
 use crate::transport::outbox::Outbox;
@@ -33,6 +33,8 @@ struct State {
     /// The peer was heard while no connection counts: dial at once.
     is_hurried: bool,
     link: Option<Link>,
+    /// Connections taken into use so far.
+    links: u64,
     /// The stream of `link`, until the peer's task has taken it.
     fresh: Option<Fresh>,
 }
@@ -49,6 +51,8 @@ enum Phase {
 struct Dialing {
     address: SocketAddr,
     since: Instant,
+    /// The peer has answered: giving up could lose what it says.
+    is_connected: bool,
 }
 
 /// A stream to write to.
@@ -165,10 +169,13 @@ impl Peer {
             self.wake.notify_one();
             return Err(refusal);
         }
-        let Candidate { connection, stream, reader, boot, greeting, .. } = candidate;
+        let Candidate { connection, stream, reader, hello, is_dialled } = candidate;
+        state.links += 1;
+        let answer = || Hello::of(registry.greeter(), state.links).framed();
+        let greeting = (!is_dialled).then(answer);
         let number = connection.stable_id();
         let previous = state.link.take();
-        let read = (connection, reader, boot);
+        let read = (connection, reader, hello);
         state.link = Some(Link::begin(self.clone(), registry.clone(), read, previous));
         state.fresh = Some(Fresh { stream, number, greeting });
         drop(state);
@@ -200,11 +207,24 @@ impl Peer {
         state.drop_link();
         match (state.route, state.phase) {
             (Some(address), Phase::Open) => {
-                state.dialing = Some(Dialing { address, since: Instant::now() });
+                state.dialing =
+                    Some(Dialing { address, since: Instant::now(), is_connected: false });
                 state.is_hurried = false;
                 Step::Dial(address)
             }
             _ => Step::Discard,
+        }
+    }
+
+    /// How many connections were taken into use.
+    pub(super) fn links(&self) -> u64 {
+        self.state().links
+    }
+
+    /// The peer has answered a dial.
+    pub(super) fn dial_connected(&self) {
+        if let Some(dialing) = &mut self.state().dialing {
+            dialing.is_connected = true;
         }
     }
 
@@ -213,8 +233,8 @@ impl Peer {
         let mut state = self.state();
         let is_hurried = std::mem::take(&mut state.is_hurried);
         let Some(dialing) = &state.dialing else { return true };
-        let is_stale = is_hurried && dialing.since.elapsed() > DIAL_STALE;
-        is_stale
+        let is_old = dialing.since.elapsed() > DIAL_STALE && !dialing.is_connected;
+        (is_old && is_hurried)
             || state.phase != Phase::Open
             || state.is_linked()
             || state.route != Some(dialing.address)
@@ -249,20 +269,16 @@ impl State {
         if self.phase != Phase::Open {
             return Err(Refusal::Removed);
         }
-        let present = self.link.as_ref().filter(|link| link.is_alive());
-        if present.is_some_and(|link| link.boot() > candidate.boot) {
-            return Err(Refusal::Duplicate);
-        }
-        if candidate.is_dialled {
-            return match present {
-                // It came while this end dialled, and both know that it counts.
-                Some(link) if link.boot() == candidate.boot => Err(Refusal::Duplicate),
-                _ => Ok(()),
-            };
+        let (boot, links) = (candidate.hello.boot, candidate.hello.links);
+        if let Some(link) = self.link.as_ref().filter(|link| link.is_alive()) {
+            let least = link.links() + u64::from(candidate.is_dialled);
+            if boot < link.boot() || (boot == link.boot() && links < least) {
+                return Err(Refusal::Duplicate);
+            }
         }
         let from = canonical(candidate.connection.remote_address());
         match &self.dialing {
-            Some(dialing) if own < peer && dialing.address == from => {
+            Some(dialing) if !candidate.is_dialled && own < peer && dialing.address == from => {
                 // The peer is there: if this end's dial waits for a repetition, it begins anew.
                 self.is_hurried = true;
                 Err(Refusal::Duplicate)

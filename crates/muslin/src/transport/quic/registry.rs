@@ -1,5 +1,6 @@
 //! What the tasks of a transport share.
 
+use super::hello::Greeter;
 use super::peer::Peer;
 use crate::transport::seal::{Sealer, Unsealed};
 use crate::transport::{Incoming, IncomingSender, TransportCounters};
@@ -53,6 +54,12 @@ impl Registry {
 
     pub(super) fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// What greetings of this node say.
+    pub(super) fn greeter(&self) -> Greeter {
+        let (cluster, node, boot) = (self.cluster, self.node, self.boot);
+        Greeter { cluster, epoch: self.epoch(), node, boot }
     }
 
     /// Opens a gossip datagram and hands it up. Never waits, never answers.

@@ -1,1 +1,314 @@
+use super::*;
+use crate::identity::Identity;
+use crate::transport::contract::{self, Bench, Place};
+use crate::transport::{Incoming, IncomingSender, Transport};
+use bytes::Bytes;
+use muslin_core::base::{Epoch, NodeId, Prng};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Every transport gets a runtime of its own, which ends as a process does when it is killed.
+struct QuicBench {
+    ours: Identity,
+    theirs: Identity,
+    /// Certificates are made once per node: a restarted node has the key it had.
+    made: Mutex<BTreeMap<(NodeId, bool), Identity>>,
+    runtimes: Mutex<BTreeMap<SocketAddr, Runtime>>,
+    boot: AtomicU64,
+}
+
+impl QuicBench {
+    fn new() -> QuicBench {
+        let found = || Identity::found("test", NodeId(1), &[]).unwrap();
+        QuicBench {
+            ours: found(),
+            theirs: found(),
+            made: Mutex::default(),
+            runtimes: Mutex::default(),
+            boot: AtomicU64::new(1),
+        }
+    }
+
+    fn identity(&self, node: NodeId, is_foreign: bool) -> Identity {
+        let cluster = if is_foreign { &self.theirs } else { &self.ours };
+        let mut made = self.made.lock().unwrap();
+        let make = || cluster.sibling(node, &[]).unwrap();
+        made.entry((node, is_foreign)).or_insert_with(make).clone()
+    }
+
+    fn start_epoch(
+        &self,
+        place: Place,
+        epoch: Epoch,
+        incoming: IncomingSender,
+    ) -> (Arc<QuicTransport>, SocketAddr) {
+        let address = place.address.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let socket = UdpSocket::bind(address).unwrap();
+        let address = socket.local_addr().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
+        let identity = self.identity(place.node, place.is_foreign);
+        let start = Start { epoch, boot: self.boot.fetch_add(1, Ordering::Relaxed) };
+        let entered = runtime.enter();
+        let transport = QuicTransport::start(&identity, start, socket, incoming).unwrap();
+        drop(entered);
+        self.runtimes.lock().unwrap().insert(address, runtime);
+        (transport, address)
+    }
+}
+
+impl Drop for QuicBench {
+    fn drop(&mut self) {
+        for (_, runtime) in std::mem::take(&mut *self.runtimes.lock().unwrap()) {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Bench for QuicBench {
+    type Transport = QuicTransport;
+
+    async fn start(
+        &self,
+        place: Place,
+        incoming: IncomingSender,
+    ) -> (Arc<QuicTransport>, SocketAddr) {
+        self.start_epoch(place, Epoch(1), incoming)
+    }
+
+    async fn crash(&self, transport: Arc<QuicTransport>) {
+        let address = transport.local_address();
+        let runtime = self.runtimes.lock().unwrap().remove(&address).unwrap();
+        runtime.shutdown_background();
+        drop(transport);
+        // The socket is free when the last task of the runtime is gone.
+        for _ in 0..2_000 {
+            if UdpSocket::bind(address).is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the socket of a crashed transport stays bound");
+    }
+}
+
+struct Node {
+    transport: Arc<QuicTransport>,
+    address: SocketAddr,
+    inbox: mpsc::Receiver<Incoming>,
+}
+
+fn start(bench: &QuicBench, node: u64, epoch: u64) -> Node {
+    let (sender, inbox) = mpsc::channel(10_000);
+    let place = Place { node: NodeId(node), address: None, is_foreign: false };
+    let (transport, address) = bench.start_epoch(place, Epoch(epoch), sender);
+    Node { transport, address, inbox }
+}
+
+impl Node {
+    async fn next(&mut self) -> Incoming {
+        tokio::time::timeout(PATIENCE, self.inbox.recv()).await.unwrap().unwrap()
+    }
+
+    async fn talks_to(&self, other: &mut Node, id: u64) {
+        self.transport.route(NodeId(id), other.address);
+        for _ in 0..2_000 {
+            self.transport.send(NodeId(id), Bytes::from_static(b"hello"));
+            let heard = tokio::time::timeout(Duration::from_millis(10), other.inbox.recv()).await;
+            if matches!(heard, Ok(Some(Incoming::Message { bytes, .. })) if bytes == "hello") {
+                while other.inbox.try_recv().is_ok() {}
+                return;
+            }
+        }
+        panic!("node {id} is never reached");
+    }
+}
+
+async fn until(condition: impl Fn() -> bool, what: &str) {
+    for _ in 0..20_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{what}");
+}
+
+macro_rules! obeys {
+    ($($promise:ident),+ $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            contract::$promise(&QuicBench::new()).await;
+        }
+    )+};
+}
+
+obeys! {
+    messages_arrive_in_order_both_ways,
+    a_message_without_a_route_is_dropped,
+    a_node_without_a_route_can_answer,
+    the_largest_message_arrives_and_a_larger_one_is_dropped,
+    a_slow_reader_loses_nothing,
+    a_peer_that_crashed_is_reached_again_at_its_address,
+    a_peer_that_moved_is_reached_at_its_new_address,
+    a_removed_peer_is_refused,
+    datagrams_arrive,
+    a_node_of_another_cluster_is_refused,
+    closing_writes_what_waits,
+}
+
+/// Datagrams that come in are put on the wire again, by someone who only listens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replayed_datagram_is_dropped() {
+    let bench = QuicBench::new();
+    let one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    let wire = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    wire.set_read_timeout(Some(PATIENCE)).unwrap();
+    one.transport.datagram(wire.local_addr().unwrap(), Bytes::from_static(b"ping"));
+    let mut sealed = [0; 2_000];
+    let length = wire.recv(&mut sealed).unwrap();
+    for _ in 0..10 {
+        wire.send_to(&sealed[..length], two.address).unwrap();
+    }
+    let from = wire.local_addr().unwrap();
+    assert_eq!(two.next().await, Incoming::Datagram { from, bytes: Bytes::from_static(b"ping") });
+    let counters = two.transport.counters();
+    until(|| counters.datagrams_replayed.value() == 9, "nine replays are counted").await;
+    assert!(two.inbox.try_recv().is_err());
+    // Nor does a node take its own datagrams from someone else.
+    wire.send_to(&sealed[..length], one.address).unwrap();
+    let counters = one.transport.counters();
+    until(|| counters.datagrams_removed.value() == 1, "one's own datagram is dropped").await;
+}
+
+/// A hundred thousand datagrams of noise, of every first byte and length, and pieces of true ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn noise_changes_nothing() {
+    let bench = QuicBench::new();
+    let mut one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    one.talks_to(&mut two, 2).await;
+    let wire = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    wire.set_read_timeout(Some(PATIENCE)).unwrap();
+    one.transport.datagram(wire.local_addr().unwrap(), Bytes::from_static(b"ping"));
+    let mut sealed = vec![0; 2_000];
+    let length = wire.recv(&mut sealed).unwrap();
+    let mut prng = Prng::seeded(1);
+    for round in 0..100_000u32 {
+        let mut noise = sealed[..length].to_vec();
+        match round % 4 {
+            0 => noise = (0..prng.below(1_500)).map(|_| prng.draw() as u8).collect(),
+            1 => noise.truncate(prng.below(length as u64) as usize),
+            2 => noise.resize(length + 1 + prng.below(9_000) as usize, 7),
+            _ => {
+                let bit = prng.below(length as u64 * 8) as usize;
+                noise[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+        // A full socket buffer may refuse some; the rest is enough.
+        let _ = wire.send_to(&noise, two.address);
+    }
+    let counters = two.transport.counters();
+    assert!(counters.datagrams_forged.value() > 1_000, "{:?}", counters.rows());
+    assert!(counters.datagrams_short.value() > 1_000 && counters.datagrams_long.value() > 1_000);
+    one.talks_to(&mut two, 2).await;
+    two.talks_to(&mut one, 1).await;
+    assert_eq!(counters.connections.value(), 1, "the connection has outlived the noise");
+    assert_eq!(counters.datagrams_in.value(), 0, "nothing of it was taken for gossip");
+    // Whatever was answered (QUIC refuses versions it does not know) is less than what was sent.
+    wire.set_nonblocking(true).unwrap();
+    let mut answered = 0;
+    while let Ok(bytes) = wire.recv(&mut sealed) {
+        answered += bytes;
+    }
+    assert!(answered < 1_000_000, "{answered} bytes of answers to 150 MB of noise");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_an_older_epoch_is_refused_and_one_of_a_later_is_not() {
+    let bench = QuicBench::new();
+    let mut old = start(&bench, 1, 3);
+    let mut new = start(&bench, 2, 4);
+    old.transport.route(NodeId(2), new.address);
+    old.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+    old.transport.datagram(new.address, Bytes::from_static(b"ping"));
+    let counters = new.transport.counters();
+    until(|| counters.handshakes_epoch.value() > 0, "the older is refused").await;
+    until(|| counters.datagrams_old_epoch.value() == 1, "its gossip is dropped").await;
+    assert!(new.inbox.try_recv().is_err());
+    old.transport.set_epoch(Epoch(4));
+    old.talks_to(&mut new, 2).await;
+    new.transport.set_epoch(Epoch(5));
+    new.transport.datagram(old.address, Bytes::from_static(b"ping"));
+    let from = new.address;
+    assert_eq!(old.next().await, Incoming::Datagram { from, bytes: Bytes::from_static(b"ping") });
+}
+
+/// A dial to another node than meant fails by its name, though both are of the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_at_anothers_address_gets_none_of_its_messages() {
+    let bench = QuicBench::new();
+    let one = start(&bench, 1, 1);
+    let mut three = start(&bench, 3, 1);
+    one.transport.route(NodeId(2), three.address);
+    one.transport.send(NodeId(2), Bytes::from_static(b"secret"));
+    let counters = one.transport.counters();
+    until(|| counters.dials_failed.value() > 0, "the dial fails").await;
+    one.talks_to(&mut three, 3).await;
+}
+
+/// Whichever side dials first, there is one connection when all is quiet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_that_dial_each_other_end_with_one_connection() {
+    let bench = QuicBench::new();
+    for round in 0..20 {
+        let (low, high) = (100 + round * 2, 101 + round * 2);
+        let (mut one, mut two) = (start(&bench, low, 1), start(&bench, high, 1));
+        one.transport.route(NodeId(high), two.address);
+        two.transport.route(NodeId(low), one.address);
+        one.transport.send(NodeId(high), Bytes::from_static(b"a"));
+        two.transport.send(NodeId(low), Bytes::from_static(b"b"));
+        one.next().await;
+        two.next().await;
+        for node in [&one, &two] {
+            let counters = node.transport.counters();
+            assert_eq!(counters.connections.value(), 1);
+            assert_eq!(counters.frames_lost.value(), 0);
+        }
+    }
+}
+
+/// A peer that broke the framing is cut off, and only it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_oversized_frame_ends_the_connection() {
+    let bench = QuicBench::new();
+    let mut one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    let identity = bench.identity(NodeId(3), false);
+    let configs = tuning::Configs::of(&identity, 10).unwrap();
+    let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let name = crate::identity::node_dns_name(identity.cluster, NodeId(1));
+    let dialled = endpoint.connect_with(configs.client, one.address, &name).unwrap();
+    let connection = dialled.await.unwrap();
+    let (mut stream, _receive) = connection.open_bi().await.unwrap();
+    let (cluster, epoch, node, boot) = (identity.cluster, Epoch(1), NodeId(3), 1);
+    let hello = hello::Hello::of(hello::Greeter { cluster, epoch, node, boot }, 0).framed();
+    stream.write_all(&hello).await.unwrap();
+    stream.write_all(&[0, 0, 0, 2, b'o', b'k']).await.unwrap();
+    let expected = Incoming::Message { from: NodeId(3), bytes: Bytes::from_static(b"ok") };
+    assert_eq!(one.next().await, expected);
+    stream.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, connection.closed()).await.unwrap();
+    assert!(closed.to_string().contains("closed by peer"), "{closed}");
+    assert_eq!(one.transport.counters().streams_broken.value(), 1);
+    two.talks_to(&mut one, 1).await;
+    one.talks_to(&mut two, 2).await;
+}

@@ -101,7 +101,7 @@ async fn dial(
     engine: &Arc<Engine>,
     address: SocketAddr,
 ) -> Result<(), StreamError> {
-    let mut dialling = pin!(engine.dial(peer.id, address));
+    let mut dialling = pin!(engine.dial(peer, address));
     let mut late = pin!(tokio::time::sleep(DIAL_TIMEOUT));
     let dialled = loop {
         tokio::select! {
