@@ -18,7 +18,7 @@ pub(crate) async fn run(global: &Global, events: Events) -> Result<(), Failure> 
         }
         return Ok(());
     }
-    let mut lines = client.lines("/v1/events?watch=1").await?;
+    let mut lines = client.lines(Call::get("/v1/events?watch=1")).await?;
     while let Some(line) = lines.next().await? {
         match (global.output, serde_json::from_str::<Value>(&line)) {
             (Format::Table, Ok(event)) => output::text(&format!("{}\n", cells(&event).join("\t")))?,

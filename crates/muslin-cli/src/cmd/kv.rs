@@ -4,6 +4,7 @@ use crate::args::{Consistency, Format, Global, Kv};
 use crate::client::{Call, Client, escape, escape_key};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Table, cell};
+use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read};
 
@@ -23,10 +24,11 @@ pub(crate) async fn run(global: &Global, kv: Kv) -> Result<(), Failure> {
             let path = format!("/v1/kv/{}", escape_key(named(&key)?));
             let mut call = Call::put(&path, value);
             if if_absent {
-                call = call.header("if-none-match", "*");
+                call = call.header(IF_NONE_MATCH, HeaderValue::from_static("*"));
             }
             if let Some(revision) = if_revision {
-                call = call.header("if-match", format!("\"{revision}\""));
+                let tag = HeaderValue::try_from(format!("\"{revision}\""));
+                call = call.header(IF_MATCH, tag.expect("digits in quotes are a header"));
             }
             let body = Client::new(global).await?.json(call).await?;
             output::body(format, &body, |body| row(&["KEY", "REVISION"], body, ["key", "revision"]))
@@ -97,7 +99,7 @@ async fn get(
     let consistency = query(consistency);
     if format == Format::Table {
         let path = format!("/v1/kv/{}?{consistency}", escape_key(key));
-        let mut value = client.call(Call::get(&path)).await.map_err(|f| missing(f, key))?.to_vec();
+        let mut value = client.bytes(Call::get(&path)).await.map_err(|f| missing(f, key))?.to_vec();
         if std::io::stdout().is_terminal() {
             value.push(b'\n');
         }
@@ -189,7 +191,7 @@ async fn watch(client: &Client, format: Format, watching: Watching) -> Result<()
     if let Some(from) = watching.from {
         path += &format!("&from={from}");
     }
-    let mut lines = client.lines(&path).await?;
+    let mut lines = client.lines(Call::get(&path)).await?;
     let mut changes = 0;
     while watching.count.is_none_or(|count| changes < count) {
         let Some(line) = lines.next().await? else {

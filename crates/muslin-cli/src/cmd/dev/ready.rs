@@ -52,7 +52,7 @@ async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<Value, 
 }
 
 async fn answer(client: &Client) -> Result<Value, Failure> {
-    client.call(Call::delete(PROBE)).await?;
+    client.bytes(Call::delete(PROBE)).await?;
     client.json(Call::get("/v1/status")).await
 }
 
