@@ -3,6 +3,7 @@
 use super::contacts::First;
 use super::machine::Swim;
 use super::probing::PingFor;
+use super::spreading::Source;
 use super::{Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
 use crate::base::{NodeId, Now, Outputs};
 use crate::wire;
@@ -47,7 +48,9 @@ impl Swim {
             return;
         }
         let sender = Sender { node: packet.from, address };
-        let heed = self.heed(now, sender.node, packet.rumors, out);
+        let is_sync = matches!(packet.kind, PacketKind::SyncReply);
+        let source = Source { node: packet.from, is_sync };
+        let heed = self.heed(now, source, packet.rumors, out);
         if self.members.find(sender.node).is_some() {
             self.members.change(sender.node, &mut self.rng, |member| member.heard = now);
         }
@@ -79,7 +82,7 @@ impl Swim {
     fn heed(
         &mut self,
         now: Now,
-        sender: NodeId,
+        source: Source,
         rumors: Vec<Rumor>,
         out: &mut Outputs<Output>,
     ) -> Heed {
@@ -88,7 +91,7 @@ impl Swim {
             if rumor.node == self.id {
                 heed.tell_own |= self.on_rumor_of_self(rumor, out);
             } else {
-                self.on_rumor(now, sender, rumor, &mut heed, out);
+                self.on_rumor(now, source, rumor, &mut heed, out);
             }
         }
         heed

@@ -50,7 +50,7 @@ impl Swim {
     pub(super) fn on_rumor(
         &mut self,
         now: Now,
-        sender: NodeId,
+        source: Source,
         rumor: Rumor,
         heed: &mut Heed,
         out: &mut Outputs<Output>,
@@ -65,7 +65,7 @@ impl Swim {
         if self.removed.contains(rumor.node) {
             return;
         }
-        let is_own_word = rumor.node == sender;
+        let is_own_word = rumor.node == source.node;
         let Some(member) = self.members.find(rumor.node) else {
             let is_admitted = self.admit(now, rumor, out);
             heed.has_learned |= is_admitted;
@@ -74,6 +74,15 @@ impl Swim {
         if is_forged(member.incarnation, rumor.incarnation) {
             out.push(Output::Report(Event::Dropped { why: FORGED }));
             return;
+        }
+        if self.is_of_no_weight(&rumor) {
+            return;
+        }
+        let mut rumor = rumor;
+        if source.is_sync && rumor.state == Liveness::Down && member.standing.is_live() {
+            // An old opinion, not news: the member may have been on our side of a partition all the
+            // time. It gets the time to refute (M1).
+            rumor.state = Liveness::Suspect;
         }
         let was_down = !member.standing.is_live();
         heed.tell_sender |= is_own_word && differs_in_same_life(member, &rumor);
@@ -86,6 +95,12 @@ impl Swim {
         } else if is_accusation {
             self.confirm(now, node, rumor.by);
         }
+    }
+
+    /// Whoever is down itself accuses everybody: most likely it does not hear them.
+    fn is_of_no_weight(&self, rumor: &Rumor) -> bool {
+        let accuser = self.members.find(rumor.by);
+        rumor.state == Liveness::Suspect && accuser.is_some_and(|m| !m.standing.is_live())
     }
 
     /// Takes a node into the view. Only a rumor that says where it is can do that.
@@ -226,9 +241,9 @@ impl Swim {
             Liveness::Down => Standing::Down { forget_at },
             Liveness::Left => Standing::Left { forget_at },
         };
-        let (mut refuted, mut address) = (false, None);
+        let (mut before, mut address) = (Liveness::Alive, None);
         self.members.change(node, &mut self.rng, |member| {
-            refuted = member.standing.liveness() == Liveness::Suspect;
+            before = member.standing.liveness();
             address = Some(member.address);
             member.standing = standing;
             member.incarnation = incarnation;
@@ -238,7 +253,10 @@ impl Swim {
         });
         let address = address.expect("a member has an address");
         self.spread(node, by);
+        let refuted = before == Liveness::Suspect;
         out.push(Output::Report(match state {
+            // A later life of somebody who was alive all the time is no change of the view.
+            Liveness::Alive if before == Liveness::Alive => return,
             Liveness::Alive => Event::Alive { node, address, incarnation, refuted },
             Liveness::Suspect => Event::Suspected { node, by, incarnation },
             Liveness::Down => Event::Down { node, by, incarnation },
@@ -301,6 +319,14 @@ impl Swim {
     pub(super) fn is_gone(&self) -> bool {
         self.own.phase == Phase::Gone
     }
+}
+
+/// Where a rumor comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) node: NodeId,
+    /// It is part of all that node knows, not of its news.
+    pub(super) is_sync: bool,
 }
 
 /// An opinion to be formed of a member.
