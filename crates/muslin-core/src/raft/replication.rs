@@ -134,13 +134,11 @@ impl Raft {
         }
         let is_first = !self.has_committed_in_term();
         self.commit_to(index, out);
-        if !self.leave_joint(out) {
-            self.spread(out);
-        }
+        self.spread(out);
         if is_first {
             self.begin_gathered(out);
         }
-        self.retire_if_removed(out);
+        self.after_commit(out);
     }
 
     /// The highest index a quorum has on its disks (R3, R8); R9: the leader itself counts for no more.

@@ -1,0 +1,99 @@
+//! R5: persisted vote and term never go back, and what a message promises is on its sender's disk
+//! when it leaves.
+
+use super::Broken;
+use crate::disk::Image;
+use muslin_core::base::{NodeId, Term};
+use muslin_core::raft::{AppendResult, Bound, HardState};
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub(crate) struct Promises {
+    /// Who got whose vote in which term, as told on the wire.
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+}
+
+impl Promises {
+    /// A hard state is written over another.
+    pub(crate) fn on_hard_state(
+        &self,
+        node: NodeId,
+        old: HardState,
+        new: HardState,
+    ) -> Result<(), Broken> {
+        let is_older = new.term < old.term;
+        let is_other_vote = new.term == old.term && old.vote.is_some() && new.vote != old.vote;
+        if is_older || is_other_vote {
+            return Err(Broken::new("R5", format!("{node:?} writes {new:?} over {old:?}")));
+        }
+        Ok(())
+    }
+
+    /// A promise leaves a node whose disk holds this.
+    pub(crate) fn on_send(
+        &mut self,
+        (from, to): (NodeId, NodeId),
+        disk: &Image,
+        message: &Bound,
+    ) -> Result<(), Broken> {
+        let hard_state = disk.hard_state;
+        let term = term_of(message);
+        if hard_state.term < term {
+            let facts = format!("{from:?} sends {message:?} and its disk has {hard_state:?}");
+            return Err(Broken::new("R5", facts));
+        }
+        match message {
+            Bound::Vote { .. } => self.on_vote(from, term, from, hard_state),
+            Bound::VoteReply { granted: true, .. } => self.on_vote(from, term, to, hard_state),
+            // Of an older term it promises nothing any more.
+            _ if hard_state.term > term => Ok(()),
+            Bound::AppendReply { result: AppendResult::Accepted { matched }, .. } => {
+                if disk.last().index < *matched {
+                    let last = disk.last();
+                    let facts =
+                        format!("{from:?} acknowledges up to {matched}, its disk ends at {last}");
+                    return Err(Broken::new("R3", facts));
+                }
+                Ok(())
+            }
+            Bound::SnapshotReply { last, installed: true, .. } => {
+                if !disk.has(*last) {
+                    let facts = format!("{from:?} says it installed {last}, its disk has it not");
+                    return Err(Broken::new("R3", facts));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_vote(
+        &mut self,
+        voter: NodeId,
+        term: Term,
+        candidate: NodeId,
+        disk: HardState,
+    ) -> Result<(), Broken> {
+        if disk.term == term && disk.vote != Some(candidate) {
+            let facts =
+                format!("{voter:?} votes for {candidate:?} in {term} and its disk has {disk:?}");
+            return Err(Broken::new("R5", facts));
+        }
+        let first = *self.votes.entry((voter, term)).or_insert(candidate);
+        if first != candidate {
+            let facts = format!("{voter:?} votes in {term} for {first:?} and for {candidate:?}");
+            return Err(Broken::new("R5", facts));
+        }
+        Ok(())
+    }
+}
+
+fn term_of(message: &Bound) -> Term {
+    match message {
+        Bound::Vote { term, .. }
+        | Bound::VoteReply { term, .. }
+        | Bound::AppendReply { term, .. }
+        | Bound::HeartbeatReply { term, .. }
+        | Bound::SnapshotReply { term, .. } => *term,
+    }
+}

@@ -1,0 +1,86 @@
+//! One simulated machine: a disk, a clock, and the process of a node while it runs.
+
+use crate::disk::Disk;
+use crate::time::{Clock, Time};
+use muslin_core::base::{Index, NodeId, PersistId, Term};
+use muslin_core::node::{Input, Node, PeerMessage};
+use muslin_core::raft::{HardState, Role};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub(crate) struct Host {
+    pub(crate) id: NodeId,
+    pub(crate) disk: Disk,
+    /// The hard state last written, durable or not.
+    pub(crate) hard_state: HardState,
+    /// Start counter of its directory.
+    pub(crate) boot: u64,
+    /// Raised by every start and every crash: what was meant for an earlier life is dropped.
+    pub(crate) life: u64,
+    /// Admitted, or a founder: it may be started.
+    pub(crate) is_member: bool,
+    pub(crate) process: Option<Process>,
+    /// Added to every sync.
+    pub(crate) slow_disk: Duration,
+    /// When somebody last hindered it: its answers may be late for a while.
+    pub(crate) hindered: Time,
+}
+
+/// A message that waits for its write.
+pub(crate) struct Held {
+    pub(crate) after: PersistId,
+    pub(crate) to: NodeId,
+    pub(crate) message: PeerMessage,
+}
+
+/// What was last seen of a node from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) role: Role,
+    pub(crate) term: Term,
+    pub(crate) commit: Index,
+    pub(crate) applied: Index,
+}
+
+pub(crate) struct Process {
+    pub(crate) node: Node,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: VecDeque<Input>,
+    pub(crate) held: Vec<Held>,
+    pub(crate) busy_until: Time,
+    /// Its turn to work is in the queue.
+    pub(crate) is_roused: bool,
+    /// When it will be woken for its deadline.
+    pub(crate) wake_at: Option<Time>,
+    pub(crate) is_paused: bool,
+    pub(crate) is_stopping: bool,
+    pub(crate) routes: BTreeMap<NodeId, SocketAddr>,
+    pub(crate) refused: BTreeSet<NodeId>,
+    /// It loses power after so many more outputs of the next batch.
+    pub(crate) cut_after: Option<usize>,
+    pub(crate) seen: Seen,
+}
+
+/// The port of every simulated node.
+const PORT: u16 = 7400;
+
+/// The address of the machine at a place.
+pub(crate) fn address_of(place: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, place as u8 + 1)), PORT + place as u16)
+}
+
+/// The place of an address, if one of the machines has it.
+pub(crate) fn place_of_address(address: SocketAddr) -> usize {
+    usize::from(address.port().saturating_sub(PORT))
+}
+
+/// The identity of the node on the machine at a place: n1 is on the first.
+pub(crate) fn id_of(place: usize) -> NodeId {
+    NodeId(place as u64 + 1)
+}
+
+/// The place of a node.
+pub(crate) fn place_of(id: NodeId) -> usize {
+    (id.0 - 1) as usize
+}

@@ -1,0 +1,160 @@
+//! Runs simulated clusters from the command line: seeds in, violations out.
+
+mod args;
+
+use args::{Args, Command};
+#[cfg(feature = "mutants")]
+use muslin_sim::Preset;
+use muslin_sim::{Cluster, Summary, Violation};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(why) => {
+            eprintln!("{why}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(why) = activate(&args) {
+        eprintln!("{why}");
+        return ExitCode::from(2);
+    }
+    // One line for a panic: it becomes a violation, and the seed replays it.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+    match args.command {
+        Command::Help => {
+            println!("{}", args::USAGE);
+            ExitCode::SUCCESS
+        }
+        Command::Seeds => run_seeds(&args),
+        Command::Mutants => run_mutants(&args),
+    }
+}
+
+/// Figures of many runs.
+#[derive(Default)]
+struct Sum {
+    seeds: u64,
+    simulated: Duration,
+    events: u64,
+    acked: u64,
+    crashes: u64,
+    terms: u64,
+    violations: u64,
+}
+
+impl Sum {
+    fn add(&mut self, result: &Result<Summary, Violation>) {
+        self.seeds += 1;
+        match result {
+            Ok(summary) => {
+                self.simulated += summary.simulated;
+                self.events += summary.events;
+                self.acked += summary.acked;
+                self.crashes += summary.crashes;
+                self.terms += summary.terms;
+            }
+            Err(_) => self.violations += 1,
+        }
+    }
+}
+
+fn run_seeds(args: &Args) -> ExitCode {
+    let began = Instant::now();
+    let mut sum = Sum::default();
+    for seed in args.from..args.from + args.seeds {
+        let result = run_one(args, seed);
+        sum.add(&result);
+        match result {
+            Ok(summary) if args.hash => println!("seed={seed} hash={:016x}", summary.hash),
+            Ok(_) => {}
+            Err(violation) => {
+                println!("{violation}");
+                println!("replay: muslin-sim {} --trace", args.replay(seed));
+            }
+        }
+    }
+    let took = began.elapsed().as_secs_f64().max(1e-9);
+    let simulated = sum.simulated.as_secs_f64();
+    println!("crashes={} terms={} x_real_time={:.0}", sum.crashes, sum.terms, simulated / took);
+    println!(
+        "seeds={} nodes={} simulated_s={simulated:.0} events={} events_per_s={:.0} acked={} \
+         violations={}",
+        sum.seeds,
+        args.nodes,
+        sum.events,
+        sum.events as f64 / took,
+        sum.acked,
+        sum.violations
+    );
+    if sum.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_one(args: &Args, seed: u64) -> Result<Summary, Violation> {
+    let mut cluster = Cluster::seeded(seed).nodes(args.nodes).preset(args.preset);
+    if args.trace {
+        println!("{:#?}", cluster.drawn());
+        cluster = cluster.trace(|line| println!("{line}"));
+    }
+    cluster.run(args.seconds)
+}
+
+#[cfg(feature = "mutants")]
+fn activate(args: &Args) -> Result<(), String> {
+    use muslin_core::base::mutant::{self, Mutant};
+    let Some(name) = &args.mutant else { return Ok(()) };
+    let names: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+    let found = Mutant::named(name)
+        .ok_or_else(|| format!("there is no mutant {name}; there are: {}", names.join(", ")))?;
+    mutant::activate(found);
+    Ok(())
+}
+
+#[cfg(not(feature = "mutants"))]
+fn activate(args: &Args) -> Result<(), String> {
+    if args.mutant.is_none() && args.command != Command::Mutants {
+        return Ok(());
+    }
+    Err("planted bugs need the feature: build with `--features mutants`".into())
+}
+
+#[cfg(not(feature = "mutants"))]
+fn run_mutants(_: &Args) -> ExitCode {
+    unreachable!("refused when the arguments were read")
+}
+
+/// Each planted bug until it is found, by swarms and, as every second seed, by clusters that grow.
+#[cfg(feature = "mutants")]
+fn run_mutants(args: &Args) -> ExitCode {
+    use muslin_core::base::mutant::{self, Mutant};
+    let mut caught = 0;
+    std::panic::set_hook(Box::new(|_| {}));
+    for planted in Mutant::ALL {
+        mutant::activate(*planted);
+        let began = Instant::now();
+        let found = (args.from..args.from + args.seeds).find_map(|seed| {
+            let preset = if seed % 2 == 0 { args.preset } else { Preset::Admit };
+            let args = Args { preset, ..args.clone() };
+            Some((seed, preset, run_one(&args, seed).err()?))
+        });
+        let name = planted.name();
+        let took = began.elapsed().as_secs_f64();
+        match found {
+            Some((seed, preset, violation)) => {
+                caught += 1;
+                let seeds = seed - args.from + 1;
+                let preset = preset.name();
+                let Violation { invariant, at, .. } = violation;
+                println!(
+                    "caught   {name:<26} by {invariant:<8} seeds={seeds:<5} seed={seed} \
+                     profile={preset} at={at} took={took:.1}s"
+                );
+            }
+            None => println!("survived {name:<26} seeds={} took={took:.1}s", args.seeds),
+        }
+    }
+    println!("caught={caught} of {}", Mutant::ALL.len());
+    if caught == Mutant::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,196 @@
+//! The network between the machines: which links work, how fast, and what becomes of each message.
+
+use crate::profile::Network;
+use crate::time::Time;
+use muslin_core::base::Prng;
+use muslin_core::node::PeerMessage;
+use std::time::Duration;
+
+/// One message of a stream on its way.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// The connection it was sent on; it is lost with it.
+    connection: u64,
+    pub(crate) message: PeerMessage,
+}
+
+/// One direction between two machines.
+#[derive(Default)]
+struct Link {
+    /// How many faults cut it at present.
+    cuts: u32,
+    /// While cut, what arrives waits for the end of the cut; else it is lost.
+    is_stalling: bool,
+    stalled: Vec<Parcel>,
+    connection: u64,
+    last_arrival: Time,
+    /// Added to every delay.
+    slow: Duration,
+}
+
+/// When a message arrives.
+pub(crate) enum Fate {
+    Lost,
+    Arrives(Time),
+    /// And once more.
+    Twice(Time, Time),
+}
+
+/// All links.
+pub(crate) struct Net {
+    links: Vec<Link>,
+    nodes: usize,
+    prng: Prng,
+}
+
+impl Net {
+    pub(crate) fn new(nodes: usize, prng: Prng) -> Net {
+        let links = std::iter::repeat_with(Link::default).take(nodes * nodes).collect();
+        Net { links, nodes, prng }
+    }
+
+    fn link(&mut self, from: usize, to: usize) -> &mut Link {
+        &mut self.links[from * self.nodes + to]
+    }
+
+    /// Puts a message into its parcel.
+    pub(crate) fn pack(&mut self, from: usize, to: usize, message: PeerMessage) -> Parcel {
+        let connection = self.link(from, to).connection;
+        Parcel { from, to, connection, message }
+    }
+
+    /// A parcel leaves at `at`.
+    pub(crate) fn send(&mut self, profile: &Network, at: Time, parcel: &Parcel) -> Fate {
+        let delay = profile.delay.draw(&mut self.prng);
+        if profile.disconnect_ppm > 0 && self.prng.chance(profile.disconnect_ppm) {
+            self.disconnect(parcel.from, parcel.to);
+        }
+        if profile.ordered {
+            let link = self.link(parcel.from, parcel.to);
+            let arrival = (at + delay + link.slow).max(link.last_arrival);
+            link.last_arrival = arrival;
+            return Fate::Arrives(arrival);
+        }
+        if self.prng.chance(profile.loss_ppm) {
+            return Fate::Lost;
+        }
+        let arrival = at + delay + self.link(parcel.from, parcel.to).slow;
+        if self.prng.chance(profile.twice_ppm) {
+            let again = profile.delay.draw(&mut self.prng) * (1 + self.prng.below(20)) as u32;
+            return Fate::Twice(arrival, at + again);
+        }
+        Fate::Arrives(arrival)
+    }
+
+    /// A parcel comes to the end of its way: handed over, unless its link is cut or its connection
+    /// gone.
+    pub(crate) fn arrive(&mut self, parcel: Parcel) -> Option<Parcel> {
+        let link = self.link(parcel.from, parcel.to);
+        if parcel.connection != link.connection {
+            return None;
+        }
+        if link.cuts == 0 {
+            return Some(parcel);
+        }
+        if link.is_stalling {
+            link.stalled.push(parcel);
+        }
+        None
+    }
+
+    /// When a datagram sent at `at` arrives; `None` when it is lost.
+    pub(crate) fn send_datagram(
+        &mut self,
+        profile: &Network,
+        at: Time,
+        (from, to): (usize, usize),
+    ) -> Fate {
+        if self.prng.chance(profile.datagram_loss_ppm) {
+            return Fate::Lost;
+        }
+        let arrival = at + profile.delay.draw(&mut self.prng) + self.link(from, to).slow;
+        if self.prng.chance(profile.datagram_twice_ppm) {
+            return Fate::Twice(arrival, arrival + profile.delay.draw(&mut self.prng));
+        }
+        Fate::Arrives(arrival)
+    }
+
+    /// Whether what is sent from one to the other is stopped at present.
+    pub(crate) fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.links[from * self.nodes + to].cuts > 0
+    }
+
+    /// One more fault cuts a link.
+    pub(crate) fn cut(&mut self, from: usize, to: usize, is_stalling: bool) {
+        let link = self.link(from, to);
+        link.cuts += 1;
+        link.is_stalling = is_stalling;
+    }
+
+    /// One fault less. What was stalled goes on, unless the connection gave up meanwhile.
+    pub(crate) fn mend(&mut self, from: usize, to: usize, now: Time) -> Vec<(Time, Parcel)> {
+        let link = self.link(from, to);
+        link.cuts = link.cuts.saturating_sub(1);
+        if link.cuts > 0 {
+            return Vec::new();
+        }
+        let stalled = std::mem::take(&mut self.link(from, to).stalled);
+        if !stalled.is_empty() && self.prng.chance(300_000) {
+            self.disconnect(from, to);
+            return Vec::new();
+        }
+        let mut at = now;
+        let mut released = Vec::with_capacity(stalled.len());
+        for parcel in stalled {
+            at = at + self.prng.duration(Duration::from_micros(10), Duration::from_millis(2));
+            released.push((at, parcel));
+        }
+        let link = self.link(from, to);
+        link.last_arrival = link.last_arrival.max(at);
+        released
+    }
+
+    /// Ends every fault of every link.
+    pub(crate) fn mend_all(&mut self) {
+        for link in &mut self.links {
+            link.cuts = 0;
+            link.stalled.clear();
+            link.slow = Duration::ZERO;
+        }
+    }
+
+    /// How much slower a link is from here on.
+    pub(crate) fn slow(&mut self, from: usize, to: usize, by: Duration) {
+        self.link(from, to).slow = by;
+    }
+
+    /// The connection of two machines is lost, with all that is under way on it.
+    pub(crate) fn disconnect(&mut self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            self.drop_outgoing(from, to);
+        }
+    }
+
+    fn drop_outgoing(&mut self, from: usize, to: usize) {
+        let link = self.link(from, to);
+        link.connection += 1;
+        link.stalled.clear();
+        link.last_arrival = Time::START;
+    }
+
+    /// A machine lost power: what is under way to it is lost. What it sent before still travels.
+    pub(crate) fn on_crash(&mut self, host: usize) {
+        for other in 0..self.nodes {
+            self.drop_outgoing(other, host);
+        }
+    }
+
+    /// A machine starts: nothing of its former life arrives any more.
+    pub(crate) fn on_start(&mut self, host: usize) {
+        for other in 0..self.nodes {
+            self.drop_outgoing(host, other);
+        }
+    }
+}

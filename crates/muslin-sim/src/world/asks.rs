@@ -1,0 +1,183 @@
+//! Requests of clients on their way, and what their answers are held against.
+
+use super::World;
+use crate::checkers::Broken;
+use crate::checkers::ledger::{OpId, Reading};
+use crate::time::Time;
+use muslin_core::base::RequestId;
+use muslin_core::node::{Input, Reply, Request};
+use muslin_core::state::{Outcome, Response};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A running node answers within its request timeout and this much.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What an answer is held against.
+pub(super) enum Kind {
+    Write(OpId),
+    Read(Reading),
+    Watch,
+    Lease {
+        id: u64,
+    },
+    /// Nothing: status, transfer of leadership.
+    Other,
+}
+
+pub(super) struct Ask {
+    pub(super) client: usize,
+    place: usize,
+    asked: Time,
+    kind: Kind,
+}
+
+#[derive(Default)]
+pub(super) struct Asks {
+    last: u64,
+    waiting: BTreeMap<RequestId, Ask>,
+}
+
+/// What a client learns of its request.
+pub(crate) enum Answer {
+    /// The state answered.
+    Outcome(Outcome),
+    /// Granted and left time of a lease, in milliseconds, if it is there.
+    Lease(Option<(u64, u64)>),
+    /// Done, or only told.
+    Done,
+    /// Not done, or not known whether it was.
+    Failed,
+}
+
+impl World {
+    /// A client asks a node.
+    pub(super) fn ask(&mut self, client: usize, place: usize, request: Request) -> RequestId {
+        let kind = match &request {
+            Request::Write(command) => Kind::Write(self.ledger.on_asked(command)),
+            Request::Read { query, consistency } => {
+                Kind::Read(self.ledger.on_reading(query.clone(), *consistency))
+            }
+            Request::Watch(_) => Kind::Watch,
+            Request::KeepAlive(id) | Request::TimeToLive(id) => Kind::Lease { id: *id },
+            _ => Kind::Other,
+        };
+        let ask = Ask { client, place, asked: self.time, kind };
+        let id = self.next_request();
+        self.asks.waiting.insert(id, ask);
+        self.arrive(place, Input::Request { id, request });
+        self.rouse_soon(place);
+        id
+    }
+
+    /// A client says something about a watch that is answered on the watch, if at all.
+    pub(super) fn say(&mut self, place: usize, request: Request) {
+        let id = self.next_request();
+        self.arrive(place, Input::Request { id, request });
+        self.rouse_soon(place);
+    }
+
+    /// A client goes away: nobody waits for the answer any more.
+    pub(super) fn cancel(&mut self, id: RequestId) {
+        let Some(ask) = self.asks.waiting.remove(&id) else { return };
+        self.arrive(ask.place, Input::Cancel(id));
+        self.rouse_soon(ask.place);
+    }
+
+    /// A watch has ended by itself.
+    pub(super) fn asks_forget(&mut self, id: RequestId) {
+        self.asks.waiting.remove(&id);
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.asks.last += 1;
+        RequestId(self.asks.last)
+    }
+
+    /// A node answers.
+    pub(super) fn on_reply(
+        &mut self,
+        place: usize,
+        id: RequestId,
+        reply: Reply,
+    ) -> Result<(), Broken> {
+        let Some(ask) = self.asks.waiting.get(&id) else { return Ok(()) };
+        if let Kind::Watch = ask.kind
+            && !matches!(reply, Reply::Failed(_))
+        {
+            let client = ask.client;
+            return self.on_watch_reply(client, (place, id), &reply);
+        }
+        let ask = self.asks.waiting.remove(&id).expect("it was there a line ago");
+        self.check_reply(place, &ask, &reply)?;
+        let answer = match reply {
+            Reply::Outcome(outcome) => Answer::Outcome(outcome),
+            Reply::Lease { ttl, .. } => Answer::Lease(ttl),
+            Reply::Failed(_) => Answer::Failed,
+            _ => Answer::Done,
+        };
+        self.on_answer(ask.client, place, answer);
+        Ok(())
+    }
+
+    fn check_reply(&mut self, place: usize, ask: &Ask, reply: &Reply) -> Result<(), Broken> {
+        let node = self.hosts[place].id;
+        match (&ask.kind, reply) {
+            (_, Reply::Failed(_)) | (Kind::Other, _) => Ok(()),
+            (Kind::Write(op), Reply::Outcome(outcome)) => {
+                self.ledger.on_write_reply(node, *op, outcome)?;
+                if let Ok(Response::LeaseGrant { id, ttl_ms }) = &outcome.result {
+                    let left = Duration::from_millis(*ttl_ms);
+                    self.leases.on_alive(node, *id, (ask.asked, left))?;
+                }
+                Ok(())
+            }
+            (Kind::Read(reading), Reply::Outcome(outcome)) => {
+                self.ledger.on_read_reply(node, reading, outcome)
+            }
+            (Kind::Lease { id }, Reply::Lease { ttl: Some((_, left_ms)), .. }) => {
+                let left = Duration::from_millis(*left_ms);
+                self.leases.on_alive(node, *id, (ask.asked, left))
+            }
+            (Kind::Lease { id }, Reply::Lease { ttl: None, .. }) => {
+                self.leases.on_gone(node, *id, self.time)
+            }
+            (_, other) => {
+                let facts = format!("{node:?} answers a request of another kind with {other:?}");
+                Err(Broken::new("answers", facts))
+            }
+        }
+    }
+
+    /// A node is gone, and with it all it was asked.
+    pub(super) fn on_host_lost(&mut self, place: usize) {
+        let is_lost = |ask: &&Ask| ask.place == place;
+        let lost: Vec<usize> =
+            self.asks.waiting.values().filter(is_lost).map(|ask| ask.client).collect();
+        self.asks.waiting.retain(|_, ask| ask.place != place);
+        for client in lost {
+            self.on_lost(client);
+        }
+    }
+
+    /// A running node answers everything in time, if only by saying that it cannot.
+    pub(super) fn check_patience(&self) -> Result<(), Broken> {
+        let timeout = self.profile.request_timeout * 11 / 10 + PATIENCE;
+        for (id, ask) in &self.asks.waiting {
+            let host = &self.hosts[ask.place];
+            let is_paused = host.process.as_ref().is_some_and(|process| process.is_paused);
+            let since = ask.asked.max(host.hindered);
+            if matches!(ask.kind, Kind::Watch) || is_paused || self.time < since + timeout {
+                continue;
+            }
+            let facts = format!("{:?} has not answered {id} of {}", host.id, ask.asked);
+            return Err(Broken::new("answers", facts));
+        }
+        Ok(())
+    }
+
+    /// Whether nobody waits but watchers.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.asks.waiting.values().all(|ask| matches!(ask.kind, Kind::Watch))
+    }
+}

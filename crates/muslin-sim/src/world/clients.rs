@@ -1,0 +1,531 @@
+//! The clients: they read, write, follow, hold leases, admit nodes and probe, each with one request
+//! at a time and never the same one twice, so that every effect has one cause.
+
+use super::World;
+use super::asks::Answer;
+use super::steps::{Happening, SECRET_HASH, TOKEN, member_of};
+use crate::checkers::Broken;
+use crate::checkers::watches::Following;
+use crate::host::{address_of, id_of};
+use crate::time::Time;
+use bytes::Bytes;
+use muslin_core::base::RequestId;
+use muslin_core::node::{Consistency, Reply, Request};
+use muslin_core::state::{
+    Admit, Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
+    KeyRange, LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Refusal, Txn, WatchSpec,
+};
+use std::time::Duration;
+
+/// Longest time to live that a holder asks for; the shortest is a second.
+pub(super) const TTL_MAX: Duration = Duration::from_secs(3);
+
+/// What a client does.
+pub(super) enum Duty {
+    /// Reads and writes.
+    Work,
+    /// Follows changes, from node to node.
+    Watch { following: Option<Following>, running: Option<(usize, RequestId)>, until: Time },
+    /// Holds a lease, if it has one.
+    Hold { lease: Option<u64>, granting: u64 },
+    /// Has nodes admitted that did not found the cluster.
+    Admit { next: usize },
+    /// Once all is well: writes and reads at one node until both are answered.
+    Probe { written: bool, read: bool },
+}
+
+pub(super) struct Client {
+    pub(super) duty: Duty,
+    /// The node it asks.
+    home: usize,
+    /// What is planned for an earlier turn is void.
+    turn: u64,
+    /// Makes everything it writes unique.
+    count: u64,
+    /// What it is about to be answered, if that matters to its duty.
+    asking: Asking,
+    pub(super) is_retired: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    Nothing,
+    Anything,
+    Write,
+}
+
+impl World {
+    /// The clients of the profile, each on a node.
+    pub(super) fn hire_clients(&mut self) {
+        let load = self.profile.load.clone();
+        for _ in 0..load.clients {
+            self.hire(Duty::Work);
+        }
+        for _ in 0..load.watchers {
+            self.hire(Duty::Watch { following: None, running: None, until: Time::START });
+        }
+        for _ in 0..load.holders {
+            self.hire(Duty::Hold { lease: None, granting: 0 });
+        }
+        if self.profile.founders < self.profile.nodes {
+            self.hire(Duty::Admit { next: self.profile.founders });
+        }
+    }
+
+    pub(super) fn hire(&mut self, duty: Duty) {
+        let client = self.clients.len();
+        let home = self.draws.client.below(self.hosts.len() as u64) as usize;
+        let (turn, count, asking) = (0, 0, Asking::Nothing);
+        self.clients.push(Client { duty, home, turn, count, asking, is_retired: false });
+        self.plan_turn(client, Duration::from_millis(1));
+    }
+
+    /// Watches over one node once all is well.
+    pub(super) fn hire_probe(&mut self, home: usize) {
+        self.hire(Duty::Probe { written: false, read: false });
+        self.clients.last_mut().expect("one was hired").home = home;
+    }
+
+    fn plan_turn(&mut self, client: usize, after: Duration) {
+        let after = after + self.profile.load.think.draw(&mut self.draws.client);
+        self.clients[client].turn += 1;
+        let turn = self.clients[client].turn;
+        self.queue.push(self.time + after, Happening::Client { client, turn });
+    }
+
+    pub(super) fn on_turn(&mut self, client: usize, turn: u64) {
+        let state = &self.clients[client];
+        if state.turn != turn || state.is_retired {
+            return;
+        }
+        let is_bound = matches!(state.duty, Duty::Probe { .. });
+        if self.hosts[state.home].process.is_none() {
+            if !is_bound {
+                self.clients[client].home =
+                    self.draws.client.below(self.hosts.len() as u64) as usize;
+            }
+            self.plan_turn(client, Duration::from_millis(10));
+            return;
+        }
+        match &self.clients[client].duty {
+            Duty::Work => self.work_turn(client),
+            Duty::Watch { .. } => self.watch_turn(client),
+            Duty::Hold { lease, .. } => {
+                let lease = *lease;
+                self.hold_turn(client, lease)
+            }
+            Duty::Admit { next } => {
+                let next = *next;
+                self.admit_turn(client, next)
+            }
+            Duty::Probe { written, .. } => {
+                let request =
+                    if *written { self.whole_read() } else { self.put_request(client, "p", 0) };
+                self.clients[client].asking = Asking::Anything;
+                self.ask_home(client, request);
+            }
+        }
+    }
+
+    fn ask_home(&mut self, client: usize, request: Request) {
+        let home = self.clients[client].home;
+        self.ask(client, home, request);
+    }
+
+    /// What a client was asking for is settled, one way or the other.
+    pub(super) fn on_answer(&mut self, client: usize, place: usize, answer: Answer) {
+        let is_write = self.clients[client].asking == Asking::Write;
+        self.clients[client].asking = Asking::Nothing;
+        let is_ok = !matches!(answer, Answer::Failed);
+        match &mut self.clients[client].duty {
+            Duty::Probe { written, read } if is_ok => {
+                (*written, *read) = (true, *written);
+                self.clients[client].is_retired = *read_done(&self.clients[client].duty);
+            }
+            Duty::Hold { lease, granting } => match &answer {
+                Answer::Outcome(outcome) if *granting != 0 && outcome.result.is_ok() => {
+                    *lease = Some(std::mem::take(granting));
+                }
+                Answer::Lease(None) => *lease = None,
+                _ => *granting = 0,
+            },
+            Duty::Admit { next } => {
+                let joined = *next;
+                if let Answer::Outcome(outcome) = &answer
+                    && matches!(outcome.result, Ok(_) | Err(Refusal::MemberExists))
+                {
+                    *next += 1;
+                    self.hosts[joined].is_member = true;
+                    self.start(joined);
+                }
+            }
+            Duty::Watch { running, .. } => *running = None,
+            _ => {}
+        }
+        if !is_ok {
+            self.move_sometimes(client);
+        }
+        self.plan_turn(client, Duration::ZERO);
+        if is_ok && is_write {
+            self.crash_after_ack(place);
+        }
+    }
+
+    /// The node that a client asked is gone.
+    pub(super) fn on_lost(&mut self, client: usize) {
+        self.clients[client].asking = Asking::Nothing;
+        match &mut self.clients[client].duty {
+            Duty::Watch { running, .. } => *running = None,
+            Duty::Hold { granting, .. } => *granting = 0,
+            _ => {}
+        }
+        self.move_sometimes(client);
+        self.plan_turn(client, Duration::from_millis(5));
+    }
+
+    /// A client that was let down may try another node.
+    fn move_sometimes(&mut self, client: usize) {
+        let other = self.draws.client.below(self.hosts.len() as u64) as usize;
+        if self.draws.client.chance(500_000)
+            && !matches!(self.clients[client].duty, Duty::Probe { .. })
+        {
+            self.clients[client].home = other;
+        }
+    }
+
+    /// Whether every probe got its answers.
+    pub(super) fn unanswered_probe(&self) -> Option<usize> {
+        let is_open =
+            |client: &&Client| matches!(client.duty, Duty::Probe { .. }) && !client.is_retired;
+        self.clients.iter().find(is_open).map(|client| client.home)
+    }
+
+    /// Whether every node that is to be admitted was.
+    pub(super) fn are_all_members(&self) -> bool {
+        self.hosts.iter().all(|host| host.is_member)
+    }
+}
+
+fn read_done(duty: &Duty) -> &bool {
+    match duty {
+        Duty::Probe { read, .. } => read,
+        _ => &false,
+    }
+}
+
+/// Reading and writing.
+impl World {
+    fn work_turn(&mut self, client: usize) {
+        let load = &self.profile.load;
+        let (compact, reads) = (load.compact_ppm, load.reads_ppm);
+        let draw = self.draws.client.below(1_000_000);
+        self.clients[client].asking = Asking::Anything;
+        if draw < compact {
+            return self.compact_turn(client);
+        }
+        let draw = self.draws.client.below(1_000_000);
+        let request = if draw < reads {
+            self.read_request(Consistency::Linearizable)
+        } else if draw < reads + 60_000 {
+            self.read_request(Consistency::Local)
+        } else if draw > 995_000 {
+            Request::Status
+        } else {
+            self.clients[client].asking = Asking::Write;
+            self.write_request(client)
+        };
+        let home = self.clients[client].home;
+        let id = self.ask(client, home, request);
+        // Some do not wait for their answer.
+        if self.draws.client.chance(5_000) {
+            self.cancel(id);
+            self.plan_turn(client, Duration::ZERO);
+        }
+    }
+
+    fn write_request(&mut self, client: usize) -> Request {
+        let key = self.draws.client.below(self.profile.load.keys);
+        match self.draws.client.below(20) {
+            0..12 => self.put_request(client, "k", key),
+            12..15 => self.delete_request(client, key),
+            _ => self.txn_request(client, key),
+        }
+    }
+
+    fn unique(&mut self, client: usize) -> String {
+        self.clients[client].count += 1;
+        format!("c{client}-{}", self.clients[client].count)
+    }
+
+    fn put(&mut self, client: usize, key: String) -> Put {
+        let value = Bytes::from(self.unique(client));
+        let prev_kv = self.draws.client.chance(200_000);
+        Put { key: Bytes::from(key), value, prev_kv, ..Put::default() }
+    }
+
+    fn put_request(&mut self, client: usize, prefix: &str, key: u64) -> Request {
+        let put = self.put(client, format!("{prefix}{key}"));
+        Request::Write(Command::of(CommandKind::Put(put)))
+    }
+
+    /// Deletes one key. The end of the range makes the command unique, and holds no other key.
+    fn delete_range(&mut self, client: usize, key: u64) -> DeleteRange {
+        let key = format!("k{key}");
+        let range_end = Bytes::from(format!("{key}\0{}", self.unique(client)));
+        let range = KeyRange { key: Bytes::from(key), range_end };
+        DeleteRange { range, prev_kv: self.draws.client.chance(300_000) }
+    }
+
+    fn delete_request(&mut self, client: usize, key: u64) -> Request {
+        let delete = self.delete_range(client, key);
+        Request::Write(Command::of(CommandKind::Delete(delete)))
+    }
+
+    /// Compares a key with what it was a moment ago, then writes two or reads.
+    fn txn_request(&mut self, client: usize, key: u64) -> Request {
+        let keys = self.profile.load.keys;
+        let other = (key + 1) % keys.max(2);
+        let range = KeyRange::of_key(format!("k{key}"));
+        let last = self.ledger.model().revision().0;
+        let target = match self.draws.client.below(4) {
+            0 => CompareTarget::Version(self.draws.client.below(3)),
+            1 => CompareTarget::Mod(last - self.draws.client.below(last.min(20) + 1)),
+            2 => CompareTarget::Create(last),
+            _ => CompareTarget::Value(Bytes::from(format!("c{client}-1"))),
+        };
+        let result = self.draws.client.below(4) as i32;
+        let compare = Compare { range: range.clone(), result, target: Some(target) };
+        let (first, second) =
+            (self.put(client, format!("k{key}")), self.delete_range(client, other));
+        let third = self.put(client, format!("k{other}"));
+        let read = Range { range, ..Range::default() };
+        let op = |kind: OpKind| Op { kind: Some(kind) };
+        let txn = Txn {
+            compares: vec![compare],
+            success: vec![
+                op(OpKind::Put(first)),
+                op(OpKind::Range(read.clone())),
+                op(OpKind::Delete(second)),
+            ],
+            failure: vec![op(OpKind::Put(third)), op(OpKind::Range(read))],
+        };
+        debug_assert!(CompareResult::try_from(result).is_ok(), "there are four");
+        Request::Write(Command::of(CommandKind::Txn(txn)))
+    }
+
+    fn whole_read(&self) -> Request {
+        let range = Range { range: KeyRange::of_prefix("k"), ..Range::default() };
+        Request::Read { query: Query::Range(range), consistency: Consistency::Linearizable }
+    }
+
+    fn read_request(&mut self, consistency: Consistency) -> Request {
+        let key = self.draws.client.below(self.profile.load.keys);
+        let range = match self.draws.client.below(3) {
+            0 => KeyRange::of_prefix("k"),
+            _ => KeyRange::of_key(format!("k{key}")),
+        };
+        let last = self.ledger.model().revision().0;
+        let revision = match self.draws.client.below(10) {
+            0 => last - self.draws.client.below(last.min(30)),
+            _ => 0,
+        };
+        let limit = if self.draws.client.chance(100_000) { 2 } else { 0 };
+        let query = Query::Range(Range { range, limit, revision, ..Range::default() });
+        Request::Read { query, consistency }
+    }
+
+    /// Compacts to a revision that nobody compacted to before.
+    fn compact_turn(&mut self, client: usize) {
+        let last = self.ledger.model().revision().0;
+        let revision = last.saturating_sub(self.draws.client.below(50));
+        if revision <= self.compact_asked {
+            self.plan_turn(client, Duration::ZERO);
+            return;
+        }
+        self.compact_asked = revision;
+        let command = Command::of(CommandKind::Compact(Compact { revision }));
+        self.ask_home(client, Request::Write(command));
+    }
+}
+
+/// Leases and admissions.
+impl World {
+    fn hold_turn(&mut self, client: usize, lease: Option<u64>) {
+        self.clients[client].asking = Asking::Anything;
+        let draw = self.draws.client.below(100);
+        let request = match lease {
+            None => {
+                self.last_lease += 1;
+                let id = self.last_lease;
+                let span = TTL_MAX.as_millis() as u64 - 1_000;
+                let ttl_ms = 1_000 + self.draws.client.below(span);
+                if let Duty::Hold { granting, .. } = &mut self.clients[client].duty {
+                    *granting = id;
+                }
+                Request::Write(Command::of(CommandKind::LeaseGrant(LeaseGrant { id, ttl_ms })))
+            }
+            Some(lease) if draw < 30 => {
+                let put = Put { lease, ..self.put(client, format!("l{client}")) };
+                Request::Write(Command::of(CommandKind::Put(put)))
+            }
+            Some(lease) if draw < 80 => Request::KeepAlive(lease),
+            Some(lease) if draw < 90 => Request::TimeToLive(lease),
+            Some(lease) if draw < 93 => {
+                self.forget_lease(client);
+                let revoke = LeaseRevoke { ids: vec![lease], expired: false };
+                Request::Write(Command::of(CommandKind::LeaseRevoke(revoke)))
+            }
+            Some(_) if draw < 96 => {
+                self.forget_lease(client);
+                self.plan_turn(client, Duration::from_millis(300));
+                return;
+            }
+            // Long enough to be close to the end now and then.
+            Some(_) => {
+                let rest = self.draws.client.duration(Duration::from_millis(50), TTL_MAX);
+                self.plan_turn(client, rest);
+                return;
+            }
+        };
+        self.ask_home(client, request);
+    }
+
+    fn forget_lease(&mut self, client: usize) {
+        if let Duty::Hold { lease, .. } = &mut self.clients[client].duty {
+            *lease = None;
+        }
+    }
+
+    fn admit_turn(&mut self, client: usize, next: usize) {
+        if next >= self.hosts.len() {
+            self.clients[client].is_retired = true;
+            return;
+        }
+        self.clients[client].count += 1;
+        let admit = Admit {
+            member: member_of(id_of(next), address_of(next)),
+            token_id: TOKEN.into(),
+            secret_hash: Bytes::from_static(SECRET_HASH),
+            // Unique, and far from the token's end.
+            unix_ms: 1_000_000 + self.clients[client].count,
+        };
+        self.ask_home(client, Request::Write(Command::of(CommandKind::Admit(admit))));
+    }
+}
+
+/// Following changes.
+impl World {
+    fn watch_turn(&mut self, client: usize) {
+        let home = self.clients[client].home;
+        let time = self.time;
+        let lifetime =
+            self.draws.client.duration(Duration::from_millis(20), Duration::from_secs(4));
+        let (is_new, is_fresh_end) = (self.draws.client.chance(400_000), self.healed.is_none());
+        let Duty::Watch { following, running, until } = &mut self.clients[client].duty else {
+            return;
+        };
+        if let Some((place, id)) = *running {
+            if time < *until || !is_fresh_end {
+                let request = Request::WatchProgress { watch: id };
+                self.say(place, request);
+                self.plan_turn(client, lifetime / 4);
+                return;
+            }
+            // It goes elsewhere, and continues or begins another.
+            *running = None;
+            if is_new {
+                *following = None;
+            }
+            self.cancel(id);
+            self.move_sometimes(client);
+            self.plan_turn(client, Duration::ZERO);
+            return;
+        }
+        *until = time + lifetime;
+        if following.is_none() {
+            let spec = self.watch_spec();
+            if let Duty::Watch { following, .. } = &mut self.clients[client].duty {
+                *following = Some(Following::new(spec));
+            }
+        }
+        let Duty::Watch { following: Some(following), .. } = &self.clients[client].duty else {
+            return;
+        };
+        let request = Request::Watch(following.request());
+        let id = self.ask(client, home, request);
+        if let Duty::Watch { running, .. } = &mut self.clients[client].duty {
+            *running = Some((home, id));
+        }
+        self.plan_turn(client, lifetime / 4);
+    }
+
+    fn watch_spec(&mut self) -> WatchSpec {
+        let model = self.ledger.model();
+        let (last, compacted) = (model.revision().0, model.compacted().0);
+        let key = self.draws.client.below(self.profile.load.keys);
+        let range = match self.draws.client.below(3) {
+            0 => KeyRange::of_key(format!("k{key}")),
+            1 => KeyRange::of_prefix("k"),
+            _ => KeyRange::of_prefix(""),
+        };
+        let start_revision = match self.draws.client.below(4) {
+            0 => 0,
+            1 => last + 1,
+            _ => last.saturating_sub(self.draws.client.below(40)).max(compacted + 1),
+        };
+        let prev_kv = self.draws.client.chance(300_000);
+        WatchSpec { range, start_revision, prev_kv, ..WatchSpec::default() }
+    }
+
+    /// A node tells something on a watch.
+    pub(super) fn on_watch_reply(
+        &mut self,
+        client: usize,
+        (place, id): (usize, RequestId),
+        reply: &Reply,
+    ) -> Result<(), Broken> {
+        let node = self.hosts[place].id;
+        let model = self.ledger.model();
+        let Duty::Watch { following: Some(following), .. } = &mut self.clients[client].duty else {
+            return Ok(());
+        };
+        match reply {
+            Reply::WatchStarted { from, revision } => {
+                following.on_started(node, model, (*from, *revision))
+            }
+            Reply::WatchProgress { revision } => following.on_told(node, model, *revision),
+            Reply::WatchEvents { events, revision, behind } => {
+                following.on_events(node, model, (events, *revision))?;
+                if *behind {
+                    self.say(place, Request::WatchMore { watch: id });
+                }
+                Ok(())
+            }
+            Reply::WatchRefused { compacted } => {
+                following.on_refused(node, model, *compacted)?;
+                if let Duty::Watch { following, running, .. } = &mut self.clients[client].duty {
+                    (*following, *running) = (None, None);
+                }
+                self.asks_forget(id);
+                self.plan_turn(client, Duration::ZERO);
+                Ok(())
+            }
+            other => {
+                let facts = format!("{node:?} answers a watch with {other:?}");
+                Err(Broken::new("answers", facts))
+            }
+        }
+    }
+
+    /// Whether every watcher was told all there is.
+    pub(super) fn are_watchers_complete(&mut self) -> bool {
+        let model = self.ledger.model();
+        self.clients.iter_mut().all(|client| match &mut client.duty {
+            Duty::Watch { following: Some(following), running: Some(_), .. } => {
+                following.is_complete(model)
+            }
+            Duty::Watch { .. } => false,
+            _ => true,
+        })
+    }
+}

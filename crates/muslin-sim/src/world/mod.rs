@@ -1,0 +1,18 @@
+//! The whole cluster and all that can happen to it, one thing after another.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `steps` | the [`World`]: what is going to happen, and letting it |
+//! | `process` | the driver of every node |
+//! | `clients`, `asks` | what is asked of them |
+//! | `faults` | what goes wrong |
+//! | `settle` | what must hold once it no longer does |
+
+mod asks;
+mod clients;
+mod faults;
+mod process;
+mod settle;
+mod steps;
+
+pub(crate) use steps::World;

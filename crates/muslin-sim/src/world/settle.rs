@@ -1,0 +1,146 @@
+//! The good phase: faults are over, so the cluster must answer, agree, and come to rest.
+
+use super::World;
+use super::clients::{Duty, TTL_MAX};
+use crate::checkers::{Broken, Violation};
+use muslin_core::base::Index;
+use muslin_core::plan::SMALL_VOTERS;
+use muslin_core::raft::Role;
+use std::time::Duration;
+
+/// From the last write on: catching up, telling watchers, ending leases.
+const REST: Duration = Duration::from_secs(8);
+
+impl World {
+    /// Ends the faults, lets most clients go, and puts one probe to each node.
+    pub(crate) fn heal(&mut self) {
+        self.trace.tell(self.time, format_args!("faults are over"));
+        self.healed = Some(self.time);
+        self.profile.heal();
+        self.mend_all();
+        for client in &mut self.clients {
+            client.is_retired |= matches!(client.duty, Duty::Work | Duty::Hold { .. });
+        }
+        for place in 0..self.hosts.len() {
+            self.hire_probe(place);
+        }
+    }
+
+    /// Whether the cluster has come to rest; an error when it should have long ago.
+    pub(crate) fn is_settled(&mut self) -> Result<bool, Violation> {
+        let Some(unsettled) = self.unsettled() else { return Ok(true) };
+        let healed = self.healed.expect("asked after the faults only");
+        let answers = self.profile.election_bound() * 2 + self.profile.request_timeout * 2;
+        let bound = match unsettled {
+            Unsettled::Answers(_) => answers,
+            _ => answers + TTL_MAX * 2 + REST,
+        };
+        if self.time < healed + bound {
+            return Ok(false);
+        }
+        let facts = format!("{bound:?} after the last fault {}", self.describe(unsettled));
+        Err(self.violation(Broken::new("progress", facts)))
+    }
+
+    fn unsettled(&mut self) -> Option<Unsettled> {
+        if !self.are_all_members() {
+            return Some(Unsettled::Members);
+        }
+        if let Some(place) = self.unanswered_probe() {
+            return Some(Unsettled::Answers(place));
+        }
+        if !self.is_quiet() || self.ledger.model().leases().next().is_some() {
+            return Some(Unsettled::Leases);
+        }
+        if let Some(place) = self.find_laggard() {
+            return Some(Unsettled::Log(place));
+        }
+        if !self.is_configured() {
+            return Some(Unsettled::Configuration);
+        }
+        (!self.are_watchers_complete()).then_some(Unsettled::Watchers)
+    }
+
+    /// A node that has not applied everything, or applied it to another effect.
+    fn find_laggard(&self) -> Option<usize> {
+        let last = self.logs.last();
+        (0..self.hosts.len()).find(|place| {
+            let Some(process) = &self.hosts[*place].process else { return true };
+            let raft = process.node.raft();
+            raft.applied() != last
+                || raft.last().index != last
+                || process.node.state().digest() != self.ledger.digest()
+        })
+    }
+
+    /// Whether one node leads, enough vote and the others receive the log.
+    fn is_configured(&self) -> bool {
+        let rafts =
+            || self.hosts.iter().filter_map(|host| host.process.as_ref()).map(|it| it.node.raft());
+        let leaders = rafts().filter(|raft| raft.role() == Role::Leader).count();
+        let is_plain = |raft: &muslin_core::raft::Raft| {
+            let configuration = raft.configuration();
+            !configuration.is_joint()
+                && configuration.voters.len() >= self.hosts.len().min(SMALL_VOTERS)
+                && configuration.members().len() == self.hosts.len()
+        };
+        leaders == 1 && rafts().all(is_plain)
+    }
+
+    fn describe(&self, unsettled: Unsettled) -> String {
+        let nodes: Vec<String> = (self.hosts.iter())
+            .map(|host| match &host.process {
+                None => format!("{:?} down", host.id),
+                Some(process) => {
+                    let raft = process.node.raft();
+                    format!(
+                        "{:?} {:?} term {} leader {:?} last {} commit {} applied {} digest {:016x}",
+                        host.id,
+                        raft.role(),
+                        raft.term(),
+                        raft.leader(),
+                        raft.last(),
+                        raft.commit(),
+                        raft.applied(),
+                        process.node.state().digest()
+                    )
+                }
+            })
+            .collect();
+        let what = match unsettled {
+            Unsettled::Members => "a node is not admitted".into(),
+            Unsettled::Answers(place) => {
+                format!("{:?} has not answered a write and a read", self.hosts[place].id)
+            }
+            Unsettled::Leases => {
+                let leases: Vec<u64> = self.ledger.model().leases().collect();
+                format!("leases live that nobody keeps: {leases:x?}")
+            }
+            Unsettled::Log(place) => format!("{:?} has not caught up", self.hosts[place].id),
+            Unsettled::Configuration => {
+                let voters = self.leader().and_then(|place| self.hosts[place].process.as_ref());
+                let voters = voters.map(|process| process.node.raft().configuration().clone());
+                format!("too few vote, or nobody leads: {voters:?}")
+            }
+            Unsettled::Watchers => "a watch was not told everything".into(),
+        };
+        let (last, digest) = (self.logs.last(), self.ledger.digest());
+        format!("{what}; committed {last} digest {digest:016x}; {}", nodes.join("; "))
+    }
+
+    /// The last committed entry.
+    pub(crate) fn committed(&self) -> Index {
+        self.logs.last()
+    }
+}
+
+/// What has not come to rest.
+#[derive(Clone, Copy)]
+enum Unsettled {
+    Members,
+    Answers(usize),
+    Leases,
+    Log(usize),
+    Configuration,
+    Watchers,
+}
