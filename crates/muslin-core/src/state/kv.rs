@@ -5,7 +5,6 @@ use super::{KeyRange, KvEvent, Refusal};
 use crate::base::Revision;
 use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::collections::vec_deque::VecDeque;
-use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Bound;
 
@@ -31,7 +30,10 @@ pub(super) struct Kv {
     /// and what compaction finds its work by.
     pub(super) history: VecDeque<Change>,
     pub(super) revision: Revision,
+    /// Reads before this are refused.
     pub(super) compacted: Revision,
+    /// What only reads before this could see is dropped; lags behind `compacted`.
+    pub(super) swept: Revision,
     totals: Totals,
 }
 
@@ -91,6 +93,7 @@ impl Default for Kv {
             history: VecDeque::new(),
             revision: FIRST_REVISION,
             compacted: Revision::ZERO,
+            swept: Revision::ZERO,
             totals: Totals::default(),
         }
     }
@@ -189,7 +192,7 @@ impl Kv {
         if revision < self.compacted { Err(Refusal::Compacted) } else { Ok(()) }
     }
 
-    /// Drops what reads at `to` and later cannot see.
+    /// Refuses reads before `to` from here on; [`Kv::sweep`] drops what only they could see.
     pub(super) fn compact(&mut self, to: Revision) -> Result<(), Refusal> {
         if to > self.revision {
             return Err(Refusal::FutureRevision);
@@ -197,33 +200,40 @@ impl Kv {
         if to <= self.compacted {
             return Err(Refusal::Compacted);
         }
-        // Whatever is superseded by `to` was superseded by a change that is still in the history:
-        // changes at the last compaction's own revision were kept for this.
-        let changed = self.history.partition_point(|change| change.revision <= to);
-        let mut doomed: Vec<Bytes> =
-            self.history.range(..changed).map(|change| change.key.clone()).collect();
-        doomed.sort_unstable();
-        doomed.dedup();
-        for key in &doomed {
-            self.compact_key(key, to);
-        }
-        let before = self.history.partition_point(|change| change.revision < to);
-        self.history.drain(..before);
-        self.history.shrink_to(self.history.len() * 2);
         self.compacted = to;
         Ok(())
     }
 
-    fn compact_key(&mut self, key: &Bytes, to: Revision) {
-        let Some(history) = self.keys.get_mut(key) else {
-            return;
-        };
-        let totals = &mut self.totals;
-        let is_left = history.compact(to, |version| totals.remove(key, version));
-        if !is_left {
-            self.keys.remove(key);
-            self.totals.bytes -= KEY_OVERHEAD + key.len() as u64;
+    /// Goes on with a compaction, over about `most` changes, whole revisions only: a store swept up
+    /// to a revision is a function of that revision, however many steps it took.
+    pub(super) fn sweep(&mut self, most: usize) {
+        let Kv { keys, history, totals, .. } = self;
+        let kept = history.partition_point(|change| change.revision <= self.swept);
+        let last = history.get(most.max(kept)).map_or(self.compacted, |change| change.revision);
+        let to = last.min(self.compacted);
+        // Whatever is superseded by `to` was superseded by a change that is still in the history:
+        // the changes at the revision swept last were kept for this.
+        let changed = history.partition_point(|change| change.revision <= to);
+        for change in history.range(..changed) {
+            let is_left = keys.get_mut(&change.key).is_none_or(|versions| {
+                versions.compact(to, |version| totals.remove(&change.key, version))
+            });
+            if !is_left {
+                keys.remove(&change.key);
+                totals.bytes -= KEY_OVERHEAD + change.key.len() as u64;
+            }
         }
+        let before = history.partition_point(|change| change.revision < to);
+        history.drain(..before);
+        if history.capacity() / 4 > history.len() {
+            history.shrink_to(history.len() * 2);
+        }
+        self.swept = to;
+    }
+
+    /// Whether a compaction is not yet carried out in full.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.swept < self.compacted
     }
 
     /// Takes in a key of a snapshot, whose order and numbers the caller has checked.

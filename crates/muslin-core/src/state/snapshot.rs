@@ -60,6 +60,8 @@ struct Head {
     revision: u64,
     #[prost(uint64, tag = "4")]
     compacted: u64,
+    #[prost(uint64, tag = "5")]
+    swept: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -165,6 +167,7 @@ impl State {
             applied: self.applied.0,
             revision: self.kv.revision.0,
             compacted: self.kv.compacted.0,
+            swept: self.kv.swept.0,
         }));
         for (id, lease) in &self.leases.table {
             write(Kind::Lease(LeaseRecord { id: id.0, ttl_ms: lease.ttl_ms }));
@@ -250,17 +253,19 @@ struct Restoring {
 
 impl Restoring {
     fn begin(head: Head) -> Result<Restoring, RestoreError> {
-        let Head { format, applied, revision, compacted } = head;
+        let Head { format, applied, revision, compacted, swept } = head;
         if format != FORMAT {
             return Err(RestoreError::Format { found: format });
         }
         let is_possible = (1..=NUMBER_MAX).contains(&revision) && compacted <= revision;
         require(is_possible, "revisions out of order")?;
+        require(swept <= compacted, "swept further than compacted")?;
         require(applied <= NUMBER_MAX, "an index out of range")?;
         let mut state = State::founded(&Founding::default());
         state.applied = Index(applied);
         state.kv.revision = Revision(revision);
         state.kv.compacted = Revision(compacted);
+        state.kv.swept = Revision(swept);
         Ok(Restoring { state, changes: Vec::new() })
     }
 
@@ -306,7 +311,7 @@ impl Restoring {
         let mut history: Option<KeyHistory> = None;
         for version in &record.versions {
             let version = restored_version(version, kv)?;
-            if version.revision >= kv.compacted {
+            if version.revision >= kv.swept {
                 self.changes.push((version.revision, version.sub, key.clone()));
             }
             match &mut history {

@@ -70,6 +70,8 @@ fn event(kv: &Kv, change: &Change) -> KvEvent {
     let history = kv.keys.get(&change.key).expect("history names keys that have versions");
     let (version, before) =
         history.changed_at(change.revision).expect("history names versions that are kept");
+    // What was before the compacted revision is not to be seen, whether or not it is dropped yet.
+    let before = before.filter(|_| change.revision > kv.compacted);
     version.event(&change.key, before.and_then(|before| before.pair(&change.key)))
 }
 

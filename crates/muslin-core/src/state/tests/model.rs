@@ -361,6 +361,30 @@ fn rarely() -> impl Strategy<Value = bool> {
     prop::bool::weighted(0.1)
 }
 
+#[test]
+fn a_compaction_of_much_history_is_swept_with_the_entries_that_follow() {
+    let (mut state, mut sequence) = (founded(), 0);
+    let mut next = |state: &mut State, kind| {
+        sequence += 1;
+        assert!(apply(state, &proposal(sequence, kind)).outcome.result.is_ok());
+    };
+    for _ in 0..500 {
+        next(&mut state, put("key", "value"));
+    }
+    next(&mut state, CommandKind::Compact(Compact { revision: 500 }));
+    let mut rounds = 0;
+    while state.kv.is_sweeping() {
+        let mut restored = State::restore(state.snapshot()).expect("its own snapshot");
+        next(&mut state, put("key", "value"));
+        apply(&mut restored, &proposal(501 + rounds + 1, put("key", "value")));
+        assert_eq!(restored.digest(), state.digest());
+        assert!(state.events_since(Revision(499), &KeyRange::of_key("key"), 1).is_err());
+        rounds += 1;
+    }
+    assert!(rounds > 10, "it took {rounds} entries");
+    assert_eq!(state.kv.history.len() as u64, 2 + rounds);
+}
+
 prop_compose! {
     fn a_put()(
         key in key(), value in value(), lease in prop_oneof![4 => Just(0), 1 => 1..4u64],
@@ -572,6 +596,39 @@ proptest! {
         ranges.iter().for_each(|range| trial.check_reads(range));
         ranges.iter().for_each(|range| trial.check_watches(&range.range, limit));
         trial.check_leases();
+    }
+
+    #[test]
+    fn a_sweep_in_steps_comes_to_what_one_sweep_does(
+        kinds in prop::collection::vec(any_command(), 1..60),
+        to in any::<prop::sample::Index>(),
+        most in 0..5usize,
+    ) {
+        let mut state = founded();
+        for (place, kind) in (1..).zip(kinds) {
+            apply(&mut state, &proposal(place, kind));
+        }
+        state.kv.sweep(usize::MAX);
+        let to = Revision(to.index(state.revision().0 as usize) as u64 + 1);
+        let mut at_once = state.clone();
+        if state.kv.compact(to).is_ok() {
+            at_once.kv.compact(to).expect("the same");
+            at_once.kv.sweep(usize::MAX);
+            while state.kv.is_sweeping() {
+                let before = state.kv.swept;
+                state.kv.sweep(most);
+                prop_assert!(state.kv.swept > before, "it goes on");
+                let restored = State::restore(state.snapshot()).expect("its own snapshot");
+                prop_assert_eq!(restored.kv.history.len(), state.kv.history.len());
+                for at in to.0..=state.revision().0 {
+                    let range = KeyRange::of_prefix("");
+                    let range = Query::Range(Range { range, revision: at, ..Range::default() });
+                    prop_assert_eq!(state.query(&range), at_once.query(&range));
+                }
+            }
+        }
+        prop_assert_eq!(state.snapshot(), at_once.snapshot());
+        prop_assert_eq!(state.approximate_bytes(), at_once.approximate_bytes());
     }
 
     #[test]
