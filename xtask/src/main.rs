@@ -21,7 +21,8 @@ cargo xtask COMMAND
   ci                       everything CI runs, in order
   test [ARGS..]            cargo test
   tidy [PATHS..]           the rules of STYLE.md that a program can check
-                           (--update-hashes: design pages describe the present files)
+                           (--wrap: breaks long comments anew first;
+                           --update-hashes: design pages describe the present files)
   sim ARGS..               whole clusters in virtual time: --seeds N [--nodes K] [--from S]
   determinism --seeds N    each seed in two processes, traces compared
   mutants [--seeds MAX]    each planted bug must be caught by the simulator

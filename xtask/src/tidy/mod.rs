@@ -16,6 +16,9 @@
 //! | `link` | a link to a file that is not there ([`links`]) |
 //! | `exempt` | the ratchet itself ([`exempt`]) |
 //!
+//! With `--wrap` comments that are too long are broken anew ([`wrap`]), in the files named or in
+//! all.
+//!
 //! # Not here
 //! What rustc and clippy check: documentation of public items, parameters, unused code.
 
@@ -32,6 +35,7 @@ mod sizes;
 mod source;
 mod unfinished;
 mod words;
+mod wrap;
 
 #[cfg(test)]
 mod tests;

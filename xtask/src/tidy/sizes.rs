@@ -14,7 +14,7 @@ const FILE_MAX: usize = 1_000;
 const MOD_MAX: usize = 60;
 
 /// Characters of a line.
-const LINE_MAX: usize = 100;
+pub(crate) const LINE_MAX: usize = 100;
 
 /// Everything that is longer than it may be.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {

@@ -4,6 +4,7 @@ use super::finding::Finding;
 use super::source::Tree;
 use super::{
     arrows, check, dependencies, exempt, hashes, links, mask, methods, sizes, unfinished, words,
+    wrap,
 };
 
 const CORE: &str = "crates/muslin-core/src/raft/log.rs";
@@ -219,4 +220,20 @@ fn comments_and_literals_are_not_code() {
     }
     let lifetimes = "fn f<'a>(x: &'a str) -> HashMap<'a> { 'b' }";
     assert!(mask::mask(lifetimes).contains("HashMap<'a>"), "{}", mask::mask(lifetimes));
+}
+
+#[test]
+fn a_comment_that_is_too_long_is_broken_anew_and_nothing_else() {
+    let word = "word ".repeat(30);
+    let text = format!(
+        "    /// - {word}\n    ///   more\n    /// - next\nlet code = \"{word}\";\n\
+         //! | {word}|\n//! ```\n//! {word}\n//! ```\n"
+    );
+    let wrapped = wrap::wrap(&text);
+    let lines: Vec<&str> = wrapped.lines().collect();
+    assert!(lines[0].starts_with("    /// - word") && lines[0].len() <= 100, "{wrapped}");
+    assert!(lines[1].starts_with("    ///   word") && lines[1].ends_with("word more"), "{wrapped}");
+    assert_eq!(lines[2], "    /// - next");
+    assert_eq!(lines[3..].join("\n") + "\n", text.split_once("- next\n").unwrap().1);
+    assert_eq!(wrap::wrap(&wrapped), wrapped);
 }
