@@ -8,6 +8,7 @@ pub mod api;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod data_dir;
+pub mod discovery;
 pub mod driver;
 pub mod identity;
 pub mod store;

@@ -1,0 +1,65 @@
+//! How a first packet finds the cluster.
+//!
+//! A discovery names addresses where members may be; the failure detector pings them until somebody
+//! answers, and learns all others from whoever does. Addresses are hints and nothing else: every
+//! datagram is sealed with the cluster's key, so that a wrong address costs one packet.
+//!
+//! | discovery | finds |
+//! | --- | --- |
+//! | [`Seeds`] | `host:port`, resolved again at every try: a Kubernetes headless service is a seed |
+//! | [`Fixed`] | a list that stays: from the configuration, the founders, the members last seen |
+//! | [`Local`] | nodes of the same cluster and user on this host, whatever their addresses have become |
+//! | [`Combined`] | several of these |
+//!
+//! # Invariants
+//! 1. No answer names an address twice, one that nobody can be reached at, or more than
+//!    [`CONTACTS_MAX`].
+//! 2. A source that fails gives what it last knew, and says so once; it never fails the others.
+//! 3. What is on this host's disk is written in one step and belongs to this user alone.
+//!
+//! # Not here
+//! Admission: being found is not being let in. Who is asked how often: the detector decides.
+
+mod combined;
+pub mod contract;
+mod fixed;
+mod local;
+mod seeds;
+#[cfg(test)]
+mod tests;
+
+pub use combined::Combined;
+pub use fixed::Fixed;
+pub use local::{Announcement, Local, runtime_directory};
+pub use seeds::{SeedError, Seeds};
+
+use std::net::SocketAddr;
+
+/// Most addresses in one answer, as many as the detector keeps. One that answers is enough.
+pub const CONTACTS_MAX: usize = 256;
+
+/// Names addresses where members may be.
+///
+/// Called every few seconds by a thread that does nothing else: it may block (on a name server, on a
+/// disk). It does not fail: whoever finds nothing names nobody.
+pub trait Discovery: Send {
+    /// The addresses as far as known at this moment.
+    fn contacts(&mut self) -> Vec<SocketAddr>;
+}
+
+/// Whether a datagram can be sent there.
+fn is_reachable(address: &SocketAddr) -> bool {
+    address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast()
+}
+
+/// Invariant 1.
+fn tidy(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut tidied = Vec::new();
+    for address in addresses {
+        let is_fresh = is_reachable(&address) && !tidied.contains(&address);
+        if is_fresh && tidied.len() < CONTACTS_MAX {
+            tidied.push(address);
+        }
+    }
+    tidied
+}
