@@ -1,0 +1,319 @@
+//! Clients that are broken, slow, or mean harm.
+
+use super::etcd::put;
+use super::*;
+use crate::api::connection::Line;
+use crate::api::desk::Desk;
+use crate::api::front::Front;
+use crate::api::gate::Gate;
+use crate::api::metrics::Metrics;
+use crate::api::proto::etcdserverpb as pb;
+use crate::client::{Call, Client, ClientError};
+use crate::identity::crypto_provider;
+use pb::kv_client::KvClient;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tonic::Code;
+
+/// Short enough for a test, long enough for a busy machine.
+const SHORT: Patience = Patience {
+    handshake: Duration::from_millis(300),
+    header: Duration::from_millis(300),
+    body: Duration::from_millis(300),
+};
+
+async fn impatient() -> World {
+    World::of(Wishes { patience: SHORT, ..Wishes::default() }).await
+}
+
+/// What a connection is answered to these bytes until it is closed; it must be closed in time.
+async fn answer_to(world: &World, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    stream.write_all(sent).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    // A reset is a way to close, too.
+    let _ = tokio::time::timeout(Duration::from_secs(10), read).await.expect("it is closed");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn serves(world: &World) {
+    let mut kv = KvClient::new(world.channel().await);
+    kv.put(put("a", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_stalls_is_cut_off() {
+    let world = impatient().await;
+    let claims = "PUT /v1/kv/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf";
+    let (silent, preface, head, body) = tokio::join!(
+        answer_to(&world, b""),
+        answer_to(&world, b"PRI * HTTP/2.0\r\n"),
+        answer_to(&world, b"GET /livez HTTP/1.1\r\nHost: loc"),
+        answer_to(&world, claims.as_bytes()),
+    );
+    assert_eq!((silent.as_str(), preface.as_str()), ("", ""));
+    assert!(head.is_empty() || head.starts_with("HTTP/1.1 408"), "{head}");
+    assert!(body.starts_with("HTTP/1.1 408"), "{body}");
+    assert!(body.contains("body-timeout"), "{body}");
+    serves(&world).await;
+}
+
+#[tokio::test]
+async fn a_trickle_of_header_bytes_does_not_buy_time() {
+    let world = impatient().await;
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let mut answer = [0; 64];
+    let trickle = async {
+        loop {
+            if stream.write_all(b"G").await.is_err() {
+                return;
+            }
+            let read = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut answer));
+            if matches!(read.await, Ok(Ok(0) | Err(_))) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), trickle).await.expect("it is closed");
+}
+
+#[tokio::test]
+async fn noise_is_answered_by_closing() {
+    let world = impatient().await;
+    let mut noise = vec![0_u8; 4_096];
+    for seed in 0..50_u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        for byte in &mut noise {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *byte = state as u8;
+        }
+        answer_to(&world, &noise).await;
+        let http2 = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &noise].concat();
+        answer_to(&world, &http2).await;
+    }
+    serves(&world).await;
+}
+
+#[tokio::test]
+async fn a_body_that_claims_to_be_huge_is_refused_before_it_is_read() {
+    let world = World::new().await;
+    let claims = "PUT /v1/kv/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000000000\r\n\r\n";
+    let answer = answer_to(&world, claims.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("1572864"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_message_that_claims_to_be_huge_is_refused_before_it_is_read() {
+    let world = World::new().await;
+    let mut kv = KvClient::new(world.channel().await);
+    let status = kv.put(put("a", vec![0; 3 << 20])).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    kv.put(put("a", "1")).await.unwrap();
+}
+
+#[tokio::test]
+async fn many_silent_connections_leave_room_for_others() {
+    let world = impatient().await;
+    let mut silent = Vec::new();
+    for _ in 0..500 {
+        silent.push(TcpStream::connect(world.addr).await.unwrap());
+    }
+    serves(&world).await;
+    for stream in &mut silent {
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    }
+}
+
+/// Two ends of a connection; the node believes that the far one is at `peer`.
+async fn connection_from(world: &World, tls: Option<TlsAcceptor>, peer: &str) -> TcpStream {
+    let desk = Arc::new(Desk {
+        handle: world.handle.clone(),
+        id: NodeId(1),
+        cluster: ClusterId(1),
+        facts: NodeFacts {
+            name: String::new(),
+            cluster_name: String::new(),
+            addr: String::new(),
+            etcd: String::new(),
+            version: String::new(),
+        },
+        join: None,
+        metrics: Metrics::new(Arc::new(Gate::default()), None),
+        patience: Patience::default(),
+        shutdown: world.shutdown.subscribe(),
+        caught_up: AtomicBool::new(false),
+    });
+    let front = Arc::new(Front::new(desk));
+    let shutdown = world.shutdown.subscribe();
+    let line = Line { front, tls, patience: Patience::default(), shutdown };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (near, _) = listener.accept().await.unwrap();
+    let peer: IpAddr = peer.parse().unwrap();
+    tokio::spawn(line.serve(near, peer));
+    far
+}
+
+async fn ask<S>(mut stream: S, request: &str) -> String
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let request = format!("{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn plain_text_from_another_machine_is_refused_and_told_why() {
+    let world = World::new().await;
+    for request in ["GET /livez", "GET /v1/status", "PUT /v1/kv/a"] {
+        let stream = connection_from(&world, None, "192.0.2.1").await;
+        let answer = ask(stream, request).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+        assert!(answer.contains("https-required") && answer.contains("https://"), "{answer}");
+    }
+}
+
+fn identity() -> Identity {
+    Identity::found("test", NodeId(1), &[]).unwrap()
+}
+
+/// A client that trusts the cluster, and has no certificate of its own.
+fn stranger(identity: &Identity) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(identity.ca_pem.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(crypto_provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+/// What a request over TLS from another machine is answered.
+async fn ask_from_afar(
+    identity: &Identity,
+    tls: Arc<ClientConfig>,
+    requests: &[&str],
+) -> Vec<String> {
+    let world = World::new().await;
+    let acceptor = TlsAcceptor::from(identity.server_tls().unwrap());
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols.clear();
+    let connector = TlsConnector::from(Arc::new(tls));
+    let mut answers = Vec::new();
+    for request in requests {
+        let stream = connection_from(&world, Some(acceptor.clone()), "192.0.2.1").await;
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = connector.connect(name, stream).await.unwrap();
+        answers.push(ask(stream, request).await);
+    }
+    answers
+}
+
+const REQUESTS: [(&str, u16, u16); 11] = [
+    ("GET /livez", 200, 200),
+    ("GET /readyz", 200, 200),
+    ("POST /v1/join", 501, 501),
+    ("GET /v1/join", 401, 405),
+    ("GET /v1/status", 401, 200),
+    ("GET /metrics", 401, 200),
+    ("GET /openapi.json", 401, 200),
+    ("PUT /v1/kv/a", 401, 200),
+    ("GET /nothing", 401, 404),
+    ("POST /livez", 401, 405),
+    ("GET /livez/../v1/status", 401, 404),
+];
+
+#[tokio::test]
+async fn a_stranger_may_ask_for_life_and_to_join_and_nothing_else() {
+    let identity = identity();
+    let requests = REQUESTS.map(|(request, ..)| request);
+    let answers = ask_from_afar(&identity, stranger(&identity), &requests).await;
+    for ((request, status, _), answer) in REQUESTS.into_iter().zip(answers) {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+        assert!(status == 200 || answer.contains("application/problem+json"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_cluster_opens_every_route() {
+    let identity = identity();
+    let requests = REQUESTS.map(|(request, ..)| request);
+    let answers = ask_from_afar(&identity, identity.client_tls().unwrap(), &requests).await;
+    for ((request, _, status), answer) in REQUESTS.into_iter().zip(answers) {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_over_grpc_too() {
+    let identity = identity();
+    let calls = ["KV/Put", "KV/Range", "Watch/Watch", "Lease/LeaseGrant", "Cluster/MemberList"]
+        .map(|method| format!("POST /etcdserverpb.{method}"));
+    let calls: Vec<&str> = calls.iter().map(String::as_str).collect();
+    for answer in ask_from_afar(&identity, stranger(&identity), &calls).await {
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+    let disguised =
+        calls.iter().map(|call| format!("{call} HTTP/1.1\r\ncontent-type: application/grpc\r\nX:"));
+    let disguised: Vec<String> = disguised.collect();
+    let disguised: Vec<&str> = disguised.iter().map(String::as_str).collect();
+    for answer in ask_from_afar(&identity, stranger(&identity), &disguised).await {
+        assert!(answer.contains("grpc-status: 16"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn this_machine_may_use_tls_and_need_not() {
+    let identity = identity();
+    let tls = stranger(&identity);
+    let wishes = Wishes { identity: Some(identity), ..Wishes::default() };
+    let world = World::of(wishes).await;
+    for tls in [None, Some(tls)] {
+        let client = Client::new(world.addr.to_string(), tls);
+        client.bytes(Call::put("/v1/kv/a", "1")).await.unwrap();
+    }
+    let other = Identity::found("other", NodeId(1), &[]).unwrap();
+    let client = Client::new(world.addr.to_string(), Some(stranger(&other)));
+    let error = client.bytes(Call::get("/livez")).await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn half_a_handshake_is_cut_off() {
+    let wishes = Wishes { identity: Some(identity()), patience: SHORT, ..Wishes::default() };
+    let world = World::of(wishes).await;
+    answer_to(&world, &[0x16, 3, 1, 2, 0]).await;
+    serves(&world).await;
+}
+
+#[tokio::test]
+async fn a_web_page_does_not_pass_for_a_local_caller() {
+    let world = World::new().await;
+    for (header, allowed) in [
+        ("Host: 127.0.0.1:7401", true),
+        ("Host: localhost:7401", true),
+        ("Host: [::1]:7401", true),
+        ("Host: evil.example:7401", false),
+        ("Host: 127.0.0.1:7401\r\nOrigin: http://127.0.0.1:7401", true),
+        ("Host: 127.0.0.1:7401\r\nOrigin: http://evil.example", false),
+        ("Host: 127.0.0.1:7401\r\nOrigin: null", false),
+    ] {
+        let request = format!("GET /v1/nodes HTTP/1.1\r\n{header}\r\nConnection: close\r\n\r\n");
+        let answer = answer_to(&world, request.as_bytes()).await;
+        let status = if allowed { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
+        assert!(answer.starts_with(status), "{header}: {answer}");
+    }
+}

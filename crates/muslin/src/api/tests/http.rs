@@ -1,0 +1,309 @@
+//! HTTP as people and programs use it.
+
+use super::*;
+use crate::client::{Call, Client, ClientError, Lines};
+use hyper::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN};
+use serde_json::{Value, json};
+
+fn client(world: &World) -> Client {
+    Client::new(world.addr.to_string(), None)
+}
+
+async fn line(lines: &mut Lines) -> Value {
+    let line = tokio::time::timeout(Duration::from_secs(20), lines.next()).await;
+    serde_json::from_slice(&line.expect("a line comes").unwrap().expect("it goes on")).unwrap()
+}
+
+fn with(call: Call, name: HeaderName, value: &'static str) -> Call {
+    call.header(name, HeaderValue::from_static(value))
+}
+
+async fn refused(client: &Client, call: Call, status: u16, code: &str) {
+    match client.bytes(call.clone()).await {
+        Err(ClientError::Problem { status: s, code: c, detail, .. }) => {
+            assert_eq!((s, c.as_str()), (status, code), "{call:?}: {detail}");
+            assert!(!detail.is_empty());
+        }
+        other => panic!("{call:?}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn any_bytes_are_written_read_and_deleted_under_any_key() {
+    let world = World::new().await;
+    let client = client(&world);
+    let value = Bytes::from_iter(0..=255);
+    let put = Call::put("/v1/kv/app//a%2Fb%00%ff", value.clone());
+    let written: Value = client.json(put).await.unwrap();
+    let key =
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, b"app//a/b\x00\xff");
+    assert_eq!(written, json!({ "key_b64": key, "revision": 2 }));
+    let read = client.bytes(Call::get("/v1/kv/app//a%2fb%00%FF")).await.unwrap();
+    assert_eq!(read.body, value);
+    assert_eq!(read.headers["etag"], "\"2\"");
+    assert_eq!(read.headers["muslin-index"], "1.2");
+    assert_eq!(read.headers["muslin-leader"], "0000000000000001");
+    assert_eq!(read.headers["muslin-consistency"], "linearizable");
+    let local = client.bytes(Call::get("/v1/kv/app//a%2fb%00%FF?consistency=local")).await.unwrap();
+    assert_eq!(local.headers["muslin-consistency"], "local");
+    let gone: Value = client.json(Call::delete("/v1/kv/app//a%2fb%00%FF")).await.unwrap();
+    assert_eq!(gone, json!({ "deleted": 1, "revision": 3 }));
+    refused(&client, Call::get("/v1/kv/app//a%2fb%00%FF"), 404, "not-found").await;
+}
+
+#[tokio::test]
+async fn conditions_are_kept() {
+    let world = World::new().await;
+    let client = client(&world);
+    let put = || Call::put("/v1/kv/a", "1");
+    client.bytes(with(put(), IF_NONE_MATCH, "*")).await.unwrap();
+    refused(&client, with(put(), IF_NONE_MATCH, "*"), 412, "conflict").await;
+    refused(&client, with(put(), IF_MATCH, "\"9\""), 412, "conflict").await;
+    refused(&client, with(put(), IF_MATCH, "2"), 400, "bad-request").await;
+    refused(&client, with(put(), IF_NONE_MATCH, "\"2\""), 400, "bad-request").await;
+    let answer: Value = client.json(with(put(), IF_MATCH, "\"2\"")).await.unwrap();
+    assert_eq!(answer["revision"], 3);
+    refused(&client, with(Call::delete("/v1/kv/a"), IF_MATCH, "\"2\""), 412, "conflict").await;
+    let gone: Value = client.json(with(Call::delete("/v1/kv/a"), IF_MATCH, "\"3\"")).await.unwrap();
+    assert_eq!(gone["deleted"], 1);
+    refused(&client, with(put(), IF_MATCH, "\"3\""), 412, "conflict").await;
+}
+
+#[tokio::test]
+async fn a_listing_comes_in_pages() {
+    let world = World::new().await;
+    let client = client(&world);
+    for key in ["app/a", "app/b", "app/c", "apq"] {
+        client.bytes(Call::put(format!("/v1/kv/{key}"), key)).await.unwrap();
+    }
+    client.bytes(Call::put("/v1/kv/app/d", vec![0xff])).await.unwrap();
+    let first: Value = client.json(Call::get("/v1/kv?prefix=app/&limit=3")).await.unwrap();
+    assert_eq!(
+        (&first["count"], &first["more"], &first["revision"]),
+        (&json!(4), &json!(true), &json!(6))
+    );
+    let item = json!({ "key": "app/a", "value": "app/a", "create_revision": 2, "mod_revision": 2, "version": 1 });
+    assert_eq!(first["items"][0], item);
+    let second: Value = client.json(Call::get("/v1/kv?prefix=app/&after=app/c")).await.unwrap();
+    assert_eq!((second["items"].as_array().unwrap().len(), &second["more"]), (1, &json!(false)));
+    assert_eq!(second["items"][0]["value_b64"], "/w==");
+    let all: Value = client.json(Call::get("/v1/kv")).await.unwrap();
+    assert_eq!(all["items"].as_array().unwrap().len(), 5);
+    let past: Value = client.json(Call::get("/v1/kv?revision=3")).await.unwrap();
+    assert_eq!(past["items"].as_array().unwrap().len(), 2);
+    refused(&client, Call::get("/v1/kv?limit=0"), 400, "bad-request").await;
+}
+
+#[tokio::test]
+async fn a_watch_tells_items_sync_and_then_each_change_once() {
+    let world = World::new().await;
+    let client = client(&world);
+    client.bytes(Call::put("/v1/kv/app/a", "1")).await.unwrap();
+    let mut lines = client.lines(Call::get("/v1/kv?prefix=app/&watch=1")).await.unwrap();
+    let item = line(&mut lines).await;
+    assert_eq!(
+        (&item["type"], &item["key"], &item["value"]),
+        (&json!("item"), &json!("app/a"), &json!("1"))
+    );
+    assert_eq!(line(&mut lines).await, json!({ "type": "sync", "index": 2 }));
+    client.bytes(Call::put("/v1/kv/other", "1")).await.unwrap();
+    client.bytes(Call::put("/v1/kv/app/b", "2")).await.unwrap();
+    client.bytes(Call::delete("/v1/kv/app/b")).await.unwrap();
+    let put = line(&mut lines).await;
+    assert_eq!(
+        (&put["type"], &put["revision"], &put["cause"]),
+        (&json!("put"), &json!(4), &json!("client"))
+    );
+    let gone = json!({ "type": "delete", "key": "app/b", "revision": 5, "cause": "client" });
+    assert_eq!(line(&mut lines).await, gone);
+    let mut later = client.lines(Call::get("/v1/kv?prefix=app/&watch=1&from=4")).await.unwrap();
+    assert_eq!(line(&mut later).await, json!({ "type": "sync", "index": 3 }));
+    assert_eq!(line(&mut later).await["revision"], 4);
+}
+
+#[tokio::test]
+async fn a_watch_from_compacted_history_begins_again() {
+    use muslin_core::state::{Command, CommandKind, Compact};
+    let world = World::new().await;
+    let client = client(&world);
+    for value in ["1", "2", "3"] {
+        client.bytes(Call::put("/v1/kv/a", value)).await.unwrap();
+    }
+    let compact = Command::of(CommandKind::Compact(Compact { revision: 4 }));
+    world.handle.write(compact).await.unwrap().result.unwrap();
+    let mut lines = client.lines(Call::get("/v1/kv?watch=1&from=2")).await.unwrap();
+    assert_eq!(line(&mut lines).await, json!({ "type": "resync", "index": 4 }));
+    assert_eq!(line(&mut lines).await["value"], "3");
+    assert_eq!(line(&mut lines).await["type"], "sync");
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem() {
+    let world = World::new().await;
+    let client = client(&world);
+    for (call, status, code) in [
+        (Call::get("/"), 404, "not-found"),
+        (Call::get("/v1/nothing"), 404, "not-found"),
+        (Call::get("/v1/nodes/n9"), 404, "not-found"),
+        (Call::get("/v1/kv/"), 404, "not-found"),
+        (Call::post("/v1/status", ""), 405, "method-not-allowed"),
+        (Call::delete("/v1/kv"), 405, "method-not-allowed"),
+        (Call::get("/v1/kv/%zz"), 400, "bad-request"),
+        (Call::get("/v1/kv/a?consistency=soon"), 400, "bad-request"),
+        (Call::get("/v1/kv?prefx=a"), 400, "bad-request"),
+        (Call::get("/v1/kv?revision=99"), 400, "future-revision"),
+        (Call::post("/v1/leader:transfer", ""), 400, "bad-request"),
+        (Call::post("/v1/leader:transfer?to=n9", ""), 404, "not-found"),
+        (Call::put("/v1/kv/a", vec![0; 2 << 20]), 413, "too-large"),
+        (Call::put("/v1/kv/a", vec![0; 1_536 << 10]), 413, "too-large"),
+        (Call::post("/v1/join", "{}"), 501, "not-offered"),
+        (with(Call::get("/v1/status"), ORIGIN, "http://evil.example"), 403, "cross-site"),
+    ] {
+        refused(&client, call, status, code).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_quorum_every_answer_says_so() {
+    let world = World::of(Wishes { absent_voters: 2, ..Wishes::default() }).await;
+    let client = client(&world);
+    refused(&client, Call::put("/v1/kv/a", "1"), 503, "no-quorum").await;
+    refused(&client, Call::get("/v1/kv/a"), 503, "no-quorum").await;
+    refused(&client, Call::get("/v1/kv/a?consistency=local"), 404, "not-found").await;
+    refused(&client, Call::get("/readyz"), 503, "not-ready").await;
+    client.bytes(Call::get("/livez")).await.unwrap();
+    let status: Value = client.json(Call::get("/v1/status")).await.unwrap();
+    assert_eq!(status["health"], "unavailable");
+    assert!(
+        status["sentence"].as_str().unwrap().starts_with("Unavailable - 1 of 3 voters answers")
+    );
+}
+
+#[tokio::test]
+async fn the_node_tells_of_itself() {
+    let world = World::new().await;
+    let client = client(&world);
+    let status: Value = client.json(Call::get("/v1/status")).await.unwrap();
+    assert_eq!(status["sentence"], "Healthy - single node, cannot lose any");
+    let nodes: Value = client.json(Call::get("/v1/nodes")).await.unwrap();
+    assert_eq!(
+        (&nodes["consistency"], &nodes["items"][0]["name"]),
+        (&json!("local"), &json!("n1"))
+    );
+    for node in ["n1", "0000000000000001"] {
+        let one: Value = client.json(Call::get(format!("/v1/nodes/{node}"))).await.unwrap();
+        assert_eq!(one, nodes["items"][0]);
+    }
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(client.bytes(Call::get(path)).await.unwrap().body, "ok\n");
+    }
+    let moved: Value = client.json(Call::post("/v1/leader:transfer?to=n1", "")).await.unwrap();
+    assert_eq!(moved["leader"]["name"], "n1");
+}
+
+#[tokio::test]
+async fn events_are_listed_and_followed() {
+    let world = World::new().await;
+    let client = client(&world);
+    let events: Value = client.json(Call::get("/v1/events")).await.unwrap();
+    let items = events["items"].as_array().unwrap();
+    let led = items.iter().find(|item| item["kind"] == "leader-changed").unwrap();
+    assert_eq!(led["text"], format!("n1 leads in term {}", led["term"]));
+    assert_eq!(led["node"], "0000000000000001");
+    let mut lines = client.lines(Call::get("/v1/events?watch=1")).await.unwrap();
+    for item in items {
+        let told = line(&mut lines).await;
+        assert_eq!((&told["type"], &told["number"]), (&json!("item"), &item["number"]));
+    }
+    assert_eq!(line(&mut lines).await, json!({ "type": "sync", "index": items.len() }));
+}
+
+#[tokio::test]
+async fn every_row_of_the_table_is_in_the_metrics() {
+    let world = World::new().await;
+    let client = client(&world);
+    client.bytes(Call::put("/v1/kv/a", "1")).await.unwrap();
+    let text = client.bytes(Call::get("/metrics")).await.unwrap().body;
+    let text = std::str::from_utf8(&text).unwrap();
+    for Row { name, help, .. } in TABLE {
+        assert!(!help.is_empty(), "{name}");
+        assert!(text.contains(&format!("# HELP {name} {help}\n")), "{name}");
+        assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}");
+    }
+    assert!(text.contains("\nmuslin_kv_writes_total 1\n"));
+    assert!(text.contains("\nmuslin_kv_revision 2\n"));
+    assert!(text.contains("\nmuslin_transport_datagrams_dropped_total{reason=\"forged\"} 0\n"));
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_every_description_is_a_route() {
+    let world = World::new().await;
+    let client = client(&world);
+    let document: Value = client.json(Call::get("/openapi.json")).await.unwrap();
+    let mut described = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
+            described.push(format!("{method} {path}"));
+            let path = path.replace("{key}", "a").replace("{node}", "n1");
+            let call = match method.as_str() {
+                "get" => Call::get(path),
+                "put" => Call::put(path, "1"),
+                "post" => Call::post(path, "{}"),
+                _ => Call::delete(path),
+            };
+            if let Err(ClientError::Problem { status, detail, .. }) = client.bytes(call).await {
+                assert!(status != 405 && !detail.contains("there is no route"), "{detail}");
+            }
+        }
+    }
+    described.sort();
+    let expected = [
+        "delete /v1/kv/{key}",
+        "get /livez",
+        "get /metrics",
+        "get /openapi.json",
+        "get /readyz",
+        "get /v1/events",
+        "get /v1/kv",
+        "get /v1/kv/{key}",
+        "get /v1/nodes",
+        "get /v1/nodes/{node}",
+        "get /v1/status",
+        "post /v1/join",
+        "post /v1/leader:transfer",
+        "put /v1/kv/{key}",
+    ];
+    assert_eq!(described, expected);
+}
+
+/// Admits whoever says please.
+struct Polite;
+
+impl JoinService for Polite {
+    fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>> {
+        Box::pin(async move {
+            if body == "please" { Ok("welcome".into()) } else { Err(Problem::bad_request("rude")) }
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_asks_to_join_is_answered_by_whoever_decides_it() {
+    let join = Some(Arc::new(Polite) as Arc<dyn JoinService>);
+    let world = World::of(Wishes { join, ..Wishes::default() }).await;
+    let client = client(&world);
+    let answer = client.bytes(Call::post("/v1/join", "please")).await.unwrap();
+    assert_eq!(answer.body, "welcome");
+    refused(&client, Call::post("/v1/join", "now"), 400, "bad-request").await;
+    refused(&client, Call::post("/v1/join", vec![0; 70 << 10]), 413, "too-large").await;
+}
+
+#[tokio::test]
+async fn nobody_there_is_told_from_a_node_that_refuses() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = Client::new(listener.local_addr().unwrap().to_string(), None);
+    drop(listener);
+    let error = nobody.bytes(Call::get("/livez")).await.unwrap_err();
+    assert!(matches!(error, ClientError::Connect { .. }), "{error:?}");
+}

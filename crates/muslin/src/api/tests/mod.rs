@@ -1,0 +1,145 @@
+//! The API over real sockets: a node with its driver, a disk in memory and no peers.
+
+mod etcd;
+mod etcd_watch;
+mod hostile;
+mod http;
+
+use super::*;
+use crate::driver::{Driver, Handle, start};
+use crate::identity::Identity;
+use crate::store::mem::{Disk, MemStore};
+use crate::transport::{Transport, TransportCounters};
+use bytes::Bytes;
+use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::node::{CONTROL_ROLE, Options};
+use muslin_core::state::{Founding, Member};
+use muslin_core::swim::Metadata;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// Reaches nobody.
+struct Nobody;
+
+impl Transport for Nobody {
+    fn send(&self, _: NodeId, _: Bytes) {}
+    fn datagram(&self, _: SocketAddr, _: Bytes) {}
+    fn route(&self, _: NodeId, _: SocketAddr) {}
+    fn unroute(&self, _: NodeId) {}
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}
+
+/// One node and its API, ended when dropped.
+struct World {
+    addr: SocketAddr,
+    etcd: SocketAddr,
+    handle: Handle,
+    shutdown: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    _incoming: mpsc::Sender<crate::transport::Incoming>,
+    _contacts: mpsc::Sender<Vec<SocketAddr>>,
+}
+
+/// What differs between worlds.
+#[derive(Default)]
+struct Wishes {
+    /// Voters besides the node itself; none of them exists.
+    absent_voters: u64,
+    /// Speaks TLS with this identity.
+    identity: Option<Identity>,
+    patience: Patience,
+    join: Option<Arc<dyn JoinService>>,
+}
+
+fn member(id: u64) -> Member {
+    Member {
+        id,
+        name: format!("n{id}"),
+        address: format!("127.0.0.1:740{id}"),
+        etcd_address: format!("127.0.0.1:2379{id}"),
+        roles: vec![String::from(CONTROL_ROLE)],
+        ..Member::default()
+    }
+}
+
+impl World {
+    /// A sole voter that leads.
+    async fn new() -> World {
+        World::of(Wishes::default()).await
+    }
+
+    async fn of(wishes: Wishes) -> World {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let etcd_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (addr, etcd) = (listener.local_addr().unwrap(), etcd_listener.local_addr().unwrap());
+        let (incoming_sender, incoming) = mpsc::channel(1);
+        let (contacts_sender, contacts) = mpsc::channel(1);
+        let founding = Founding {
+            members: (1..=1 + wishes.absent_voters).map(member).collect(),
+            tokens: Vec::new(),
+        };
+        let options = Options {
+            founding,
+            metadata: Metadata { name: String::from("n1"), ..Metadata::default() },
+            request_timeout: Duration::from_millis(500),
+            ..Options::new(NodeId(1), ClusterId(0xabc << 64 | 0xdef), addr)
+        };
+        let store = Box::new(MemStore::new(Disk::new()));
+        let transport = Arc::new(Nobody);
+        let driver = Driver { options, store, transport, incoming, contacts, seed: 7 };
+        let (handle, _task) = start(driver).unwrap();
+        let (shutdown, stop) = watch::channel(false);
+        let serving = tokio::spawn(serve(ApiOptions {
+            handle: handle.clone(),
+            id: NodeId(1),
+            cluster: ClusterId(0xabc << 64 | 0xdef),
+            facts: NodeFacts {
+                name: String::from("n1"),
+                cluster_name: String::from("test"),
+                addr: addr.to_string(),
+                etcd: etcd.to_string(),
+                version: String::from("0.1.0"),
+            },
+            listener,
+            etcd_listener: Some(etcd_listener),
+            tls: wishes.identity.map(|identity| identity.server_tls().unwrap()),
+            join: wishes.join,
+            transport: Some(Arc::new(TransportCounters::default())),
+            patience: wishes.patience,
+            shutdown: stop,
+        }));
+        let world = World {
+            addr,
+            etcd,
+            handle,
+            shutdown,
+            serving,
+            _incoming: incoming_sender,
+            _contacts: contacts_sender,
+        };
+        while wishes.absent_voters == 0 && world.handle.glance().leader.is_none() {
+            tokio::task::yield_now().await;
+        }
+        world
+    }
+
+    async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.etcd)).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.shutdown.send(true);
+        self.serving.abort();
+    }
+}
