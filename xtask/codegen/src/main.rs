@@ -61,8 +61,8 @@ mod tests {
         let fresh = env::temp_dir().join(format!("muslin-codegen-{}", std::process::id()));
         fs::create_dir_all(&fresh).expect("a temporary directory can be made");
         generate(&fresh).expect("the protos compile");
-        let stale: Vec<&str> =
-            GENERATED.into_iter().filter(|name| read(&fresh, name) != read(&checked_in(), name)).collect();
+        let differs = |name: &&str| read(&fresh, name) != read(&checked_in(), name);
+        let stale: Vec<&str> = GENERATED.into_iter().filter(differs).collect();
         fs::remove_dir_all(&fresh).expect("the temporary directory can be removed");
         assert!(stale.is_empty(), "run `cargo run -p codegen` and commit {stale:?}");
     }

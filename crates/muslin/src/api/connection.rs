@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// How long slow clients are waited for. A client on a bad line needs a second or two; one that needs
-/// longer is broken, or means harm.
+/// How long slow clients are waited for. A client on a bad line needs a second or two; one that
+/// needs longer is broken, or means harm.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Until a client has said what it speaks, and once more until that is encrypted.
@@ -70,8 +70,8 @@ const TRUSTED: Allowance = Allowance {
     header_bytes: 32 << 10,
 };
 
-/// Enough to ask to join. Times [`REMOTE_CONNECTIONS_MAX`](super::gate::REMOTE_CONNECTIONS_MAX) it is
-/// still bearable.
+/// Enough to ask to join. Times [`REMOTE_CONNECTIONS_MAX`](super::gate::REMOTE_CONNECTIONS_MAX) it
+/// is still bearable.
 const STRANGER: Allowance = Allowance {
     streams: 8,
     stream_window: 64 << 10,

@@ -1,6 +1,6 @@
 //! What every handler holds: the node's handle, and the facts it answers with.
 
-use super::JoinService;
+use super::Admission;
 use super::connection::Patience;
 use super::metrics::Metrics;
 use super::status::NodeFacts;
@@ -16,7 +16,7 @@ pub(super) struct Desk {
     pub(super) id: NodeId,
     pub(super) cluster: ClusterId,
     pub(super) facts: NodeFacts,
-    pub(super) join: Option<Arc<dyn JoinService>>,
+    pub(super) join: Option<Arc<dyn Admission>>,
     pub(super) metrics: Metrics,
     pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.

@@ -1,16 +1,16 @@
 //! A watch that goes on by itself when its reader was too slow for a while.
 //!
-//! The node cancels a watch whose queue is full, so that no reader costs it memory. Nothing is lost by
-//! that: history is still there, and is told again from where the reader was, in pieces, as it has room.
-//! Only when history was compacted away meanwhile does the reader notice.
+//! The node cancels a watch whose queue is full, so that no reader costs it memory. Nothing is lost
+//! by that: history is still there, and is told again from where the reader was, in pieces, as it
+//! has room. Only when history was compacted away meanwhile does the reader notice.
 
 use crate::driver::{Handle, Watch, WatchItem};
 use muslin_core::base::Revision;
 use muslin_core::node::Failure;
 use muslin_core::state::WatchSpec;
 
-/// Follows changes of keys, as [`Watch`] does, and never ends with [`WatchItem::Cancelled`] while the
-/// node runs. [`WatchItem::Started`] is told once.
+/// Follows changes of keys, as [`Watch`] does, and never ends with [`WatchItem::Cancelled`] while
+/// the node runs. [`WatchItem::Started`] is told once.
 pub(super) struct Follow {
     handle: Handle,
     spec: WatchSpec,

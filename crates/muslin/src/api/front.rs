@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::desk::Desk;
-use super::etcd::Services;
+use super::etcd::Offered;
 use super::http;
 use super::problem::Problem;
 use axum::Router;
@@ -22,13 +22,13 @@ use tower::{Service, ServiceExt};
 /// Answers requests of every kind.
 pub(super) struct Front {
     desk: Arc<Desk>,
-    etcd: Services,
+    etcd: Offered,
     http: Router,
 }
 
 impl Front {
     pub(super) fn new(desk: Arc<Desk>) -> Front {
-        Front { etcd: Services::new(desk.clone()), http: http::router(desk.clone()), desk }
+        Front { etcd: Offered::new(desk.clone()), http: http::router(desk.clone()), desk }
     }
 
     /// Answers one request. An error of any kind is an answer too.
@@ -84,8 +84,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A caller on this machine is trusted, so a page of some website in this machine's browser must not
-/// pass for one: its requests carry an `Origin`, or, where it plays with names, a foreign `Host`.
+/// A caller on this machine is trusted, so a page of some website in this machine's browser must
+/// not pass for one: its requests carry an `Origin`, or, where it plays with names, a foreign
+/// `Host`.
 fn check_origin(caller: Caller, headers: &HeaderMap) -> Result<(), Problem> {
     if caller != Caller::Loopback {
         return Ok(());

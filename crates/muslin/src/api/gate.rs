@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Most connections at once. Each costs some tens of kilobytes, so this bounds them to about 256 MB.
+/// Most connections at once. Each costs some tens of kilobytes, so this bounds them to about 256
+/// MB.
 pub(super) const CONNECTIONS_MAX: usize = 4_096;
 
 /// Most connections from other machines. The rest is for this one: an operator can always get in.

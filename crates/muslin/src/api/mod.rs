@@ -1,28 +1,29 @@
-//! What a node serves to people and programs on the TCP side of its port: the etcd v3 API over gRPC,
-//! HTTP with JSON, metrics and their description.
+//! What a node serves to people and programs on the TCP side of its port: the etcd v3 API over
+//! gRPC, HTTP with JSON, metrics and their description.
 //!
 //! [`serve`] accepts connections until told to stop. The first byte of a connection tells TLS from
-//! plain text; the first bytes inside tell HTTP/2 from HTTP/1. Every request passes one place that knows
-//! the [`Caller`], and is then gRPC or HTTP. Handlers hold a [`Handle`](crate::driver::Handle) and decide
-//! nothing: what a write or a read means, the core decides.
+//! plain text; the first bytes inside tell HTTP/2 from HTTP/1. Every request passes one place that
+//! knows the [`Caller`], and is then gRPC or HTTP. Handlers hold a
+//! [`Handle`](crate::driver::Handle) and decide nothing: what a write or a read means, the core
+//! decides.
 //!
 //! # Invariants
-//! 1. A caller from another machine without a certificate of the cluster may ask `/livez`, `/readyz` and to
-//!    join, and nothing else, whatever the protocol.
+//! 1. A caller from another machine without a certificate of the cluster may ask `/livez`,
+//!    `/readyz` and to join, and nothing else, whatever the protocol.
 //! 2. Plain text is answered to this machine only.
 //! 3. Every failure over HTTP is a [`Problem`] with a code and a hint, over gRPC a status with
 //!    etcd's text; no error is an empty body.
-//! 4. A client that stalls costs a bounded amount of memory for a bounded time, or for as long as it
-//!    answers pings.
+//! 4. A client that stalls costs a bounded amount of memory for a bounded time, or for as long as
+//!    it answers pings.
 //!
 //! # Limits
 //! Connections: see `gate`. Calls per connection, windows, headers, time-outs: see `connection`.
-//! Bodies: [`COMMAND_BYTES_MAX`](muslin_core::node::COMMAND_BYTES_MAX). Pages and watches: beside their
-//! handlers.
+//! Bodies: [`COMMAND_BYTES_MAX`](muslin_core::node::COMMAND_BYTES_MAX). Pages and watches: beside
+//! their handlers.
 //!
 //! # Not here
 //! The certificates ([`identity`](crate::identity)), the check of join tokens (behind
-//! [`JoinService`]), users and permissions.
+//! [`Admission`]), users and permissions.
 
 mod caller;
 mod connection;
@@ -46,5 +47,5 @@ pub use caller::Caller;
 pub use connection::Patience;
 pub use metrics::{Row, TABLE};
 pub use problem::{PROBLEM_JSON, Problem};
-pub use server::{ApiOptions, BoxFuture, JoinService, serve};
+pub use server::{Admission, ApiOptions, BoxFuture, serve};
 pub use status::NodeFacts;

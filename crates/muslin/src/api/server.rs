@@ -23,7 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// The pause after a failed accept: it fails when files run out, and asking again at once would spin.
+/// The pause after a failed accept: it fails when files run out, and asking again at once would
+/// spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A future on the heap.
@@ -33,7 +34,7 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// Called from the task of a connection, by anyone who can reach the port: it must check all it is
 /// told, and may wait for the record. A failure is what the caller is answered.
-pub trait JoinService: Send + Sync + 'static {
+pub trait Admission: Send + Sync + 'static {
     /// Answers a request to join, both as opaque bytes.
     fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>>;
 }
@@ -52,11 +53,11 @@ pub struct ApiOptions {
     pub listener: TcpListener,
     /// One more, for plain etcd clients on this machine.
     pub etcd_listener: Option<TcpListener>,
-    /// How TLS is spoken on `listener`: with the node's certificate, and asking clients for one of the
-    /// cluster's CA without insisting. `None`: not at all.
+    /// How TLS is spoken on `listener`: with the node's certificate, and asking clients for one of
+    /// the cluster's CA without insisting. `None`: not at all.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Admits nodes. `None`: this node admits nobody.
-    pub join: Option<Arc<dyn JoinService>>,
+    pub join: Option<Arc<dyn Admission>>,
     /// The transport's numbers, told at `/metrics`.
     pub transport: Option<Arc<TransportCounters>>,
     /// How long slow clients are waited for.

@@ -24,7 +24,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest a whole answer may take, unless said otherwise: longer than a node takes to give up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Largest answer read as a whole: a page of the largest size, written in base64, fits several times.
+/// Largest answer read as a whole: a page of the largest size, written in base64, fits several
+/// times.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// Calls one node.

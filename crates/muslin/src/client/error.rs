@@ -7,8 +7,8 @@ use thiserror::Error;
 /// Why a call has no answer of success.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum ClientError {
-    /// Nobody answers there: the node does not run, or cannot be reached, or is not trusted. Nothing
-    /// was asked of it.
+    /// Nobody answers there: the node does not run, or cannot be reached, or is not trusted.
+    /// Nothing was asked of it.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// Where.

@@ -22,8 +22,8 @@ impl Lines {
         Lines { body, waiting: BytesMut::new(), searched: 0, address: String::from(address) }
     }
 
-    /// The next line, without its end; `None` when the node has ended the answer. Waits as long as it
-    /// takes.
+    /// The next line, without its end; `None` when the node has ended the answer. Waits as long as
+    /// it takes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
         loop {
             if let Some(line) = self.take_line() {

@@ -1,8 +1,9 @@
 //! Calls a node's HTTP API.
 //!
-//! A [`Client`] names one node; every call makes one connection, which is what commands and tests need:
-//! no pool, nothing to time out while idle. Answers are whole ([`Client::json`], [`Client::bytes`]) or go on
-//! as [`Lines`]. Errors are typed by what a caller can do about them ([`ClientError`]).
+//! A [`Client`] names one node; every call makes one connection, which is what commands and tests
+//! need: no pool, nothing to time out while idle. Answers are whole ([`Client::json`],
+//! [`Client::bytes`]) or go on as [`Lines`]. Errors are typed by what a caller can do about them
+//! ([`ClientError`]).
 //!
 //! # Limits
 //! Connecting takes at most [`CONNECT_TIMEOUT`], a whole answer at most the client's time-out and

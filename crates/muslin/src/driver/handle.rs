@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-/// Replies of a watch that may wait for their reader; one that falls further behind is cancelled, and
-/// goes on from where it was.
+/// Replies of a watch that may wait for their reader; one that falls further behind is cancelled,
+/// and goes on from where it was.
 const WATCH_QUEUE_MAX: usize = 256;
 
 /// Events kept for those who ask what happened lately.
@@ -50,6 +50,10 @@ pub struct Gauge {
 const NOBODY: u64 = 0;
 
 /// What reaches the driver from handles.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all mail is requests: boxing costs, and saves nothing"
+)]
 pub(crate) enum Mail {
     Request { id: RequestId, request: Request, reply: ReplyTo },
     Cancel(RequestId),
@@ -99,7 +103,8 @@ impl Handle {
         self.outcome(Request::Read { query, consistency }).await
     }
 
-    /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not exist.
+    /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not
+    /// exist.
     pub async fn keep_alive(
         &self,
         lease: LeaseId,
@@ -131,7 +136,8 @@ impl Handle {
         }
     }
 
-    /// Follows changes of keys. The first item is [`WatchItem::Started`] or [`WatchItem::Compacted`].
+    /// Follows changes of keys. The first item is [`WatchItem::Started`] or
+    /// [`WatchItem::Compacted`].
     pub async fn watch(&self, spec: WatchSpec) -> Result<Watch, Failure> {
         let id = self.next_id();
         let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
@@ -159,7 +165,8 @@ impl Handle {
         }
     }
 
-    /// What the driver last showed. Each number is right by itself; together they may be of two moments.
+    /// What the driver last showed. Each number is right by itself; together they may be of two
+    /// moments.
     pub fn glance(&self) -> Gauge {
         let leader = self.shared.leader.load(Ordering::Relaxed);
         Gauge {
@@ -262,19 +269,20 @@ pub enum WatchItem {
         /// All changes up to here have been told.
         revision: Revision,
     },
-    /// The reader was too slow, or the node stops; the last item. Watch again from the revision after
-    /// the last one told.
+    /// The reader was too slow, or the node stops; the last item. Watch again from the revision
+    /// after the last one told.
     Cancelled,
 }
 
 impl Watch {
-    /// Waits for the next item; `None` after the last. Cancel safe: nothing is lost when the call is
-    /// dropped and made again.
+    /// Waits for the next item; `None` after the last. Cancel safe: nothing is lost when the call
+    /// is dropped and made again.
     pub async fn next(&mut self) -> Option<WatchItem> {
         if self.ended {
             return None;
         }
-        // Asked before the wait, never after: an item once taken must not be lost to a cancelled call.
+        // Asked before the wait, never after: an item once taken must not be lost to a cancelled
+        // call.
         if self.more_due {
             self.tell(Request::WatchMore { watch: self.id }).await;
             self.more_due = false;

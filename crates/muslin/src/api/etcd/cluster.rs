@@ -1,13 +1,15 @@
 //! Who belongs to the cluster.
 
-use super::{Etcd, refuse};
+use super::refuse;
+use super::server::Etcd;
 use crate::api::proto::etcdserverpb as pb;
 use muslin_core::base::NodeId;
 use muslin_core::node::{Consistency, NodeStatus};
 use muslin_core::state::{Member, Query};
 use tonic::{Request, Response, Status};
 
-/// Every change of members needs a token or an operator's certificate, which these calls do not carry.
+/// Every change of members needs a token or an operator's certificate, which these calls do not
+/// carry.
 fn elsewhere(what: &str) -> Status {
     Status::unimplemented(format!("muslin: members are not changed through etcd's API; {what}"))
 }

@@ -136,7 +136,8 @@ fn comparison(request: pb::Compare) -> Result<Compare, Status> {
     }
     let result = CompareResult::try_from(request.result)
         .map_err(|_| Status::invalid_argument("etcdserver: unknown comparison"))?;
-    // The number compared with is left out by clients when it is zero: the target says what is meant.
+    // The number compared with is left out by clients when it is zero: the target says what is
+    // meant.
     let number = match request.target_union {
         Some(
             TargetUnion::Version(number)
@@ -165,8 +166,8 @@ fn comparison(request: pb::Compare) -> Result<Compare, Status> {
     })
 }
 
-/// The same comparison with a number that is not below zero. The core's numbers never are, so one with
-/// a negative number has the same result whatever the key holds.
+/// The same comparison with a number that is not below zero. The core's numbers never are, so one
+/// with a negative number has the same result whatever the key holds.
 fn as_unsigned(result: CompareResult, number: i64) -> (CompareResult, u64) {
     /// Larger than any number a key can have.
     const NEVER: u64 = u64::MAX;

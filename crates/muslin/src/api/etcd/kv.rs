@@ -1,6 +1,7 @@
 //! Reads and writes.
 
-use super::{Etcd, convert};
+use super::convert;
+use super::server::Etcd;
 use crate::api::proto::etcdserverpb as pb;
 use muslin_core::node::Consistency;
 use muslin_core::state::{CommandKind, Compact, Query};

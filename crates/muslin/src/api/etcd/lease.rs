@@ -1,7 +1,8 @@
 //! Keys that live as long as their owner says so.
 
 use super::outbox::{Outbox, Sender};
-use super::{Etcd, Leader, convert, header, refuse};
+use super::server::{Etcd, Leader, header};
+use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::proto::etcdserverpb as pb;
 use muslin_core::base::LeaseId;
@@ -17,8 +18,8 @@ const TTL_SECONDS_MAX: i64 = 9_000_000_000;
 /// Shortest time to live, in seconds. A client that asks for less gets this, and is told so.
 const TTL_SECONDS_MIN: i64 = 1;
 
-/// Identities drawn for one grant before it is given up. One in 2^63 is taken per lease that exists:
-/// a second draw is already a miracle.
+/// Identities drawn for one grant before it is given up. One in 2^63 is taken per lease that
+/// exists: a second draw is already a miracle.
 const DRAWS_MAX: usize = 3;
 
 /// Answers that may wait for the reader of one keep-alive stream.

@@ -1,7 +1,8 @@
 //! Care of one member.
 
 use super::outbox::Outbox;
-use super::{Etcd, VERSION, convert, refuse};
+use super::server::{Etcd, VERSION};
+use super::{convert, refuse};
 use crate::api::proto::etcdserverpb as pb;
 use muslin_core::base::NodeId;
 use tonic::{Request, Response, Status};

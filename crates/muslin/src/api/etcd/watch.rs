@@ -1,5 +1,5 @@
-//! Changes as they happen. One stream carries many watches; each is followed by a task of its own, so
-//! that one change wakes only those who want it.
+//! Changes as they happen. One stream carries many watches; each is followed by a task of its own,
+//! so that one change wakes only those who want it.
 //!
 //! # Invariants
 //! 1. Everything of one watch goes through its follower, in order: `created`, then events of rising
@@ -10,7 +10,8 @@
 //!    that lags is told from history.
 
 use super::outbox::{Outbox, Sender};
-use super::{Etcd, Leader, convert, header, refuse};
+use super::server::{Etcd, Leader, header};
+use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::follow::Follow;
 use crate::api::proto::etcdserverpb as pb;
@@ -26,8 +27,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Most watches on one stream: more than any client library opens, and a bound on what one connection
-/// can make a node hold.
+/// Most watches on one stream: more than any client library opens, and a bound on what one
+/// connection can make a node hold.
 pub(super) const WATCHES_PER_STREAM_MAX: usize = 10_000;
 
 /// Answers that may wait for the reader of one stream.
@@ -36,7 +37,8 @@ const ANSWERS_WAITING_MAX: usize = 64;
 /// Wishes that may wait for one follower.
 const WISHES_WAITING_MAX: usize = 16;
 
-/// An answer is closed when its events have this size, so that no reader's limit is met by gathering.
+/// An answer is closed when its events have this size, so that no reader's limit is met by
+/// gathering.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// A watch that asks for it is told this often that nothing happened: etcd's period.
@@ -181,7 +183,8 @@ impl WatchStream {
     /// Ends a watch. One that is not there has ended already: nothing is answered.
     async fn cancel(&mut self, id: i64) {
         if let Some(wishes) = self.wishes.remove(&id) {
-            // Kept until the follower is gone, so that its id stays taken while it may still answer.
+            // Kept until the follower is gone, so that its id stays taken while it may still
+            // answer.
             let _ = wishes.send(Wish::Cancel).await;
             wishes.closed().await;
         }
@@ -348,8 +351,8 @@ impl Follower {
         }
     }
 
-    /// Sends events in answers of bearable size. A revision stays in one answer unless the client takes
-    /// fragments.
+    /// Sends events in answers of bearable size. A revision stays in one answer unless the client
+    /// takes fragments.
     async fn tell(&mut self, events: Vec<KvEvent>, revision: Revision) -> Next {
         let mut events = events.into_iter().peekable();
         while events.peek().is_some() {

@@ -27,7 +27,7 @@ pub(super) fn document(version: &str) -> Value {
         "info": {
             "title": "Muslin",
             "version": version,
-            "description": "One node of a Muslin cluster. The etcd v3 API over gRPC is served on the same port.",
+            "description": "One node of a Muslin cluster; the same port serves etcd's v3 API.",
         },
         "paths": paths,
         "components": { "schemas": { "Problem": problem_schema() } },

@@ -46,8 +46,8 @@ enum Line {
     Sync { index: u64 },
     /// It happens now.
     Event(Told),
-    /// The reader was too slow, and the events after this number that are not kept any more are lost
-    /// to it; those that are follow.
+    /// The reader was too slow, and the events after this number that are not kept any more are
+    /// lost to it; those that are follow.
     Resync { index: u64 },
 }
 

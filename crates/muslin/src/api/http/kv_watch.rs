@@ -1,7 +1,8 @@
 //! Many keys: a page of them, or all and then each change.
 //!
-//! A watch tells the items, `sync`, then every change once (K2). When it cannot go on because history
-//! was compacted away, it says `resync` and begins again with the items: what it told before is void.
+//! A watch tells the items, `sync`, then every change once (K2). When it cannot go on because
+//! history was compacted away, it says `resync` and begins again with the items: what it told
+//! before is void.
 
 use super::kv::{Item, KeyField, ValueField, ask, stamp, unexpected};
 use super::lines::{Gone, Lines};
@@ -32,7 +33,8 @@ const LIMIT_MAX: u64 = 10_000;
 /// A page ends early once its values have this size.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
-/// A watch with nothing to tell says so this often, so that both ends notice when the other has gone.
+/// A watch with nothing to tell says so this often, so that both ends notice when the other has
+/// gone.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 
 /// Which keys, and how they are read.

@@ -1,7 +1,8 @@
 //! HTTP for people and programs: key-value, nodes, events, health, metrics.
 //!
-//! One table, [`routes`], makes the router and `GET /openapi.json`, so that neither can know a route
-//! that the other does not. Errors are problems (RFC 9457), also those of unknown routes and methods.
+//! One table, [`routes`], makes the router and `GET /openapi.json`, so that neither can know a
+//! route that the other does not. Errors are problems (RFC 9457), also those of unknown routes and
+//! methods.
 
 mod document;
 mod events;

@@ -12,8 +12,8 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The parameters of a query, decoded; those that nobody took are refused, so that a misspelt one is
-/// not silently ignored.
+/// The parameters of a query, decoded; those that nobody took are refused, so that a misspelt one
+/// is not silently ignored.
 pub(super) struct Params {
     named: BTreeMap<String, Vec<u8>>,
 }

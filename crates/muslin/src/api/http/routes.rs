@@ -84,7 +84,7 @@ const fn header(name: &'static str, says: &'static str) -> Parameter {
 const CONSISTENCY: Parameter = query(
     "consistency",
     "string",
-    "linearizable (default): sees every write acknowledged before; local: what this node has applied",
+    "linearizable (default): sees every write acknowledged before; local: what this node knows",
 );
 const KEY: Parameter = path("key", "any bytes, percent-encoded; slashes stand for themselves");
 const PREFIX: Parameter =
@@ -104,7 +104,10 @@ macro_rules! handler {
 }
 
 macro_rules! route {
-    ($method:ident $path:literal, $summary:literal, [$($parameter:expr),*], $takes:expr => $gives:expr, $handler:path) => {
+    (
+        $method:ident $path:literal, $summary:literal, [$($parameter:expr),*],
+        $takes:expr => $gives:expr, $handler:path
+    ) => {
         Route {
             method: Method::$method,
             path: $path,
@@ -131,9 +134,10 @@ fn kv_routes() -> Vec<Route> {
              query("limit", "integer", "most items of an answer; 1000 by default"),
              query("after", "string", "only keys after this one: the last one of the page before"),
              query("revision", "integer", "as of this revision"),
-             query("from", "integer", "with watch: changes from this revision on, and no items first")],
+             query("from", "integer", "with watch: changes from this revision on, no items first")],
             None => JSON, kv_watch::list_or_watch),
-        route!(Get "/v1/kv/{*key}", "Reads one value", [KEY, CONSISTENCY], None => BYTES, kv::read),
+        route!(Get "/v1/kv/{*key}", "Reads one value",
+            [KEY, CONSISTENCY], None => BYTES, kv::read),
         route!(Put "/v1/kv/{*key}", "Writes one value",
             [KEY, IF_MATCH, header("If-None-Match", "*: only if the key does not exist")],
             Some(BYTES) => JSON, kv::write),
@@ -143,8 +147,10 @@ fn kv_routes() -> Vec<Route> {
 
 fn node_routes() -> Vec<Route> {
     vec![
-        route!(Get "/v1/status", "How the cluster is, answer first", [], None => JSON, nodes::status),
-        route!(Get "/v1/nodes", "All nodes, as this one sees them", [], None => JSON, nodes::list),
+        route!(Get "/v1/status", "How the cluster is, answer first",
+            [], None => JSON, nodes::status),
+        route!(Get "/v1/nodes", "All nodes, as this one sees them",
+            [], None => JSON, nodes::list),
         route!(Get "/v1/nodes/{node}", "One node",
             [path("node", "its id or its name")], None => JSON, nodes::one),
         route!(Get "/v1/events", "What happened lately, on this node and in its view",

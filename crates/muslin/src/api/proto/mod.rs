@@ -1,4 +1,5 @@
-//! etcd's v3 interface as Rust, made from `proto/*.proto` by `cargo run -p codegen`. Not edited by hand.
+//! etcd's v3 interface as Rust, made from `proto/*.proto` by `cargo run -p codegen`. Not edited by
+//! hand.
 #![allow(
     missing_docs,
     unreachable_pub,

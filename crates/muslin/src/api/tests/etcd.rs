@@ -279,7 +279,7 @@ async fn members_and_status_are_told_as_etcd_tells_them() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_offered_says_so() {
+async fn what_is_not_offered_says_so() {
     use tonic::client::Grpc;
     use tonic::codegen::http::uri::PathAndQuery;
     let world = World::new().await;

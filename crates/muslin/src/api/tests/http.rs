@@ -82,7 +82,9 @@ async fn a_listing_comes_in_pages() {
         (&first["count"], &first["more"], &first["revision"]),
         (&json!(4), &json!(true), &json!(6))
     );
-    let item = json!({ "key": "app/a", "value": "app/a", "create_revision": 2, "mod_revision": 2, "version": 1 });
+    let item = json!({
+        "key": "app/a", "value": "app/a", "create_revision": 2, "mod_revision": 2, "version": 1,
+    });
     assert_eq!(first["items"][0], item);
     let second: Value = client.json(Call::get("/v1/kv?prefix=app/&after=app/c")).await.unwrap();
     assert_eq!((second["items"].as_array().unwrap().len(), &second["more"]), (1, &json!(false)));
@@ -280,7 +282,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
 /// Admits whoever says please.
 struct Polite;
 
-impl JoinService for Polite {
+impl Admission for Polite {
     fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>> {
         Box::pin(async move {
             if body == "please" { Ok("welcome".into()) } else { Err(Problem::bad_request("rude")) }
@@ -290,7 +292,7 @@ impl JoinService for Polite {
 
 #[tokio::test]
 async fn who_asks_to_join_is_answered_by_whoever_decides_it() {
-    let join = Some(Arc::new(Polite) as Arc<dyn JoinService>);
+    let join = Some(Arc::new(Polite) as Arc<dyn Admission>);
     let world = World::of(Wishes { join, ..Wishes::default() }).await;
     let client = client(&world);
     let answer = client.bytes(Call::post("/v1/join", "please")).await.unwrap();

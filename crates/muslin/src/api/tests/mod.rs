@@ -56,7 +56,7 @@ struct Wishes {
     /// Speaks TLS with this identity.
     identity: Option<Identity>,
     patience: Patience,
-    join: Option<Arc<dyn JoinService>>,
+    join: Option<Arc<dyn Admission>>,
 }
 
 fn member(id: u64) -> Member {

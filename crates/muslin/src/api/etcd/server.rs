@@ -1,0 +1,104 @@
+//! One value behind every call, and what the calls have in common.
+
+use super::{convert, refuse};
+use crate::api::desk::Desk;
+use crate::api::proto::etcdserverpb as pb;
+use muslin_core::base::Revision;
+use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
+use muslin_core::state::{Command, CommandKind, Query, Response};
+use std::sync::Arc;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+/// The etcd whose interface this is.
+pub(crate) const VERSION: &str = "3.5.0";
+
+/// Largest request read: the largest command, and as much again for its envelope as etcd allows.
+pub(crate) const MESSAGE_BYTES_MAX: usize = COMMAND_BYTES_MAX + (512 << 10);
+
+/// What is offered, for whoever hands calls over.
+pub(crate) struct Offered {
+    pub(crate) kv: pb::kv_server::KvServer<Etcd>,
+    pub(crate) watch: pb::watch_server::WatchServer<Etcd>,
+    pub(crate) lease: pb::lease_server::LeaseServer<Etcd>,
+    pub(crate) cluster: pb::cluster_server::ClusterServer<Etcd>,
+    pub(crate) maintenance: pb::maintenance_server::MaintenanceServer<Etcd>,
+}
+
+impl Offered {
+    pub(crate) fn new(desk: Arc<Desk>) -> Offered {
+        let etcd = Arc::new(Etcd { desk });
+        Offered {
+            kv: pb::kv_server::KvServer::from_arc(etcd.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            watch: pb::watch_server::WatchServer::from_arc(etcd.clone()),
+            lease: pb::lease_server::LeaseServer::from_arc(etcd.clone()),
+            cluster: pb::cluster_server::ClusterServer::from_arc(etcd.clone()),
+            maintenance: pb::maintenance_server::MaintenanceServer::from_arc(etcd),
+        }
+    }
+}
+
+/// Implements every service.
+pub(crate) struct Etcd {
+    pub(super) desk: Arc<Desk>,
+}
+
+/// Whether a caller wants to be turned away while no leader is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leader {
+    Required,
+    Optional,
+}
+
+impl Etcd {
+    /// Clients that set `hasleader` are told at once that there is none, rather than wait.
+    pub(super) fn admit(&self, metadata: &MetadataMap) -> Result<Leader, Status> {
+        if metadata.get("hasleader").is_none_or(|value| value != "true") {
+            return Ok(Leader::Optional);
+        }
+        match self.desk.handle.glance().leader {
+            Some(_) => Ok(Leader::Required),
+            None => Err(refuse::no_leader()),
+        }
+    }
+
+    pub(super) async fn write(
+        &self,
+        kind: CommandKind,
+    ) -> Result<(Response, convert::Header), Status> {
+        let command = Command::of(kind);
+        let outcome = self.desk.handle.write(command).await.map_err(refuse::failure)?;
+        let response = outcome.result.map_err(refuse::refusal)?;
+        Ok((response, Some(self.header(outcome.revision))))
+    }
+
+    pub(super) async fn read(
+        &self,
+        query: Query,
+        consistency: Consistency,
+    ) -> Result<(Response, convert::Header), Status> {
+        let outcome = self.desk.handle.read(query, consistency).await.map_err(refuse::failure)?;
+        let response = outcome.result.map_err(refuse::refusal)?;
+        Ok((response, Some(self.header(outcome.revision))))
+    }
+
+    pub(super) fn header(&self, revision: Revision) -> pb::ResponseHeader {
+        header(&self.desk, revision)
+    }
+
+    /// A header for an answer that is not about one revision.
+    pub(super) fn header_here(&self) -> pb::ResponseHeader {
+        self.header(self.desk.handle.glance().revision)
+    }
+}
+
+/// What heads every answer. The cluster's identity is its low 64 bits: etcd's has no more.
+pub(super) fn header(desk: &Desk, revision: Revision) -> pb::ResponseHeader {
+    pb::ResponseHeader {
+        cluster_id: desk.cluster.0 as u64,
+        member_id: desk.id.0,
+        revision: convert::signed(revision.0),
+        raft_term: desk.handle.glance().term.0,
+    }
+}
