@@ -1,0 +1,78 @@
+//! Keeps the node told of where members may be, and remembers where they were.
+
+use super::DaemonError;
+use crate::data_dir::DataDir;
+use crate::discovery::Discovery;
+use crate::driver::Handle;
+use muslin_core::base::NodeId;
+use muslin_core::node::Event;
+use muslin_core::swim::{self, Liveness};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc};
+
+/// How often the discovery is asked.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// The least time between two writes of the members last seen.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Asks on a thread of its own, since resolving a name may block. Ends when the node does.
+pub(super) fn start(
+    mut discovery: Box<dyn Discovery>,
+) -> Result<mpsc::Receiver<Vec<SocketAddr>>, DaemonError> {
+    let (sender, receiver) = mpsc::channel(1);
+    let ask = move || {
+        let mut told = Vec::new();
+        while !sender.is_closed() {
+            let contacts = discovery.contacts();
+            if contacts != told {
+                told.clone_from(&contacts);
+                if sender.blocking_send(contacts).is_err() {
+                    return;
+                }
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    };
+    let thread = std::thread::Builder::new().name("muslin-discovery".into());
+    thread.spawn(ask).map_err(DaemonError::Thread)?;
+    Ok(receiver)
+}
+
+/// Writes down where members are, whenever that changes. Never returns by itself.
+pub(super) async fn remember(handle: Handle, directory: &DataDir) {
+    let mut events = handle.events();
+    let mut saved = BTreeMap::new();
+    loop {
+        if let Ok(status) = handle.status().await {
+            let peers: BTreeMap<NodeId, SocketAddr> = (status.view.iter())
+                .filter(|seen| seen.node != status.id && seen.state != Liveness::Down)
+                .map(|seen| (seen.node, seen.address))
+                .collect();
+            if peers != saved && !peers.is_empty() {
+                match directory.save_peers(&peers) {
+                    Ok(()) => saved = peers,
+                    Err(error) => tracing::warn!(%error, "cannot remember the members"),
+                }
+            }
+        }
+        tokio::time::sleep(SAVE_EVERY).await;
+        loop {
+            match events.recv().await {
+                Ok(record) if !is_about_addresses(&record.event) => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => break,
+                Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn is_about_addresses(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Members { .. }
+            | Event::Swim(swim::Event::Alive { .. } | swim::Event::Changed { .. })
+    )
+}

@@ -1,0 +1,64 @@
+//! Why a node was not made, or does not run.
+
+use crate::driver::DriverError;
+use crate::identity::IdentityError;
+use crate::join::{JoinError, TokenError};
+use crate::store::StoreError;
+use crate::transport::quic::TransportError;
+use std::net::SocketAddr;
+
+/// `Display` says what happened, why, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Certificates and keys.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The UDP side.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The driver.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The token's text.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The cluster did not admit the node.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// A port.
+    #[error(
+        "cannot listen on {address} ({side}): {source}; stop the process that has the port, or \
+         give another with {option}"
+    )]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// UDP or TCP.
+        side: &'static str,
+        /// How to change it.
+        option: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Others cannot reach 0.0.0.0.
+    #[error("{0} is no address that others can reach; say which one is with --advertise HOST:PORT")]
+    Unspecified(SocketAddr),
+    /// A name that cannot be a label.
+    #[error("`{0}` cannot be a name: use 1 to 63 letters, digits, `-`, `_` or `.`")]
+    Name(String),
+    /// Founders must differ.
+    #[error("{0}")]
+    Founders(&'static str),
+    /// The directory's settings name a profile this version does not have.
+    #[error("node.json names the profile `{0}`; this version knows `fast` and `lan`")]
+    Profile(String),
+    /// The driver's task died of a bug.
+    #[error("the node stopped because of a bug: {0}; its data is safe, start it again")]
+    Bug(String),
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}

@@ -1,0 +1,172 @@
+//! Making a node: as the first of a cluster, beside others, or by joining.
+
+use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile};
+use super::DaemonError;
+use crate::data_dir::{Addresses, DataDir, NodeConfig};
+use crate::identity::{Identity, SigningRequest, draw_node_id};
+use crate::join::{self, JoinRequest, Token};
+use muslin_core::base::{Epoch, NodeId};
+use muslin_core::state::{self, Founding, Member};
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long the token made at init admits nodes.
+const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
+
+/// The first epoch of a cluster.
+const FIRST_EPOCH: Epoch = Epoch(1);
+
+/// Longest name of a node or a cluster: as a DNS label.
+const NAME_CHARS_MAX: usize = 63;
+
+/// Makes the first node of a new cluster: its id, CA, gossip key, and a token for those who join.
+pub fn init(options: InitOptions) -> Result<InitAnswer, DaemonError> {
+    let answers = init_founders(vec![options])?;
+    Ok(answers.into_iter().next().expect("one founder gives one answer"))
+}
+
+/// Makes the nodes of a new cluster that vote from the start. On one machine: they share one CA.
+pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, DaemonError> {
+    for founder in &founders {
+        check_name(&founder.name)?;
+        check_name(&founder.cluster_name)?;
+        reachable(founder.listen, founder.advertise)?;
+    }
+    check_founders(&founders)?;
+    let Some(first) = founders.first() else { return Ok(Vec::new()) };
+    let ips: Vec<_> = founders.iter().map(|one| one.advertise.unwrap_or(one.listen).ip()).collect();
+    let root = Identity::found(&first.cluster_name, draw_node_id(), &ips)?;
+    let (token, stored) = Token::issue(&root, unix_ms() + TOKEN_LIFE.as_millis() as u64)?;
+    let mut identities = vec![root];
+    for _ in 1..founders.len() {
+        let sibling = identities[0].sibling(draw_node_id(), &ips)?;
+        identities.push(sibling);
+    }
+    let members = (founders.iter().zip(&identities))
+        .map(|(options, identity)| member(options, identity))
+        .collect::<Result<Vec<Member>, DaemonError>>()?;
+    let founding = Founding { members, tokens: vec![stored] };
+    let mut answers = Vec::new();
+    for (options, identity) in founders.iter().zip(&identities) {
+        let config = founder_config(options, identity)?;
+        let directory = DataDir::create(&options.data_dir, config, founding.clone())?;
+        identity.save(directory.path())?;
+        answers.push(InitAnswer {
+            join_line_token: token.to_string(),
+            node: identity.node,
+            cluster: identity.cluster,
+            address: reachable(options.listen, options.advertise)?,
+        });
+    }
+    Ok(answers)
+}
+
+/// Asks a cluster to admit a node and makes it. Private keys stay here.
+pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
+    check_name(&options.name)?;
+    let advertise = reachable(options.listen, options.advertise)?;
+    let token = Token::parse(&options.token)?;
+    DataDir::check_unused(&options.data_dir)?;
+    let node = draw_node_id();
+    let key = SigningRequest::generate()?;
+    let request = JoinRequest {
+        token_id: token.id().to_string(),
+        secret: token.secret_text(),
+        node: node.to_string(),
+        name: options.name.clone(),
+        address: advertise,
+        etcd_address: options.etcd_listen,
+        roles: options.roles.clone(),
+        csr_pem: key.csr_pem.clone(),
+    };
+    let answer = join::request(options.contact, &token, request).await?;
+    let (identity, founding) = answer.accept(node, &token, key)?;
+    let config = NodeConfig {
+        cluster: identity.cluster,
+        cluster_name: identity.cluster_name.clone(),
+        node,
+        name: options.name,
+        addresses: Addresses {
+            listen: options.listen,
+            advertise,
+            etcd_listen: options.etcd_listen,
+        },
+        roles: options.roles,
+        profile: answer.profile.clone(),
+        epoch: Epoch(answer.epoch),
+    };
+    let directory = DataDir::create(&options.data_dir, config, founding)?;
+    identity.save(directory.path())?;
+    directory.save_peers(&answer.peers())?;
+    Ok(JoinedAnswer { node, cluster: identity.cluster })
+}
+
+fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {
+    Ok(NodeConfig {
+        cluster: identity.cluster,
+        cluster_name: options.cluster_name.clone(),
+        node: identity.node,
+        name: options.name.clone(),
+        addresses: Addresses {
+            listen: options.listen,
+            advertise: reachable(options.listen, options.advertise)?,
+            etcd_listen: options.etcd_listen,
+        },
+        roles: options.roles.clone(),
+        profile: options.profile.name().to_string(),
+        epoch: FIRST_EPOCH,
+    })
+}
+
+fn member(options: &InitOptions, identity: &Identity) -> Result<Member, DaemonError> {
+    Ok(Member {
+        id: identity.node.0,
+        name: options.name.clone(),
+        address: reachable(options.listen, options.advertise)?.to_string(),
+        etcd_address: options.etcd_listen.map(|at| at.to_string()).unwrap_or_default(),
+        roles: options.roles.clone(),
+        admitted_at: 0,
+        key_hash: identity.key_hash()?.to_vec().into(),
+    })
+}
+
+/// Where others reach a node that listens here.
+pub(super) fn reachable(
+    listen: SocketAddr,
+    advertise: Option<SocketAddr>,
+) -> Result<SocketAddr, DaemonError> {
+    let address = advertise.unwrap_or(listen);
+    if address.ip().is_unspecified() {
+        return Err(DaemonError::Unspecified(address));
+    }
+    Ok(address)
+}
+
+fn check_name(name: &str) -> Result<(), DaemonError> {
+    let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(is_fit) {
+        return Err(DaemonError::Name(name.to_string()));
+    }
+    Ok(())
+}
+
+fn check_founders(founders: &[InitOptions]) -> Result<(), DaemonError> {
+    let mut names: Vec<&str> = founders.iter().map(|one| one.name.as_str()).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(DaemonError::Founders("two founders have the same name"));
+    }
+    let is_control = |one: &InitOptions| one.roles.iter().any(|role| role == "control");
+    if !founders.iter().any(is_control) {
+        return Err(DaemonError::Founders(
+            "a cluster needs a founder with the role `control`; add it with --roles control",
+        ));
+    }
+    Ok(())
+}
+
+/// Wall-clock time, for tokens.
+pub(super) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

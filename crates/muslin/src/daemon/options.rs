@@ -1,0 +1,116 @@
+//! What a person says about a node.
+
+use muslin_core::base::{ClusterId, NodeId};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Settings of the failure detector, by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Profile {
+    /// One machine or one rack: a death is seen in about a second.
+    #[default]
+    Fast,
+    /// One data centre.
+    Lan,
+}
+
+impl Profile {
+    /// As it stands in `node.json` and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Profile::Fast => "fast",
+            Profile::Lan => "lan",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Option<Profile> {
+        [Profile::Fast, Profile::Lan].into_iter().find(|profile| profile.name() == name)
+    }
+}
+
+/// The first node of a cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InitOptions {
+    /// Where it keeps what it must not lose; not there yet, or empty.
+    pub data_dir: PathBuf,
+    /// Its label.
+    pub name: String,
+    /// The cluster's label.
+    pub cluster_name: String,
+    /// Where it listens, UDP and TCP.
+    pub listen: SocketAddr,
+    /// Where others reach it; as `listen` when not given.
+    pub advertise: Option<SocketAddr>,
+    /// Where it serves plain etcd clients, if anywhere.
+    pub etcd_listen: Option<SocketAddr>,
+    /// What it performs.
+    pub roles: Vec<String>,
+    /// Settings of the failure detector.
+    pub profile: Profile,
+}
+
+/// What init made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InitAnswer {
+    /// Token that admits any number of nodes for an hour.
+    pub join_line_token: String,
+    /// The node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Where joiners ask.
+    pub address: SocketAddr,
+}
+
+/// Another node of a cluster that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinOptions {
+    /// Any node of the cluster.
+    pub contact: SocketAddr,
+    /// From the cluster's join line.
+    pub token: String,
+    /// As in [`InitOptions`].
+    pub data_dir: PathBuf,
+    /// As in [`InitOptions`].
+    pub name: String,
+    /// As in [`InitOptions`].
+    pub listen: SocketAddr,
+    /// As in [`InitOptions`].
+    pub advertise: Option<SocketAddr>,
+    /// As in [`InitOptions`].
+    pub etcd_listen: Option<SocketAddr>,
+    /// As in [`InitOptions`].
+    pub roles: Vec<String>,
+}
+
+/// What join made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinedAnswer {
+    /// The node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+}
+
+/// How to run a node that was made. What is not given stays as it was last time.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpOptions {
+    /// Where it keeps what it must not lose.
+    pub data_dir: PathBuf,
+    /// Where it listens from now on.
+    pub listen: Option<SocketAddr>,
+    /// Where others reach it from now on.
+    pub advertise: Option<SocketAddr>,
+    /// Where it serves plain etcd clients from now on.
+    pub etcd_listen: Option<SocketAddr>,
+    /// Where members may be, `host:port`; names are resolved at every try.
+    pub seeds: Vec<String>,
+}
+
+impl UpOptions {
+    /// As last time.
+    pub fn new(data_dir: PathBuf) -> UpOptions {
+        UpOptions { data_dir, listen: None, advertise: None, etcd_listen: None, seeds: Vec::new() }
+    }
+}

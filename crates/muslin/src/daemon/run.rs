@@ -1,0 +1,226 @@
+//! Running a node that was made.
+
+use super::admission::Admission;
+use super::found::reachable;
+use super::{DaemonError, Profile, UpOptions, contacts};
+use crate::api::{self, ApiOptions, NodeFacts};
+use crate::data_dir::{Addresses, DataDir};
+use crate::discovery::{Combined, Discovery, LocalNodes, Seeds, StaticList};
+use crate::driver::{self, Driver, DriverError, Handle};
+use crate::identity::Identity;
+use crate::transport::quic::{QuicTransport, Start};
+use muslin_core::node::Options;
+use muslin_core::swim;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Messages and datagrams that wait for the driver. Streams wait beyond it, datagrams are dropped.
+const INCOMING_MAX: usize = 4_096;
+
+/// The protocol version this program speaks, oldest and newest.
+const PROTOCOL: (u32, u32) = (1, 1);
+
+/// Runs a node until `shutdown` resolves, then says good-bye and stops cleanly.
+///
+/// # Errors
+/// Whatever keeps it from starting, and whatever makes going on unsafe: the caller ends the process.
+pub async fn run(
+    options: UpOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), DaemonError> {
+    let mut directory = DataDir::open(&options.data_dir)?;
+    let identity = Identity::load(directory.path())?;
+    let sockets = Sockets::bind(&options, &directory).await?;
+    directory.set_addresses(sockets.addresses)?;
+    let identity = Arc::new(certified_for(identity, &directory, sockets.addresses.advertise)?);
+    let running = Running::start(&options, &directory, &identity, sockets)?;
+    running.until(shutdown, &directory).await
+}
+
+/// The ports of a node, taken.
+struct Sockets {
+    addresses: Addresses,
+    udp: UdpSocket,
+    tcp: TcpListener,
+    etcd: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(options: &UpOptions, directory: &DataDir) -> Result<Sockets, DaemonError> {
+        let before = directory.config().addresses;
+        let wanted = options.listen.unwrap_or(before.listen);
+        let refuse = |address, side, option, source| DaemonError::Listen {
+            address,
+            side,
+            option,
+            source,
+        };
+        let udp = UdpSocket::bind(wanted)
+            .map_err(|error| refuse(wanted, "UDP", "--listen", error))?;
+        // Port 0 asks for any: TCP takes the same number.
+        let listen = udp.local_addr().map_err(|error| refuse(wanted, "UDP", "--listen", error))?;
+        let tcp = TcpListener::bind(listen)
+            .await
+            .map_err(|error| refuse(listen, "TCP", "--listen", error))?;
+        let mut etcd_listen = options.etcd_listen.or(before.etcd_listen);
+        let etcd = match etcd_listen {
+            None => None,
+            Some(address) => {
+                let bound = TcpListener::bind(address)
+                    .await
+                    .map_err(|error| refuse(address, "TCP", "--etcd-listen", error))?;
+                etcd_listen = bound.local_addr().ok();
+                Some(bound)
+            }
+        };
+        // An address that was advertised before holds unless the node listens elsewhere now.
+        let kept = (options.listen.is_none()).then_some(before.advertise);
+        let advertise = reachable(listen, options.advertise.or(kept))?;
+        Ok(Sockets { addresses: Addresses { listen, advertise, etcd_listen }, udp, tcp, etcd })
+    }
+}
+
+/// At another address a node that can signs itself a certificate that names it, for callers who
+/// check the address. Peers check the node's id, whatever the address.
+fn certified_for(
+    mut identity: Identity,
+    directory: &DataDir,
+    advertise: SocketAddr,
+) -> Result<Identity, DaemonError> {
+    if identity.ca_key.is_some() && !identity.names(advertise.ip())? {
+        identity.renew(&[advertise.ip()])?;
+        identity.save(directory.path())?;
+    }
+    Ok(identity)
+}
+
+/// A node at work.
+struct Running {
+    handle: Handle,
+    driver: JoinHandle<Result<(), DriverError>>,
+    api: JoinHandle<()>,
+    stop_api: watch::Sender<bool>,
+    /// Dropped last: other nodes of this host find the node by it.
+    _local: LocalNodes,
+}
+
+impl Running {
+    fn start(
+        options: &UpOptions,
+        directory: &DataDir,
+        identity: &Arc<Identity>,
+        sockets: Sockets,
+    ) -> Result<Running, DaemonError> {
+        let config = directory.config();
+        let Addresses { advertise, etcd_listen, .. } = sockets.addresses;
+        let etcd = etcd_listen.map(|address| address.to_string()).unwrap_or_default();
+        let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
+        let start = Start { epoch: config.epoch, boot: directory.boot() };
+        let transport = QuicTransport::start(identity, start, sockets.udp, incoming_sender)?;
+        let counters = transport.counters();
+        let local = LocalNodes::announce(config.cluster, config.node, advertise);
+        let contacts = contacts::start(discovery(options, directory))?;
+        let (handle, driver) = driver::start(Driver {
+            options: node_options(directory, advertise, &etcd)?,
+            store: Box::new(directory.store()),
+            transport,
+            incoming,
+            contacts,
+            seed: crate::identity::draw_node_id().0,
+        })?;
+        let (stop_api, shutdown) = watch::channel(false);
+        let api = tokio::spawn(api::serve(ApiOptions {
+            handle: handle.clone(),
+            id: config.node,
+            cluster: config.cluster,
+            facts: NodeFacts {
+                name: config.name.clone(),
+                cluster_name: config.cluster_name.clone(),
+                addr: advertise.to_string(),
+                etcd,
+                version: env!("CARGO_PKG_VERSION").to_string(),
+            },
+            listener: sockets.tcp,
+            etcd_listener: sockets.etcd,
+            tls: Some(identity.server_tls()?),
+            join: Some(Arc::new(Admission::new(handle.clone(), identity.clone(), directory))),
+            counters: vec![counters],
+            shutdown,
+        }));
+        Ok(Running { handle, driver, api, stop_api, _local: local })
+    }
+
+    async fn until(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+        directory: &DataDir,
+    ) -> Result<(), DaemonError> {
+        let ended = tokio::select! {
+            ended = &mut self.driver => Some(ended),
+            () = shutdown => None,
+            () = contacts::remember(self.handle.clone(), directory) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                self.handle.shutdown().await;
+                // Nobody listens when the API has gone already.
+                let _ = self.stop_api.send(true);
+                let _ = self.api.await;
+                self.driver.await
+            }
+        };
+        ended.map_err(|error| DaemonError::Bug(error.to_string()))??;
+        Ok(())
+    }
+}
+
+fn node_options(
+    directory: &DataDir,
+    advertise: SocketAddr,
+    etcd: &str,
+) -> Result<Options, DaemonError> {
+    let config = directory.config();
+    let profile = Profile::named(&config.profile)
+        .ok_or_else(|| DaemonError::Profile(config.profile.clone()))?;
+    let options = Options::new(config.node, config.cluster, advertise);
+    Ok(Options {
+        epoch: config.epoch,
+        boot: directory.boot(),
+        metadata: swim::Metadata {
+            name: config.name.clone(),
+            roles: config.roles.clone(),
+            etcd_address: etcd.to_string(),
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        },
+        founding: directory.founding().clone(),
+        swim: match profile {
+            Profile::Fast => swim::Options::fast(),
+            Profile::Lan => swim::Options::lan(),
+        },
+        ..options
+    })
+}
+
+/// Founders, members last seen, seeds, and nodes of this host.
+fn discovery(options: &UpOptions, directory: &DataDir) -> Box<dyn Discovery> {
+    let founders = directory.founding().members.iter();
+    let mut known: Vec<SocketAddr> =
+        founders.filter_map(|member| member.address.parse().ok()).collect();
+    match directory.peers() {
+        Ok(peers) => known.extend(peers.values()),
+        Err(error) => tracing::warn!(%error, "going on without the members last seen"),
+    }
+    let config = directory.config();
+    let own = config.addresses.advertise;
+    known.retain(|address| *address != own);
+    Box::new(Combined::new(vec![
+        Box::new(StaticList::new(known)),
+        Box::new(Seeds::new(options.seeds.clone())),
+        Box::new(LocalNodes::found(config.cluster, config.node)),
+    ]))
+}
