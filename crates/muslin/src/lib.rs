@@ -7,6 +7,8 @@
 pub mod api;
 #[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "api")]
+pub mod daemon;
 pub mod data_dir;
 pub mod discovery;
 pub mod driver;

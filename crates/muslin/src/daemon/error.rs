@@ -2,7 +2,6 @@
 
 use crate::driver::DriverError;
 use crate::identity::IdentityError;
-use crate::join::{JoinError, TokenError};
 use crate::store::StoreError;
 use crate::transport::quic::TransportError;
 use std::net::SocketAddr;
@@ -22,12 +21,6 @@ pub enum DaemonError {
     /// The driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// The token's text.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The cluster did not admit the node.
-    #[error(transparent)]
-    Join(#[from] JoinError),
     /// A port.
     #[error(
         "cannot listen on {address} ({side}): {source}; stop the process that has the port, or \

@@ -1,12 +1,11 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
-use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile};
+use super::options::{InitAnswer, InitOptions};
 use super::DaemonError;
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
-use crate::identity::{Identity, SigningRequest, draw_node_id};
-use crate::join::{self, JoinRequest, Token};
-use muslin_core::base::{Epoch, NodeId};
-use muslin_core::state::{self, Founding, Member};
+use crate::identity::{Identity, draw_node_id};
+use muslin_core::base::Epoch;
+use muslin_core::state::{Founding, Member};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -36,7 +35,6 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let Some(first) = founders.first() else { return Ok(Vec::new()) };
     let ips: Vec<_> = founders.iter().map(|one| one.advertise.unwrap_or(one.listen).ip()).collect();
     let root = Identity::found(&first.cluster_name, draw_node_id(), &ips)?;
-    let (token, stored) = Token::issue(&root, unix_ms() + TOKEN_LIFE.as_millis() as u64)?;
     let mut identities = vec![root];
     for _ in 1..founders.len() {
         let sibling = identities[0].sibling(draw_node_id(), &ips)?;
@@ -45,60 +43,20 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let members = (founders.iter().zip(&identities))
         .map(|(options, identity)| member(options, identity))
         .collect::<Result<Vec<Member>, DaemonError>>()?;
-    let founding = Founding { members, tokens: vec![stored] };
+    let founding = Founding { members, tokens: Vec::new() };
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
         let directory = DataDir::create(&options.data_dir, config, founding.clone())?;
         identity.save(directory.path())?;
         answers.push(InitAnswer {
-            join_line_token: token.to_string(),
+            join_line_token: String::new(),
             node: identity.node,
             cluster: identity.cluster,
             address: reachable(options.listen, options.advertise)?,
         });
     }
     Ok(answers)
-}
-
-/// Asks a cluster to admit a node and makes it. Private keys stay here.
-pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
-    check_name(&options.name)?;
-    let advertise = reachable(options.listen, options.advertise)?;
-    let token = Token::parse(&options.token)?;
-    DataDir::check_unused(&options.data_dir)?;
-    let node = draw_node_id();
-    let key = SigningRequest::generate()?;
-    let request = JoinRequest {
-        token_id: token.id().to_string(),
-        secret: token.secret_text(),
-        node: node.to_string(),
-        name: options.name.clone(),
-        address: advertise,
-        etcd_address: options.etcd_listen,
-        roles: options.roles.clone(),
-        csr_pem: key.csr_pem.clone(),
-    };
-    let answer = join::request(options.contact, &token, request).await?;
-    let (identity, founding) = answer.accept(node, &token, key)?;
-    let config = NodeConfig {
-        cluster: identity.cluster,
-        cluster_name: identity.cluster_name.clone(),
-        node,
-        name: options.name,
-        addresses: Addresses {
-            listen: options.listen,
-            advertise,
-            etcd_listen: options.etcd_listen,
-        },
-        roles: options.roles,
-        profile: answer.profile.clone(),
-        epoch: Epoch(answer.epoch),
-    };
-    let directory = DataDir::create(&options.data_dir, config, founding)?;
-    identity.save(directory.path())?;
-    directory.save_peers(&answer.peers())?;
-    Ok(JoinedAnswer { node, cluster: identity.cluster })
 }
 
 fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {

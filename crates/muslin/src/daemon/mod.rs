@@ -10,14 +10,14 @@
 //! - The process ends when its driver does: a node is never half alive.
 //! - A node that was refused has changed nothing, here or in the cluster.
 
-mod admission;
 mod contacts;
+mod counts;
 mod error;
 mod found;
 mod options;
 mod run;
 
 pub use error::DaemonError;
-pub use found::{init, init_founders, join};
-pub use options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile, UpOptions};
+pub use found::{init, init_founders};
+pub use options::{InitAnswer, InitOptions, Profile, UpOptions};
 pub use run::run;

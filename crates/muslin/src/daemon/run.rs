@@ -1,11 +1,10 @@
 //! Running a node that was made.
 
-use super::admission::Admission;
+use super::counts::TransportCounts;
 use super::found::reachable;
 use super::{DaemonError, Profile, UpOptions, contacts};
 use crate::api::{self, ApiOptions, NodeFacts};
 use crate::data_dir::{Addresses, DataDir};
-use crate::discovery::{Combined, Discovery, LocalNodes, Seeds, StaticList};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::transport::quic::{QuicTransport, Start};
@@ -103,8 +102,6 @@ struct Running {
     driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
-    /// Dropped last: other nodes of this host find the node by it.
-    _local: LocalNodes,
 }
 
 impl Running {
@@ -120,8 +117,7 @@ impl Running {
         let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
         let start = Start { epoch: config.epoch, boot: directory.boot() };
         let transport = QuicTransport::start(identity, start, sockets.udp, incoming_sender)?;
-        let counters = transport.counters();
-        let local = LocalNodes::announce(config.cluster, config.node, advertise);
+        let transport_counters = transport.counters();
         let contacts = contacts::start(discovery(options, directory))?;
         let (handle, driver) = driver::start(Driver {
             options: node_options(directory, advertise, &etcd)?,
@@ -146,11 +142,11 @@ impl Running {
             listener: sockets.tcp,
             etcd_listener: sockets.etcd,
             tls: Some(identity.server_tls()?),
-            join: Some(Arc::new(Admission::new(handle.clone(), identity.clone(), directory))),
-            counters: vec![counters],
+            join: None,
+            counters: vec![Arc::new(TransportCounts(transport_counters))],
             shutdown,
         }));
-        Ok(Running { handle, driver, api, stop_api, _local: local })
+        Ok(Running { handle, driver, api, stop_api })
     }
 
     async fn until(
@@ -206,8 +202,11 @@ fn node_options(
     })
 }
 
-/// Founders, members last seen, seeds, and nodes of this host.
-fn discovery(options: &UpOptions, directory: &DataDir) -> Box<dyn Discovery> {
+/// Founders, members last seen, seeds.
+fn discovery(
+    options: &UpOptions,
+    directory: &DataDir,
+) -> impl FnMut() -> Vec<SocketAddr> + Send + 'static {
     let founders = directory.founding().members.iter();
     let mut known: Vec<SocketAddr> =
         founders.filter_map(|member| member.address.parse().ok()).collect();
@@ -215,12 +214,8 @@ fn discovery(options: &UpOptions, directory: &DataDir) -> Box<dyn Discovery> {
         Ok(peers) => known.extend(peers.values()),
         Err(error) => tracing::warn!(%error, "going on without the members last seen"),
     }
-    let config = directory.config();
-    let own = config.addresses.advertise;
+    known.extend(options.seeds.iter().filter_map(|seed| seed.parse::<SocketAddr>().ok()));
+    let own = directory.config().addresses.advertise;
     known.retain(|address| *address != own);
-    Box::new(Combined::new(vec![
-        Box::new(StaticList::new(known)),
-        Box::new(Seeds::new(options.seeds.clone())),
-        Box::new(LocalNodes::found(config.cluster, config.node)),
-    ]))
+    move || known.clone()
 }

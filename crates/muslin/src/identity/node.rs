@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use x509_parser::extensions::GeneralName;
 
 const DIRECTORY: &str = "identity";
 const FORMAT: u32 = 1;
@@ -117,6 +118,21 @@ impl Identity {
             .map_err(|error| IdentityError::crypto("read the node's certificate", error))?;
         let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// Whether this node's certificate names this address.
+    pub fn names(&self, address: IpAddr) -> Result<bool, IdentityError> {
+        let certificate = certificate_of(&self.own.certificate_pem)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+            .map_err(|error| IdentityError::crypto("read the node's certificate", error))?;
+        let names = (parsed.subject_alternative_name())
+            .map_err(|error| IdentityError::crypto("read the node's certificate", error))?;
+        let octets = match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let is_it = |name: &GeneralName<'_>| *name == GeneralName::IPAddress(&octets);
+        Ok(names.is_some_and(|names| names.value.general_names.iter().any(is_it)))
     }
 
     /// Makes a certificate with a fresh key for this node's present addresses. Needs the authority.
