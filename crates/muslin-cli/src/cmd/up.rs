@@ -13,15 +13,11 @@ use tracing_subscriber::EnvFilter;
 pub(crate) async fn run(up: Up) -> Result<(), Failure> {
     log_to_stderr(&up.log)?;
     super::init::check_etcd_listen(up.etcd_listen, up.insecure)?;
-    let mut seeds = Vec::new();
-    for seed in &up.seeds {
-        seeds.push(resolve(seed).await?);
-    }
     let options = UpOptions {
         listen: up.listen,
         advertise: up.advertise,
         etcd_listen: up.etcd_listen,
-        seeds,
+        seeds: up.seeds,
         ..UpOptions::new(up.data_dir)
     };
     run_node(options, up.exit_with_parent).await
