@@ -1,7 +1,7 @@
 //! The node, as this binary sees it.
 
 pub(crate) use muslin::daemon::{
-    DaemonError, InitAnswer, InitOptions, Profile, UpOptions, init, init_founders, run,
+    DaemonError, InitOptions, Profile, UpOptions, init, init_founders, run,
 };
 use muslin_core::base::{ClusterId, NodeId};
 use std::net::SocketAddr;

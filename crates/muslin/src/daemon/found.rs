@@ -1,7 +1,7 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
-use super::options::{InitAnswer, InitOptions};
 use super::DaemonError;
+use super::options::{InitAnswer, InitOptions};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{Identity, draw_node_id};
 use muslin_core::base::Epoch;

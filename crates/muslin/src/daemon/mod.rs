@@ -11,7 +11,6 @@
 //! - A node that was refused has changed nothing, here or in the cluster.
 
 mod contacts;
-mod counts;
 mod error;
 mod found;
 mod options;

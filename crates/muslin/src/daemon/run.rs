@@ -1,9 +1,8 @@
 //! Running a node that was made.
 
-use super::counts::TransportCounts;
 use super::found::reachable;
 use super::{DaemonError, Profile, UpOptions, contacts};
-use crate::api::{self, ApiOptions, NodeFacts};
+use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
@@ -51,14 +50,10 @@ impl Sockets {
     async fn bind(options: &UpOptions, directory: &DataDir) -> Result<Sockets, DaemonError> {
         let before = directory.config().addresses;
         let wanted = options.listen.unwrap_or(before.listen);
-        let refuse = |address, side, option, source| DaemonError::Listen {
-            address,
-            side,
-            option,
-            source,
-        };
-        let udp = UdpSocket::bind(wanted)
-            .map_err(|error| refuse(wanted, "UDP", "--listen", error))?;
+        let refuse =
+            |address, side, option, source| DaemonError::Listen { address, side, option, source };
+        let udp =
+            UdpSocket::bind(wanted).map_err(|error| refuse(wanted, "UDP", "--listen", error))?;
         // Port 0 asks for any: TCP takes the same number.
         let listen = udp.local_addr().map_err(|error| refuse(wanted, "UDP", "--listen", error))?;
         let tcp = TcpListener::bind(listen)
@@ -143,7 +138,8 @@ impl Running {
             etcd_listener: sockets.etcd,
             tls: Some(identity.server_tls()?),
             join: None,
-            counters: vec![Arc::new(TransportCounts(transport_counters))],
+            transport: Some(transport_counters),
+            patience: Patience::default(),
             shutdown,
         }));
         Ok(Running { handle, driver, api, stop_api })

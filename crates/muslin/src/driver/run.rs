@@ -62,14 +62,11 @@ pub fn start(
     if control.torn_bytes > 0 {
         tracing::warn!(bytes = control.torn_bytes, "cut a torn tail that was never acknowledged");
     }
-    let recovered = Recovered {
-        raft: control.raft,
-        snapshot: control.snapshot.map(|snapshot| snapshot.data),
-    };
+    let recovered =
+        Recovered { raft: control.raft, snapshot: control.snapshot.map(|snapshot| snapshot.data) };
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
-    let (jobs, _thread) =
-        log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
+    let (jobs, _thread) = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
     let handle = Handle::new(mail_sender);
     let run = Run {
         started: Instant::now(),
