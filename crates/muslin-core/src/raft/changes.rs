@@ -104,25 +104,27 @@ impl Raft {
         Ok(next)
     }
 
-    /// A committed joint configuration is left at once; a leader that the final one leaves out goes.
-    pub(super) fn after_commit(&mut self, out: &mut Outputs<Output>) {
-        if !matches!(self.part, Part::Leader(_)) || self.configurations.index() > self.commit {
-            return;
-        }
+    /// A committed joint configuration is left at once: the final one is appended, and sent along with
+    /// the commit index. False when there is nothing to leave.
+    pub(super) fn leave_joint(&mut self, out: &mut Outputs<Output>) -> bool {
         let present = self.configuration();
-        if present.is_joint() {
-            let voters = present.voters.clone();
-            let learners = present.learners.clone();
-            let last = Configuration { voters, learners, ..Configuration::default() };
-            return self.append_own([Payload::Configuration(last)], out);
+        if !present.is_joint() || self.configurations.index() > self.commit {
+            return false;
         }
-        if !present.voters.contains(&self.id) {
-            self.retire(out);
-        }
+        let voters = present.voters.clone();
+        let learners = present.learners.clone();
+        let last = Configuration { voters, learners, ..Configuration::default() };
+        self.append_own([Payload::Configuration(last)], out);
+        true
     }
 
-    /// The peers were told of the commit; the one that has most need not wait for a time-out.
-    fn retire(&mut self, out: &mut Outputs<Output>) {
+    /// A leader that the committed configuration leaves out goes (Raft 6). The peers were told of the
+    /// commit; the one that has most need not wait for a time-out.
+    pub(super) fn retire_if_removed(&mut self, out: &mut Outputs<Output>) {
+        let is_settled = self.configurations.index() <= self.commit;
+        if !is_settled || self.configuration().is_voter(self.id) {
+            return;
+        }
         let term = self.term;
         if let Some(heir) = self.best_heir() {
             out.push(Output::send(heir, Unbound::TimeoutNow { term }));

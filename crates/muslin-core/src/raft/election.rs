@@ -11,9 +11,12 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 
 impl Raft {
-    /// Whether it may ask for votes: its vote counts, and it is not about to go.
+    /// Whether it may ask for votes: it is not about to go, and it is a voter, or was one in the
+    /// last configuration it knows to be committed. Its log may be the only one with the
+    /// configuration that leaves it out, and then nobody else can win (thesis 4.2.2).
     pub(super) fn may_campaign(&self) -> bool {
-        !self.stopping && self.configuration().is_voter(self.id)
+        let committed = self.configurations.as_of(self.commit);
+        !self.stopping && (self.configuration().is_voter(self.id) || committed.is_voter(self.id))
     }
 
     /// Whether votes are withheld because a leader is in office: it leads itself (it steps down by its

@@ -20,7 +20,7 @@ impl Raft {
         let result = if prev.index < self.log.base().index {
             // Everything committed here is in every leader's log (R3), so it matches.
             AppendResult::Accepted { matched: self.commit }
-        } else if self.log.term_at(prev.index) != Some(prev.term) {
+        } else if self.is_unfounded() || self.log.term_at(prev.index) != Some(prev.term) {
             AppendResult::Rejected { prev: prev.index, hint: self.hint(prev) }
         } else {
             let matched = Index(prev.index.0 + entries.len() as u64);
@@ -35,6 +35,12 @@ impl Raft {
             AppendResult::Accepted { matched }
         };
         self.acknowledge(from, session, result, out);
+    }
+
+    /// A replica that joined an existing group has not even the state and the voters at index 0, which
+    /// no entry tells: it begins with a snapshot (R6, R8), and says so by refusing the first entry.
+    fn is_unfounded(&self) -> bool {
+        self.log.last() == LogId::ZERO && self.configuration().voters.is_empty()
     }
 
     fn acknowledge(

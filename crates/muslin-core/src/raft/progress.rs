@@ -226,6 +226,11 @@ impl Peer {
     /// The peer does not have `prev`. False when this is old news: a refusal that crossed with others
     /// must not start a second search, or searches multiply.
     pub(super) fn rejected(&mut self, prev: Index, hint: LogId, log: &Log) -> bool {
+        if prev == Index::ZERO && self.next == Index(1) && matches!(self.mode, Mode::Probe { .. }) {
+            // It was not there at the founding: no log, however long, begins early enough.
+            self.await_snapshot();
+            return true;
+        }
         let is_news = match self.mode {
             Mode::Probe { .. } => prev.next() == self.next && prev > self.matched,
             Mode::Stream => prev < self.next && prev > self.matched,

@@ -134,11 +134,13 @@ impl Raft {
         }
         let is_first = !self.has_committed_in_term();
         self.commit_to(index, out);
-        self.spread(out);
+        if !self.leave_joint(out) {
+            self.spread(out);
+        }
         if is_first {
             self.begin_gathered(out);
         }
-        self.after_commit(out);
+        self.retire_if_removed(out);
     }
 
     /// The highest index a quorum has on its disks (R3, R8); R9: the leader itself counts for no more.

@@ -59,6 +59,14 @@ impl Raft {
     ) {
         let last = snapshot.meta.last;
         assert!(last.index <= self.applied, "R3: a snapshot holds what was handed out, not more");
+        if let Part::Leader(leader) = &mut self.part {
+            leader.is_snapshot_asked = false;
+        }
+        if last.index == Index::ZERO {
+            // Nothing was handed out yet: there is nothing to save and nobody to need it.
+            return;
+        }
+        assert!(!snapshot.meta.configuration.voters.is_empty(), "R8: somebody votes");
         let term = self.log.term_at(last.index);
         assert!(term.is_none_or(|term| term == last.term), "R6: a snapshot is of this log");
         if save && last.index > self.saved && term.is_some() {
@@ -69,7 +77,13 @@ impl Raft {
         if let Part::Leader(leader) = &mut self.part
             && leader.peers.values().any(|peer| peer.mode == Mode::AwaitSnapshot)
         {
-            leader.is_snapshot_asked = false;
+            // Somebody waits although another may be on its way: that one ends before the log
+            // begins, so whoever receives it begins anew with this one.
+            for peer in leader.peers.values_mut() {
+                if matches!(peer.mode, Mode::Snapshot { last: sending, .. } if sending != last) {
+                    peer.mode = Mode::AwaitSnapshot;
+                }
+            }
             leader.outgoing = Some(Outgoing { checksum: checksum(&snapshot.data), snapshot });
             self.serve_snapshots(out);
         }
@@ -111,7 +125,8 @@ impl Raft {
         if !is_used {
             leader.outgoing = None;
         }
-        if is_wanted && !leader.is_snapshot_asked {
+        // Before the first commit there is no state to send; serving goes on with the first.
+        if is_wanted && !leader.is_snapshot_asked && view.commit > Index::ZERO {
             leader.is_snapshot_asked = true;
             out.push(Output::SnapshotNeeded);
         }

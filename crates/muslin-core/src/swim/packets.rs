@@ -3,8 +3,9 @@
 use super::contacts::First;
 use super::machine::Swim;
 use super::probing::PingFor;
+use super::spreading::Source;
 use super::{Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
-use crate::base::{NodeId, Now, Outputs};
+use crate::base::{Incarnation, NodeId, Now, Outputs};
 use crate::wire;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -29,6 +30,17 @@ pub(super) struct Heed {
     pub(super) has_learned: bool,
 }
 
+impl Heed {
+    pub(super) fn and(self, other: Heed) -> Heed {
+        Heed {
+            tell_own: self.tell_own | other.tell_own,
+            tell_sender: self.tell_sender | other.tell_sender,
+            is_back: self.is_back | other.is_back,
+            has_learned: self.has_learned | other.has_learned,
+        }
+    }
+}
+
 impl Swim {
     pub(super) fn on_packet(
         &mut self,
@@ -46,17 +58,20 @@ impl Swim {
             out.push(Output::Report(Event::Dropped { why }));
             return;
         }
-        let sender = Sender { node: packet.from, address };
-        let heed = self.heed(now, sender.node, packet.rumors, out);
-        if self.members.find(sender.node).is_some() {
-            self.members.change(sender.node, &mut self.rng, |member| member.heard = now);
+        let is_sync = matches!(packet.kind, PacketKind::SyncReply);
+        let source = Source { node: packet.from, is_sync };
+        let heed = self.heed(now, source, packet.rumors, out);
+        let is_known = self.members.find(source.node).is_some();
+        if is_known {
+            self.members.change(source.node, &mut self.rng, |member| member.heard = now);
         }
-        let first = self.words_for(sender.node, packet.incarnation, heed);
-        let is_answered = self.on_kind(now, sender, packet.kind, &first, heed, out);
-        if !is_answered && !first.is_empty() {
-            self.send(address, PacketKind::Gossip, &first, out);
+        let first = self.words_for(source.node, packet.incarnation, heed);
+        let sender = Sender { node: source.node, address, first };
+        let is_answered = self.on_kind(now, &sender, packet.kind, out);
+        if !is_answered && !sender.first.is_empty() {
+            self.send(address, PacketKind::Gossip, &sender.first, out);
         }
-        if self.members.find(sender.node).is_none() || heed.is_back {
+        if !is_known || heed.is_back || (is_sync && heed.has_learned) {
             self.ask_for_all(now, address, out);
         }
     }
@@ -79,7 +94,7 @@ impl Swim {
     fn heed(
         &mut self,
         now: Now,
-        sender: NodeId,
+        source: Source,
         rumors: Vec<Rumor>,
         out: &mut Outputs<Output>,
     ) -> Heed {
@@ -88,14 +103,14 @@ impl Swim {
             if rumor.node == self.id {
                 heed.tell_own |= self.on_rumor_of_self(rumor, out);
             } else {
-                self.on_rumor(now, sender, rumor, &mut heed, out);
+                heed = heed.and(self.on_rumor(now, source, rumor, out));
             }
         }
         heed
     }
 
     /// What the answer to this sender must say first.
-    fn words_for(&self, sender: NodeId, life: crate::base::Incarnation, heed: Heed) -> Vec<NodeId> {
+    fn words_for(&self, sender: NodeId, life: Incarnation, heed: Heed) -> Vec<NodeId> {
         let mut first = Vec::new();
         if let Some(member) = self.members.find(sender) {
             // A sender of an earlier life has been restarted, and must rise above the one known here;
@@ -110,61 +125,43 @@ impl Swim {
         first
     }
 
-    /// Does what the packet is for; whether that sent an answer with `first` in it.
+    /// Does what the packet is for; whether that sent an answer, with the sender's first words in it.
     fn on_kind(
         &mut self,
         now: Now,
-        sender: Sender,
+        sender: &Sender,
         kind: PacketKind,
-        first: &[NodeId],
-        heed: Heed,
         out: &mut Outputs<Output>,
     ) -> bool {
         match kind {
             PacketKind::Ping { number, target } => {
-                self.on_ping(sender, Question { number, target }, first, out)
+                return self.on_ping(sender, Question { number, target }, out);
+            }
+            PacketKind::Sync => {
+                self.answer_sync(sender, out);
+                return true;
             }
             PacketKind::Ack { number, observed } => {
                 self.on_ack(now, sender, number, out);
                 self.on_observed(sender.node, observed, out);
-                false
             }
             PacketKind::PingRequest { number, target, address } => {
-                let Sender { node: asker, address: asker_address } = sender;
+                let (asker, asker_address) = (sender.node, sender.address);
                 self.relay(now, PingFor { asker, asker_address, number, target, address }, out);
-                false
             }
-            PacketKind::IndirectAck { number, target } => {
-                self.settle_probe(number, target, out);
-                false
-            }
-            PacketKind::Gossip => false,
-            PacketKind::Sync => {
-                self.answer_sync(sender, first, out);
-                true
-            }
-            PacketKind::SyncReply => {
-                if heed.has_learned {
-                    self.ask_for_all(now, sender.address, out);
-                }
-                false
-            }
+            PacketKind::IndirectAck { number, target } => self.settle_probe(number, target, out),
+            PacketKind::Gossip | PacketKind::SyncReply => {}
         }
+        false
     }
 
-    fn on_ping(
-        &mut self,
-        sender: Sender,
-        question: Question,
-        first: &[NodeId],
-        out: &mut Outputs<Output>,
-    ) -> bool {
+    fn on_ping(&mut self, sender: &Sender, question: Question, out: &mut Outputs<Output>) -> bool {
         let Question { number, target } = question;
         if target.is_some_and(|target| target != self.id) {
             // This node has moved to the address of another. To answer would keep that one alive.
             return false;
         }
-        let mut first = first.to_vec();
+        let mut first = sender.first.clone();
         // Whoever knows an address only does not know this node.
         if target.is_none() && !first.contains(&self.id) {
             first.push(self.id);
@@ -174,7 +171,7 @@ impl Swim {
         true
     }
 
-    fn on_ack(&mut self, now: Now, sender: Sender, number: u64, out: &mut Outputs<Output>) {
+    fn on_ack(&mut self, now: Now, sender: &Sender, number: u64, out: &mut Outputs<Output>) {
         self.settle_probe(number, sender.node, out);
         if self.contacts.answered(number) == Some(First(true)) {
             self.ask_for_all(now, sender.address, out);
@@ -198,10 +195,10 @@ impl Swim {
 
     /// Tells a newcomer, or one that wants to be sure, everything: in a bounded number of packets, the
     /// next time going on behind the last.
-    fn answer_sync(&mut self, sender: Sender, first: &[NodeId], out: &mut Outputs<Output>) {
+    fn answer_sync(&mut self, sender: &Sender, out: &mut Outputs<Output>) {
         let empty = self.packet(PacketKind::SyncReply, Vec::new());
         let empty_bytes = wire::packet_len(&empty);
-        let mut known: Vec<NodeId> = first.to_vec();
+        let mut known = sender.first.clone();
         known.push(self.id);
         let others = self.members.iter_from(self.sync_from).map(|(node, _)| node);
         known.extend(others);
@@ -281,11 +278,12 @@ impl Swim {
     }
 }
 
-/// Who sent a packet, and from where.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sender {
+/// Who sent a packet, from where, and whom an answer must speak of first.
+#[derive(Clone, Debug)]
+struct Sender {
     node: NodeId,
     address: SocketAddr,
+    first: Vec<NodeId>,
 }
 
 /// What a ping asks.

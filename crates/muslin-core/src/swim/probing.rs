@@ -4,7 +4,7 @@
 use super::machine::Swim;
 use super::members::Standing;
 use super::{Liveness, Output, PacketKind};
-use crate::base::{NodeId, Now, Outputs};
+use crate::base::{Incarnation, NodeId, Now, Outputs};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -22,6 +22,8 @@ const ACCUSED_ASKED_PER_PERIOD: usize = 8;
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
     pub(super) target: NodeId,
+    /// The target's life when it was asked.
+    incarnation: Incarnation,
     number: u64,
     step: Step,
     /// The target was suspect already: a failure says nothing about this node's own health.
@@ -109,11 +111,12 @@ impl Swim {
         assert!(self.probe.is_none(), "one probe runs at a time");
         let Some(target) = self.members.next_of_round(&mut self.rng) else { return };
         let member = self.members.find(target).expect("a round gives known members only");
+        let incarnation = member.incarnation;
         let was_suspect = member.standing.liveness() == Liveness::Suspect;
         let indirect_at = now + self.health.stretch(self.options.probe_timeout);
         let number = self.next_number();
         let step = Step::Direct { indirect_at };
-        self.probe = Some(Probe { target, number, step, was_suspect });
+        self.probe = Some(Probe { target, incarnation, number, step, was_suspect });
         self.ping(target, number, out);
     }
 
@@ -139,6 +142,12 @@ impl Swim {
     /// The period is over: a probe that still runs has failed.
     fn end_probe(&mut self, now: Now, out: &mut Outputs<Output>) {
         let Some(probe) = self.probe.take() else { return };
+        // M1: silence before a refutation says nothing against the life that began with it.
+        let is_of_this_life =
+            |id| self.members.find(id).is_some_and(|m| m.incarnation == probe.incarnation);
+        if !is_of_this_life(probe.target) {
+            return;
+        }
         if !probe.was_suspect {
             self.health.worsen();
         }

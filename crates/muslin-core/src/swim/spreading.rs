@@ -50,42 +50,59 @@ impl Swim {
     pub(super) fn on_rumor(
         &mut self,
         now: Now,
-        sender: NodeId,
-        rumor: Rumor,
-        heed: &mut Heed,
+        source: Source,
+        mut rumor: Rumor,
         out: &mut Outputs<Output>,
-    ) {
-        assert!(rumor.node != self.id, "rumors about this node itself go elsewhere");
-        let is_too_large =
-            rumor.metadata.as_ref().is_some_and(|m| wire::metadata_len(m) > METADATA_BYTES_MAX);
-        if is_too_large {
-            out.push(Output::Report(Event::Dropped { why: "metadata larger than allowed" }));
-            return;
+    ) -> Heed {
+        let node = rumor.node;
+        assert!(node != self.id, "rumors about this node itself go elsewhere");
+        if self.removed.contains(node) || self.is_of_no_weight(&rumor) {
+            return Heed::default();
         }
-        if self.removed.contains(rumor.node) {
-            return;
+        if let Some(why) = self.fault_of(&rumor) {
+            out.push(Output::Report(Event::Dropped { why }));
+            return Heed::default();
         }
-        let is_own_word = rumor.node == sender;
-        let Some(member) = self.members.find(rumor.node) else {
-            let is_admitted = self.admit(now, rumor, out);
-            heed.has_learned |= is_admitted;
-            return;
+        let Some(member) = self.members.find(node) else {
+            let has_learned = self.admit(now, rumor, out);
+            return Heed { has_learned, ..Heed::default() };
         };
-        if is_forged(member.incarnation, rumor.incarnation) {
-            out.push(Output::Report(Event::Dropped { why: FORGED }));
-            return;
+        let is_live = member.standing.is_live();
+        if source.is_sync && rumor.state == Liveness::Down && is_live {
+            // An old opinion, not news: the member may have been on our side of a partition all the
+            // time. It gets the time to refute (M1).
+            rumor.state = Liveness::Suspect;
         }
-        let was_down = !member.standing.is_live();
-        heed.tell_sender |= is_own_word && differs_in_same_life(member, &rumor);
-        let (node, is_news) = (rumor.node, is_news(member, &rumor));
+        let (is_own_word, is_news) = (node == source.node, is_news(member, &rumor));
+        let heed = Heed {
+            tell_sender: is_own_word && differs_in_same_life(member, &rumor),
+            is_back: is_own_word && is_news && !is_live && rumor.state == Liveness::Alive,
+            ..Heed::default()
+        };
         let is_accusation = is_same_suspicion(member, &rumor);
         self.describe(&rumor, out);
         if is_news {
-            heed.is_back |= is_own_word && was_down && rumor.state == Liveness::Alive;
             self.adopt(now, rumor, out);
         } else if is_accusation {
             self.confirm(now, node, rumor.by);
         }
+        heed
+    }
+
+    /// Why a rumor cannot be true.
+    fn fault_of(&self, rumor: &Rumor) -> Option<&'static str> {
+        let bytes = rumor.metadata.as_ref().map_or(0, wire::metadata_len);
+        if bytes > METADATA_BYTES_MAX {
+            return Some("metadata larger than allowed");
+        }
+        let member = self.members.find(rumor.node)?;
+        is_forged(member.incarnation, rumor.incarnation).then_some(FORGED)
+    }
+
+    /// Whoever is down itself accuses everybody: most likely it does not hear them.
+    fn is_of_no_weight(&self, rumor: &Rumor) -> bool {
+        let accuser = self.members.find(rumor.by);
+        rumor.state == Liveness::Suspect && accuser.is_some_and(|m| !m.standing.is_live())
     }
 
     /// Takes a node into the view. Only a rumor that says where it is can do that.
@@ -226,9 +243,9 @@ impl Swim {
             Liveness::Down => Standing::Down { forget_at },
             Liveness::Left => Standing::Left { forget_at },
         };
-        let (mut refuted, mut address) = (false, None);
+        let (mut before, mut address) = (Liveness::Alive, None);
         self.members.change(node, &mut self.rng, |member| {
-            refuted = member.standing.liveness() == Liveness::Suspect;
+            before = member.standing.liveness();
             address = Some(member.address);
             member.standing = standing;
             member.incarnation = incarnation;
@@ -238,7 +255,10 @@ impl Swim {
         });
         let address = address.expect("a member has an address");
         self.spread(node, by);
+        let refuted = before == Liveness::Suspect;
         out.push(Output::Report(match state {
+            // A later life of somebody who was alive all the time is no change of the view.
+            Liveness::Alive if before == Liveness::Alive => return,
             Liveness::Alive => Event::Alive { node, address, incarnation, refuted },
             Liveness::Suspect => Event::Suspected { node, by, incarnation },
             Liveness::Down => Event::Down { node, by, incarnation },
@@ -301,6 +321,14 @@ impl Swim {
     pub(super) fn is_gone(&self) -> bool {
         self.own.phase == Phase::Gone
     }
+}
+
+/// Where a rumor comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) node: NodeId,
+    /// It is part of all that node knows, not of its news.
+    pub(super) is_sync: bool,
 }
 
 /// An opinion to be formed of a member.

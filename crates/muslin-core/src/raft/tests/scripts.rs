@@ -1,0 +1,260 @@
+//! Runs the scripts of `testdata`. Their commands, `N` being a node's number or `leader`:
+//!
+//! ```text
+//! cluster voters=3 [learners=1] [tail=10] [chunk=4] [batch=64] [window=64] [start=no]
+//! run MS                        virtual time passes
+//! campaign N | propose N a b | read N | transfer N to=M | stop N | snapshot N
+//! change N add-learner=4 add-voter=4 demote=3 remove=2
+//! isolate N | cut A B | heal | lose KIND.. | hold-disk N | release-disk N
+//! crash N | start N | wipe N | join N
+//! ack N from=M term=T session=S matched=I      delivers a forged acknowledgement
+//! trace on|off | status | log N
+//! ```
+
+use super::cluster::Cluster;
+use super::describe;
+use crate::base::{Index, LogId, NodeId, Term};
+use crate::raft::{
+    AppendResult, Bound, Change, Configuration, Entry, Input, Message, Options, Payload, Raft,
+    SessionId, Unbound,
+};
+use bytes::Bytes;
+use core::time::Duration;
+use goldenscript::{Command, Context, Runner};
+use std::boxed::Box;
+use std::error::Error;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+type Answer<T> = Result<T, Box<dyn Error>>;
+
+#[derive(Default)]
+struct Script {
+    cluster: Option<Cluster>,
+}
+
+fn node(cluster: &Cluster, text: Option<&str>) -> Answer<NodeId> {
+    match text {
+        None => Err("which node?".into()),
+        Some("leader") => cluster.leader().ok_or("nobody leads".into()),
+        Some(number) => Ok(NodeId(number.parse()?)),
+    }
+}
+
+impl Runner for Script {
+    type Command = Command;
+
+    fn run(&mut self, command: &Command, _: &Context) -> Answer<String> {
+        if command.name == "cluster" {
+            self.cluster = Some(found(command)?);
+            return Ok(String::new());
+        }
+        let cluster = self.cluster.as_mut().ok_or("no cluster yet")?;
+        let answer = match command.name.as_str() {
+            "status" => status(cluster),
+            "log" => log_of(cluster, node(cluster, command.consume_args().next_pos())?)?,
+            "change" => change(cluster, command)?,
+            "ack" => acknowledge(cluster, command)?,
+            "forge" => forge(cluster, command)?,
+            "isolate" | "cut" | "heal" | "lose" | "trace" => disturb(cluster, command)?,
+            _ => act(cluster, command)?,
+        };
+        Ok(core::mem::take(&mut cluster.transcript) + &answer)
+    }
+}
+
+fn found(command: &Command) -> Answer<Cluster> {
+    let mut options = Options::default();
+    let (mut voters, mut learners) = (3, 0);
+    let mut args = command.consume_args();
+    while let Some((key, value)) = args.next_key() {
+        match key {
+            "voters" => voters = value.parse()?,
+            "learners" => learners = value.parse()?,
+            "tail" => options.log_tail_entries = value.parse()?,
+            "chunk" => options.snapshot_chunk_bytes = value.parse()?,
+            "batch" => options.append_entries_max = value.parse()?,
+            "window" => options.appends_in_flight_max = value.parse()?,
+            _ => return Err(format!("what is {key}?").into()),
+        }
+    }
+    let mut founding = Configuration::of_voters((1..=voters).map(NodeId));
+    founding.learners = (voters + 1..=voters + learners).map(NodeId).collect();
+    Ok(Cluster::founded(founding, options, 1))
+}
+
+fn act(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    if command.name == "run" {
+        let millis = args.next_pos().ok_or("how long?")?.parse()?;
+        cluster.run(Duration::from_millis(millis));
+        return Ok(String::new());
+    }
+    let id = node(cluster, args.next_pos())?;
+    match command.name.as_str() {
+        "campaign" => cluster.input(id, Input::Campaign),
+        "stop" => cluster.input(id, Input::Shutdown),
+        "transfer" => {
+            let to = node(cluster, args.take_key("to"))?;
+            cluster.input(id, Input::Transfer(to));
+        }
+        "propose" => {
+            let mut commands = Vec::new();
+            while let Some(command) = args.next_pos() {
+                commands.push(command);
+            }
+            if !cluster.propose(id, &commands) {
+                return Err(format!("{id:?} takes no proposals").into());
+            }
+        }
+        "read" => cluster.read(id),
+        "snapshot" => cluster.snapshot(id, true),
+        "crash" => cluster.crash(id),
+        "start" => cluster.start(id),
+        "wipe" => cluster.wipe(id),
+        "join" => cluster.add(id, Configuration::default()),
+        "hold-disk" => cluster.hold_disk(id, true),
+        "release-disk" => cluster.hold_disk(id, false),
+        name => return Err(format!("what is {name}?").into()),
+    }
+    Ok(String::new())
+}
+
+fn disturb(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    match command.name.as_str() {
+        "isolate" => {
+            let id = node(cluster, args.next_pos())?;
+            cluster.isolate(id);
+        }
+        "cut" => {
+            let link = (node(cluster, args.next_pos())?, node(cluster, args.next_pos())?);
+            cluster.cut.insert(link);
+        }
+        "heal" => {
+            cluster.cut.clear();
+            cluster.lose.clear();
+        }
+        "lose" => {
+            while let Some(kind) = args.next_pos() {
+                cluster.lose.insert(kind.to_string());
+            }
+        }
+        _ => cluster.is_traced = args.next_pos() == Some("on"),
+    }
+    Ok(String::new())
+}
+
+fn change(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    let id = node(cluster, args.next_pos())?;
+    let mut changes = Vec::new();
+    while let Some((key, value)) = args.next_key() {
+        let whom = NodeId(value.parse()?);
+        changes.push(match key {
+            "add-learner" => Change::AddLearner(whom),
+            "add-voter" => Change::AddVoter(whom),
+            "demote" => Change::Demote(whom),
+            "remove" => Change::Remove(whom),
+            _ => return Err(format!("what is {key}?").into()),
+        });
+    }
+    cluster.input(id, Input::Change(changes));
+    Ok(String::new())
+}
+
+fn acknowledge(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    let to = node(cluster, args.next_pos())?;
+    let from = node(cluster, args.take_key("from"))?;
+    let mut number = |key| -> Answer<u64> { Ok(args.take_key(key).ok_or(key)?.parse()?) };
+    let message = Message::Bound(Bound::AppendReply {
+        term: Term(number("term")?),
+        session: SessionId(number("session")?),
+        result: AppendResult::Accepted { matched: Index(number("matched")?) },
+    });
+    cluster.forge(from, to, message);
+    Ok(String::new())
+}
+
+/// What no correct peer sends, by the name of what is wrong with it.
+fn forge(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    let to = node(cluster, args.next_pos())?;
+    let from = node(cluster, args.take_key("from"))?;
+    let term = Term(args.take_key("term").ok_or("which term?")?.parse()?);
+    let wrong = args.take_key("wrong").ok_or("what is wrong with it?")?;
+    let zero = LogId::ZERO;
+    let entry = |term, index| Entry {
+        id: LogId::new(Term(term), Index(index)),
+        payload: Payload::Command(Bytes::from_static(b"forged")),
+    };
+    let (prev, entries) = match wrong {
+        "gap" => (zero, std::vec![entry(1, 1), entry(1, 3)]),
+        "term-goes-down" => (zero, std::vec![entry(term.0, 1), entry(term.0 - 1, 2)]),
+        "term-zero" => (zero, std::vec![entry(0, 1)]),
+        "absurd-index" => (LogId::new(term, Index(u64::MAX)), std::vec![entry(1, 0)]),
+        "changes-the-committed" => (zero, std::vec![entry(term.0, 1)]),
+        "second-leader" => (zero, std::vec![]),
+        _ => return Err(format!("what is {wrong}?").into()),
+    };
+    let session = SessionId(1);
+    let commit = Index(u64::MAX >> 2);
+    let append = Unbound::Append { term, session, prev, entries, commit };
+    cluster.forge(from, to, Message::Unbound(append));
+    Ok(String::new())
+}
+
+fn status(cluster: &Cluster) -> String {
+    let mut lines = String::new();
+    for id in cluster.ids() {
+        match cluster.raft(id) {
+            Some(raft) => lines += &status_of(cluster, raft),
+            None => lines += &format!("{id:?} down\n"),
+        }
+    }
+    lines
+}
+
+fn status_of(cluster: &Cluster, raft: &Raft) -> String {
+    let state = String::from_utf8_lossy(cluster.state(raft.id())).into_owned();
+    format!(
+        "{:?} {} term={} leader={} log={}..{} durable={} commit={} state={state}\n",
+        raft.id(),
+        describe::role_name(raft.role()),
+        raft.term(),
+        raft.leader().map_or("nobody".into(), |id| format!("{id:?}")),
+        raft.first_index(),
+        raft.last(),
+        raft.durable_index(),
+        raft.commit(),
+    )
+}
+
+fn log_of(cluster: &Cluster, id: NodeId) -> Answer<String> {
+    let raft = cluster.raft(id).ok_or("it is down")?;
+    let first = raft.first_index();
+    if raft.last().index < first {
+        return Ok(format!("{id:?} has an empty log\n"));
+    }
+    let entries = raft.log.range(first, raft.last().index);
+    Ok(format!("{id:?} has {}\n", describe::list(&entries)))
+}
+
+/// Every script is a test; `UPDATE_GOLDENFILES=1` writes what happens into it.
+#[test]
+fn every_script_goes_as_written() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/testdata");
+    let mut scripts: Vec<_> = std::fs::read_dir(folder)
+        .expect("there are scripts")
+        .map(|file| file.expect("the folder can be read").path())
+        .collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for path in scripts {
+        std::println!("{}", path.display());
+        goldenscript::run(&mut Script::default(), &path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}
