@@ -60,8 +60,8 @@ impl Configurations {
 }
 
 impl Raft {
-    /// One change at a time, and none before an entry of the present term is committed: otherwise two
-    /// leaders could each change a configuration the other never saw (R8; the erratum of 2015).
+    /// One change at a time, and none before an entry of the present term is committed: otherwise
+    /// two leaders could each change a configuration the other never saw (R8; the erratum of 2015).
     pub(super) fn on_change(&mut self, changes: &[Change], out: &mut Outputs<Output>) {
         match self.plan_change(changes) {
             Ok(next) => self.append_own([Payload::Configuration(next)], out),
@@ -104,8 +104,8 @@ impl Raft {
         Ok(next)
     }
 
-    /// A committed joint configuration is left at once: the final one is appended, and sent along with
-    /// the commit index. False when there is nothing to leave.
+    /// A committed joint configuration is left at once: the final one is appended, and sent along
+    /// with the commit index. False when there is nothing to leave.
     pub(super) fn leave_joint(&mut self, out: &mut Outputs<Output>) -> bool {
         let present = self.configuration();
         if !present.is_joint() || self.configurations.index() > self.commit {
@@ -118,8 +118,8 @@ impl Raft {
         true
     }
 
-    /// A leader that the committed configuration leaves out goes (Raft 6). The peers were told of the
-    /// commit; the one that has most need not wait for a time-out.
+    /// A leader that the committed configuration leaves out goes (Raft 6). The peers were told of
+    /// the commit; the one that has most need not wait for a time-out.
     pub(super) fn retire_if_removed(&mut self, out: &mut Outputs<Output>) {
         let is_settled = self.configurations.index() <= self.commit;
         if !is_settled || self.configuration().is_voter(self.id) {

@@ -1,4 +1,5 @@
-//! Who leads: pre-votes, votes, and how a term begins and ends (Raft 5.2, 5.4.1; thesis 6.4.1, 9.6).
+//! Who leads: pre-votes, votes, and how a term begins and ends (Raft 5.2, 5.4.1; thesis 6.4.1,
+//! 9.6).
 
 use super::progress::Peer;
 use super::reads::Rounds;
@@ -19,8 +20,8 @@ impl Raft {
         !self.stopping && (self.configuration().is_voter(self.id) || committed.is_voter(self.id))
     }
 
-    /// Whether votes are withheld because a leader is in office: it leads itself (it steps down by its
-    /// own means when no quorum answers), or has heard the leader lately.
+    /// Whether votes are withheld because a leader is in office: it leads itself (it steps down by
+    /// its own means when no quorum answers), or has heard the leader lately.
     pub(super) fn hears_leader(&self) -> bool {
         match self.part {
             Part::Leader(_) => true,
@@ -45,8 +46,8 @@ impl Raft {
         }
     }
 
-    /// Asks the voters whether they would elect it, which raises no term: a replica that was cut off
-    /// does not unseat a working leader when it comes back.
+    /// Asks the voters whether they would elect it, which raises no term: a replica that was cut
+    /// off does not unseat a working leader when it comes back.
     pub(super) fn campaign(&mut self, why: &'static str, out: &mut Outputs<Output>) {
         if !self.may_campaign() || matches!(self.part, Part::Leader(_)) {
             return;
@@ -167,8 +168,8 @@ impl Raft {
         }
     }
 
-    /// R3: a candidate that lacks a committed entry lags behind someone in every quorum, because the
-    /// later term wins and, within a term, the longer log (Raft 5.4.1).
+    /// R3: a candidate that lacks a committed entry lags behind someone in every quorum, because
+    /// the later term wins and, within a term, the longer log (Raft 5.4.1).
     fn is_up_to_date(&self, last: LogId) -> bool {
         last >= self.log.last() || mutant::is_active(Mutant::VoteWithoutLogCheck)
     }
@@ -220,8 +221,8 @@ impl Raft {
         self.become_follower(leader, out);
     }
 
-    /// Follows `leader`, or nobody yet. What was asked of the old leader, or of this replica as leader,
-    /// fails.
+    /// Follows `leader`, or nobody yet. What was asked of the old leader, or of this replica as
+    /// leader, fails.
     pub(super) fn become_follower(&mut self, leader: Option<NodeId>, out: &mut Outputs<Output>) {
         debug_assert!(leader != Some(self.id), "R1: nobody follows itself");
         match core::mem::replace(&mut self.part, Part::Follower) {

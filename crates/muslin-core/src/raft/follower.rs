@@ -37,8 +37,9 @@ impl Raft {
         self.acknowledge(from, session, result, out);
     }
 
-    /// A replica that joined an existing group has not even the state and the voters at index 0, which
-    /// no entry tells: it begins with a snapshot (R6, R8), and says so by refusing the first entry.
+    /// A replica that joined an existing group has not even the state and the voters at index 0,
+    /// which no entry tells: it begins with a snapshot (R6, R8), and says so by refusing the first
+    /// entry.
     fn is_unfounded(&self) -> bool {
         self.log.last() == LogId::ZERO && self.configuration().voters.is_empty()
     }
@@ -69,8 +70,8 @@ impl Raft {
         may_agree.map_or(committed, |id| if id.index < committed.index { committed } else { id })
     }
 
-    /// Puts the entries into the log, dropping what conflicts. False when a conflict lies below what is
-    /// committed, which no correct leader sends (R3).
+    /// Puts the entries into the log, dropping what conflicts. False when a conflict lies below
+    /// what is committed, which no correct leader sends (R3).
     fn take(&mut self, mut entries: Vec<Entry>, out: &mut Outputs<Output>) -> bool {
         let last = self.log.last().index;
         let known = if mutant::is_active(Mutant::NoTruncation) {

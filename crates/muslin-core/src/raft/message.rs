@@ -1,8 +1,8 @@
 //! What peers of a group say to each other.
 //!
-//! The order rule is a type: an [`Unbound`] message depends on no write of the sender and may leave at
-//! once; a [`Bound`] one makes a promise that must be on stable storage before it leaves, so it can
-//! only be sent behind a [`PersistId`](crate::base::PersistId).
+//! The order rule is a type: an [`Unbound`] message depends on no write of the sender and may leave
+//! at once; a [`Bound`] one makes a promise that must be on stable storage before it leaves, so it
+//! can only be sent behind a [`PersistId`](crate::base::PersistId).
 
 use super::Configuration;
 use crate::base::{Index, LogId, Term};
@@ -29,8 +29,8 @@ pub enum Payload {
     Configuration(Configuration),
 }
 
-/// One leader's replication towards one peer. Drawn anew whenever a peer is added or a term begins, so
-/// that an acknowledgement given to an earlier one can never count for this one.
+/// One leader's replication towards one peer. Drawn anew whenever a peer is added or a term begins,
+/// so that an acknowledgement given to an earlier one can never count for this one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SessionId(pub u64);
 
@@ -69,8 +69,8 @@ pub enum Unbound {
         /// Whether a vote would be given.
         granted: bool,
     },
-    /// Replicates entries. Leaves before the leader's own write is durable; the leader counts itself
-    /// only when it is.
+    /// Replicates entries. Leaves before the leader's own write is durable; the leader counts
+    /// itself only when it is.
     Append {
         /// The leader's term.
         term: Term,
@@ -129,7 +129,8 @@ pub enum Unbound {
         term: Term,
         /// As asked.
         id: u64,
-        /// The commit index to wait for; `None` when the asked one cannot tell (it is not the leader).
+        /// The commit index to wait for; `None` when the asked one cannot tell (it is not the
+        /// leader).
         index: Option<Index>,
     },
 }
@@ -198,8 +199,8 @@ pub enum AppendResult {
     Rejected {
         /// The `prev` index of the refused append: stale refusals are told by it.
         prev: Index,
-        /// The last entry of the follower that may agree: the leader skips back to it, or to the end
-        /// of the same term in its own log, whichever is earlier.
+        /// The last entry of the follower that may agree: the leader skips back to it, or to the
+        /// end of the same term in its own log, whichever is earlier.
         hint: LogId,
     },
 }

@@ -62,7 +62,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), OptionsError> {
         if self.election_timeout_max <= self.election_timeout_min {
             return Err(OptionsError(
-                "election_timeout_max must be above election_timeout_min, so that candidates differ",
+                "election_timeout_max must be above election_timeout_min: candidates must differ",
             ));
         }
         if self.heartbeat_interval * 2 > self.election_timeout_min {
@@ -75,7 +75,7 @@ impl Options {
             || self.snapshot_chunk_bytes == 0
         {
             return Err(OptionsError(
-                "append_entries_max, appends_in_flight_max and snapshot_chunk_bytes must be positive",
+                "the limits of appends and the snapshot_chunk_bytes must be positive",
             ));
         }
         if self.bytes_in_flight_max < self.append_bytes_max {

@@ -16,8 +16,8 @@ pub struct HardState {
     pub term: Term,
     /// Who got this replica's vote in that term.
     pub vote: Option<NodeId>,
-    /// A commit index known when this was written. Only a lower bound: it tells a torn tail (beyond it)
-    /// from damage (below it).
+    /// A commit index known when this was written. Only a lower bound: it tells a torn tail (beyond
+    /// it) from damage (below it).
     pub commit: Index,
 }
 
@@ -35,7 +35,8 @@ pub struct Snapshot {
 pub struct Recovered {
     /// Last written hard state.
     pub hard_state: HardState,
-    /// What the saved snapshot stands for; a founding member has one at index 0 with the first voters.
+    /// What the saved snapshot stands for; a founding member has one at index 0 with the first
+    /// voters.
     pub snapshot: SnapshotMeta,
     /// The log. Consecutive; may begin before the snapshot's end, never after it plus one.
     pub entries: Vec<Entry>,
@@ -82,8 +83,8 @@ pub enum Input {
     Change(Vec<Change>),
     /// Ask for a linearizable read index; any role. Answered once, by `ReadReady` or `ReadFailed`.
     Read(ReadId),
-    /// The state as of the last committed entry, asked for by [`Output::SnapshotNeeded`] to be sent to a
-    /// peer, or given unasked to be saved so that the log can be compacted.
+    /// The state as of the last committed entry, asked for by [`Output::SnapshotNeeded`] to be sent
+    /// to a peer, or given unasked to be saved so that the log can be compacted.
     Snapshot {
         /// The state; its `meta` must be what the replica's `snapshot_meta()` said at this moment.
         snapshot: Snapshot,

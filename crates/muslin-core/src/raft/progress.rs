@@ -43,8 +43,8 @@ pub(super) enum Mode {
         /// When the append under way left; `None` when the next may leave.
         sent: Option<Now>,
     },
-    /// The logs are known to agree at `next - 1` unless something was lost: appends follow one another
-    /// without waiting.
+    /// The logs are known to agree at `next - 1` unless something was lost: appends follow one
+    /// another without waiting.
     Stream,
     /// It needs entries that are compacted away, and no snapshot is at hand yet.
     AwaitSnapshot,
@@ -143,8 +143,8 @@ impl Peer {
         }
     }
 
-    /// Sends what there is from `next` on, possibly nothing. False when the log no longer reaches back
-    /// that far.
+    /// Sends what there is from `next` on, possibly nothing. False when the log no longer reaches
+    /// back that far.
     fn send_append(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) -> bool {
         let Some(prev) = self.prev(view.log) else {
             self.await_snapshot();
@@ -223,8 +223,8 @@ impl Peer {
         }
     }
 
-    /// The peer does not have `prev`. False when this is old news: a refusal that crossed with others
-    /// must not start a second search, or searches multiply.
+    /// The peer does not have `prev`. False when this is old news: a refusal that crossed with
+    /// others must not start a second search, or searches multiply.
     pub(super) fn rejected(&mut self, prev: Index, hint: LogId, log: &Log) -> bool {
         if prev == Index::ZERO && self.next == Index(1) && matches!(self.mode, Mode::Probe { .. }) {
             // It was not there at the founding: no log, however long, begins early enough.

@@ -1,8 +1,8 @@
 //! Linearizable reads without writing (Raft 8, thesis 6.4).
 //!
-//! R7: an index may be told once two things hold: an entry of the present term is committed, so that
-//! the commit index covers all that earlier leaders acknowledged; and, after the question came, a
-//! quorum still took this replica for its leader, so that no later one has committed more.
+//! R7: an index may be told once two things hold: an entry of the present term is committed, so
+//! that the commit index covers all that earlier leaders acknowledged; and, after the question
+//! came, a quorum still took this replica for its leader, so that no later one has committed more.
 
 use super::replica::{Leader, Part};
 use super::{Output, Raft, ReadId, Unbound};
@@ -11,8 +11,8 @@ use crate::base::{Index, NodeId, Now, Outputs};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Reads waiting at one replica at once: above what a node's own request limit lets through. Beyond it
-/// a read fails, and may be asked again.
+/// Reads waiting at one replica at once: above what a node's own request limit lets through. Beyond
+/// it a read fails, and may be asked again.
 const READS_WAITING_MAX: usize = 1 << 16;
 
 /// Reads at a leader. One round of heartbeats confirms all that gathered before it began.

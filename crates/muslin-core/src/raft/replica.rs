@@ -5,11 +5,9 @@ use super::durability::Disk;
 use super::log::Log;
 use super::progress::{Leading, Peer};
 use super::reads::{Asking, Rounds};
-use super::sanity::{is_sane, term_of};
 use super::snapshots::{Incoming, Outgoing};
 use super::{
-    Bound, Configuration, Event, HardState, Input, Message, Options, Output, Recovered, Role,
-    SnapshotMeta, Unbound,
+    Bound, Configuration, Event, HardState, Input, Options, Output, Recovered, Role, SnapshotMeta,
 };
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
 use alloc::boxed::Box;
@@ -204,7 +202,8 @@ impl Raft {
         }
     }
 
-    /// How far each peer's log is known to match, itself included, in id order. Empty unless it leads.
+    /// How far each peer's log is known to match, itself included, in id order. Empty unless it
+    /// leads.
     pub fn progress(&self) -> Vec<(NodeId, Index)> {
         let Part::Leader(leader) = &self.part else { return Vec::new() };
         let mut all: Vec<_> = leader.peers.iter().map(|(id, peer)| (*id, peer.matched)).collect();
@@ -245,8 +244,8 @@ impl Raft {
         self.disk.durable_index()
     }
 
-    /// Whether [`Input::Propose`] may be given: it leads, hands leadership to nobody, does not stop,
-    /// and not too much waits.
+    /// Whether [`Input::Propose`] may be given: it leads, hands leadership to nobody, does not
+    /// stop, and not too much waits.
     pub fn accepts_proposals(&self) -> bool {
         let Part::Leader(leader) = &self.part else { return false };
         leader.transfer.is_none()
@@ -306,100 +305,6 @@ impl Raft {
                     self.on_silence(out);
                 }
                 self.ask_again(out);
-            }
-        }
-    }
-
-    fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outputs<Output>) {
-        if from == self.id || !is_sane(&message) {
-            return;
-        }
-        let term = term_of(&message);
-        if term < self.term {
-            return self.answer_outdated(from, message, out);
-        }
-        if term > self.term && !self.admits_term(from, &message, out) {
-            return;
-        }
-        match message {
-            Message::Unbound(message) => self.on_unbound(from, message, out),
-            Message::Bound(message) => self.on_bound(from, message, out),
-        }
-    }
-
-    /// Takes over a higher term, where the message carries one that is to be taken over. False when
-    /// the message is to be ignored.
-    fn admits_term(&mut self, from: NodeId, message: &Message, out: &mut Outputs<Output>) -> bool {
-        let (leader, why) = match message {
-            // These name a term that nobody is in yet.
-            Message::Unbound(Unbound::PreVote { .. })
-            | Message::Unbound(Unbound::PreVoteReply { granted: true, .. }) => return true,
-            Message::Bound(Bound::Vote { transfer: false, .. }) if self.hears_leader() => {
-                return false;
-            }
-            Message::Unbound(
-                Unbound::Append { .. }
-                | Unbound::Heartbeat { .. }
-                | Unbound::SnapshotChunk { .. }
-                | Unbound::TimeoutNow { .. },
-            ) => (Some(from), "heard the leader of a later term"),
-            _ => (None, "heard of a later term"),
-        };
-        self.enter_term(term_of(message), leader, out);
-        self.announce(why, out);
-        true
-    }
-
-    fn on_unbound(&mut self, from: NodeId, message: Unbound, out: &mut Outputs<Output>) {
-        match message {
-            Unbound::PreVote { term, last } => self.on_pre_vote(from, term, last, out),
-            Unbound::PreVoteReply { term, granted } => {
-                self.on_pre_vote_reply(from, term, granted, out);
-            }
-            Unbound::Append { session, prev, entries, commit, .. } => {
-                if self.follow(from, out) {
-                    self.on_append(
-                        from,
-                        super::follower::Append { session, prev, entries, commit },
-                        out,
-                    );
-                }
-            }
-            Unbound::Heartbeat { session, commit, round, .. } => {
-                if self.follow(from, out) {
-                    self.on_heartbeat(commit, out);
-                    let term = self.term;
-                    self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
-                }
-            }
-            Unbound::SnapshotChunk { session, meta, offset, total, checksum, data, .. } => {
-                if self.follow(from, out) {
-                    let piece =
-                        super::snapshots::Piece { session, meta, offset, total, checksum, data };
-                    self.on_snapshot_chunk(from, piece, out);
-                }
-            }
-            Unbound::TimeoutNow { .. } => self.on_timeout_now(from, out),
-            Unbound::ReadIndex { id, .. } => self.on_read_index(from, id, out),
-            Unbound::ReadIndexReply { id, index, .. } => {
-                self.on_read_index_reply(from, id, index, out);
-            }
-        }
-    }
-
-    fn on_bound(&mut self, from: NodeId, message: Bound, out: &mut Outputs<Output>) {
-        match message {
-            Bound::Vote { last, .. } => self.on_vote(from, last, out),
-            Bound::VoteReply { granted, .. } => self.on_vote_reply(from, granted, out),
-            Bound::AppendReply { session, result, .. } => {
-                self.on_append_reply(from, session, result, out);
-            }
-            Bound::HeartbeatReply { session, round, .. } => {
-                self.on_heartbeat_reply(from, session, round, out);
-            }
-            Bound::SnapshotReply { session, last, received, installed, .. } => {
-                let taken = super::snapshots::Taken { session, last, received, installed };
-                self.on_snapshot_reply(from, taken, out);
             }
         }
     }

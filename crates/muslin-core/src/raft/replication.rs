@@ -16,8 +16,9 @@ impl Raft {
         }
     }
 
-    /// Appends entries of the present term, writes them and sends them, both at once: R9 lets appends
-    /// leave before the leader's own write, because the leader counts itself only when it is durable.
+    /// Appends entries of the present term, writes them and sends them, both at once: R9 lets
+    /// appends leave before the leader's own write, because the leader counts itself only when it
+    /// is durable.
     pub(super) fn append_own(
         &mut self,
         payloads: impl IntoIterator<Item = Payload>,
@@ -143,7 +144,8 @@ impl Raft {
         self.retire_if_removed(out);
     }
 
-    /// The highest index a quorum has on its disks (R3, R8); R9: the leader itself counts for no more.
+    /// The highest index a quorum has on its disks (R3, R8); R9: the leader itself counts for no
+    /// more.
     fn counted_index(&self) -> Index {
         let Part::Leader(leader) = &self.part else { return self.commit };
         let own = if mutant::is_active(Mutant::LeaderCountsUnsynced) {
@@ -163,7 +165,8 @@ impl Raft {
         configuration.quorum_index(reached)
     }
 
-    /// The heartbeat is due: keeps authority if a quorum still answers, gives it up if not (thesis 6.2).
+    /// The heartbeat is due: keeps authority if a quorum still answers, gives it up if not (thesis
+    /// 6.2).
     pub(super) fn lead_on(&mut self, out: &mut Outputs<Output>) {
         if self.quorum_heard(self.now) >= Some(self.options.election_timeout_max) {
             return self.step_down("no quorum answers", out);
@@ -198,8 +201,8 @@ impl Raft {
         self.announce(why, out);
     }
 
-    /// Leadership is wanted elsewhere (thesis 3.10): no proposals are taken from here on, so that the
-    /// target can catch up; the old leader leads on when that takes longer than an election.
+    /// Leadership is wanted elsewhere (thesis 3.10): no proposals are taken from here on, so that
+    /// the target can catch up; the old leader leads on when that takes longer than an election.
     pub(super) fn on_transfer(&mut self, target: NodeId, out: &mut Outputs<Output>) {
         let until = self.now + self.options.election_timeout_max;
         let is_voter = self.configuration().voters.contains(&target);

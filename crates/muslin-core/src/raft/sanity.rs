@@ -1,5 +1,5 @@
-//! What no correct peer sends. Refused before anything is believed, so that the asserts of this module
-//! speak about our own bugs alone.
+//! What no correct peer sends. Refused before anything is believed, so that the asserts of this
+//! module speak about our own bugs alone.
 
 use super::{AppendResult, Bound, Entry, Message, Payload, Unbound};
 use crate::base::{Index, LogId, Term};

@@ -1,5 +1,5 @@
-//! Snapshots: saved so that the log can be compacted, sent to peers that need what is compacted away,
-//! and installed by them (Raft 7).
+//! Snapshots: saved so that the log can be compacted, sent to peers that need what is compacted
+//! away, and installed by them (Raft 7).
 
 use super::changes::Configurations;
 use super::log::Log;
@@ -10,8 +10,8 @@ use crate::base::{Fnv64, Index, LogId, NodeId, Now, Outputs};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// How many times the usual tail is kept for a follower that answers and lags. One that lags further
-/// gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
+/// How many times the usual tail is kept for a follower that answers and lags. One that lags
+/// further gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
 const LAGGING_TAILS_MAX: u64 = 4;
 
 /// A snapshot a leader sends, to however many peers.
@@ -89,8 +89,8 @@ impl Raft {
         }
     }
 
-    /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers that
-    /// lag a little, a longer one for those that answer and lag more.
+    /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers
+    /// that lag a little, a longer one for those that answer and lag more.
     fn keep_from(&self, last: Index) -> Index {
         let tail = self.options.log_tail_entries;
         let usual = last.0.saturating_sub(tail);

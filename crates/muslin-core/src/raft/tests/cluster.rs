@@ -1,11 +1,11 @@
-//! A cluster in memory: replicas, disks that lose what is not synced, a network that does what it is
-//! told, and virtual time.
+//! A cluster in memory: replicas, disks that lose what is not synced, a network that does what it
+//! is told, and virtual time.
 
 use super::describe;
 use super::ledger::Ledger;
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng};
 use crate::raft::{
-    Configuration, Entry, HardState, Input, Message, Options, Output, Payload, Raft, ReadId,
+    Bound, Configuration, Entry, HardState, Input, Message, Options, Output, Payload, Raft, ReadId,
     Recovered, Role, Snapshot, SnapshotMeta, Write,
 };
 use bytes::Bytes;
@@ -362,7 +362,26 @@ impl Cluster {
         assert!(self.state(id) == wanted, "R6: {id:?} has another state at {}", raft.applied());
     }
 
+    /// R9: what a message promises is on the sender's disk when it leaves.
+    fn check_promise(&self, from: NodeId, to: NodeId, message: &Message) {
+        let disk = &self.nodes[&from].disk;
+        match message {
+            Message::Bound(Bound::VoteReply { term, granted: true }) => {
+                let HardState { term: written, vote, .. } = disk.hard_state;
+                let is_kept = written > *term || (written == *term && vote == Some(to));
+                assert!(is_kept, "R5, R9: {from:?} gives a vote it would forget");
+            }
+            Message::Bound(Bound::Vote { term, .. }) => {
+                let HardState { term: written, vote, .. } = disk.hard_state;
+                let is_kept = written > *term || (written == *term && vote == Some(from));
+                assert!(is_kept, "R5, R9: {from:?} asks with a vote it would forget");
+            }
+            _ => {}
+        }
+    }
+
     fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        self.check_promise(from, to, &message);
         let is_lost = self.cut.contains(&(from, to))
             || self.lose.contains(&describe::kind(&message))
             || self.prng.chance(self.weather.loss);

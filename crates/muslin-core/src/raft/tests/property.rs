@@ -1,5 +1,5 @@
-//! Short random lives of small clusters: whatever the network, the disks and the operators do, R1 to
-//! R7 hold at every step (see [`super::ledger`]); and when the faults end, the group goes on.
+//! Short random lives of small clusters: whatever the network, the disks and the operators do, R1
+//! to R7 hold at every step (see [`super::ledger`]); and when the faults end, the group goes on.
 //!
 //! `RAFT_SEEDS=N` lives N lives, `RAFT_SEED=N` tells one, `RAFT_MUTANT=name` plants a bug (feature
 //! `mutants`), which must be found.

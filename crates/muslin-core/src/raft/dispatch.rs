@@ -1,0 +1,100 @@
+//! How a message finds its handler: terms first, then kinds.
+
+use super::follower::Append;
+use super::sanity::{is_sane, term_of};
+use super::snapshots::{Piece, Taken};
+use super::{Bound, Message, Output, Raft, Unbound};
+use crate::base::{NodeId, Outputs};
+
+impl Raft {
+    /// A message of an earlier term is answered, one of a later term is taken over; then it is of
+    /// the present term, and is handled.
+    pub(super) fn on_message(&mut self, from: NodeId, message: Message, out: &mut Outputs<Output>) {
+        if from == self.id || !is_sane(&message) {
+            return;
+        }
+        let term = term_of(&message);
+        if term < self.term {
+            return self.answer_outdated(from, message, out);
+        }
+        if term > self.term && !self.admits_term(from, &message, out) {
+            return;
+        }
+        match message {
+            Message::Unbound(message) => self.on_unbound(from, message, out),
+            Message::Bound(message) => self.on_bound(from, message, out),
+        }
+    }
+
+    /// Takes over a higher term, where the message carries one that is to be taken over. False when
+    /// the message is to be ignored.
+    fn admits_term(&mut self, from: NodeId, message: &Message, out: &mut Outputs<Output>) -> bool {
+        let (leader, why) = match message {
+            // These name a term that nobody is in yet.
+            Message::Unbound(Unbound::PreVote { .. })
+            | Message::Unbound(Unbound::PreVoteReply { granted: true, .. }) => return true,
+            Message::Bound(Bound::Vote { transfer: false, .. }) if self.hears_leader() => {
+                return false;
+            }
+            Message::Unbound(
+                Unbound::Append { .. }
+                | Unbound::Heartbeat { .. }
+                | Unbound::SnapshotChunk { .. }
+                | Unbound::TimeoutNow { .. },
+            ) => (Some(from), "heard the leader of a later term"),
+            _ => (None, "heard of a later term"),
+        };
+        self.enter_term(term_of(message), leader, out);
+        self.announce(why, out);
+        true
+    }
+
+    fn on_unbound(&mut self, from: NodeId, message: Unbound, out: &mut Outputs<Output>) {
+        match message {
+            Unbound::PreVote { term, last } => self.on_pre_vote(from, term, last, out),
+            Unbound::PreVoteReply { term, granted } => {
+                self.on_pre_vote_reply(from, term, granted, out);
+            }
+            Unbound::Append { session, prev, entries, commit, .. } => {
+                if self.follow(from, out) {
+                    self.on_append(from, Append { session, prev, entries, commit }, out);
+                }
+            }
+            Unbound::Heartbeat { session, commit, round, .. } => {
+                if self.follow(from, out) {
+                    self.on_heartbeat(commit, out);
+                    let term = self.term;
+                    self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
+                }
+            }
+            Unbound::SnapshotChunk { session, meta, offset, total, checksum, data, .. } => {
+                if self.follow(from, out) {
+                    let piece = Piece { session, meta, offset, total, checksum, data };
+                    self.on_snapshot_chunk(from, piece, out);
+                }
+            }
+            Unbound::TimeoutNow { .. } => self.on_timeout_now(from, out),
+            Unbound::ReadIndex { id, .. } => self.on_read_index(from, id, out),
+            Unbound::ReadIndexReply { id, index, .. } => {
+                self.on_read_index_reply(from, id, index, out);
+            }
+        }
+    }
+
+    fn on_bound(&mut self, from: NodeId, message: Bound, out: &mut Outputs<Output>) {
+        match message {
+            Bound::Vote { last, .. } => self.on_vote(from, last, out),
+            Bound::VoteReply { granted, .. } => self.on_vote_reply(from, granted, out),
+            Bound::AppendReply { session, result, .. } => {
+                self.on_append_reply(from, session, result, out);
+            }
+            Bound::HeartbeatReply { session, round, .. } => {
+                self.on_heartbeat_reply(from, session, round, out);
+            }
+            Bound::SnapshotReply { session, last, received, installed, .. } => {
+                let taken = Taken { session, last, received, installed };
+                self.on_snapshot_reply(from, taken, out);
+            }
+        }
+    }
+}
