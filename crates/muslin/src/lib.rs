@@ -13,6 +13,7 @@ pub mod data_dir;
 pub mod discovery;
 pub mod driver;
 pub mod identity;
+pub mod join;
 pub mod store;
 pub mod transport;
 

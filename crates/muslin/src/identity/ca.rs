@@ -60,12 +60,13 @@ pub struct ClusterCa {
 }
 
 impl SigningRequest {
-    /// Makes a key and a request for it.
-    pub fn generate() -> Result<SigningRequest, IdentityError> {
+    /// Makes a key and a request for it, for this node.
+    pub fn generate(cluster: ClusterId, node: NodeId) -> Result<SigningRequest, IdentityError> {
         let failed = |error| IdentityError::crypto("make a certificate request", error);
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![dns(node_dns_name(cluster, node))?];
         let request = params.serialize_request(&key).map_err(failed)?;
         let csr_pem = request.pem().map_err(failed)?;
         Ok(SigningRequest { csr_pem, key_pem: Secret::new(key.serialize_pem()) })
@@ -78,6 +79,12 @@ impl SignedRequest {
         let parsed = CertificateSigningRequestParams::from_pem(csr_pem)
             .map_err(|error| IdentityError::Request(error.to_string()))?;
         Ok(SignedRequest { parsed })
+    }
+
+    /// Whether the key's holder made it for this node: a request is of no use to another.
+    pub fn is_for(&self, cluster: ClusterId, node: NodeId) -> bool {
+        let names = &self.parsed.params.subject_alt_names;
+        dns(node_dns_name(cluster, node)).is_ok_and(|name| *names == [name])
     }
 
     /// SHA-256 of the public key (SubjectPublicKeyInfo).
@@ -121,6 +128,17 @@ impl ClusterCa {
     /// Its key.
     pub fn key_pem(&self) -> &Secret {
         &self.key_pem
+    }
+
+    /// Whether the key is the certificate's: compares the public parts.
+    pub fn verify(&self) -> Result<(), IdentityError> {
+        let failed = |what: &str| IdentityError::crypto("use the cluster's CA key", what);
+        let key = KeyPair::from_pem(self.key_pem.expose())
+            .map_err(|_| failed("it is not the PEM of a key"))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&self.certificate)
+            .map_err(|_| failed("its certificate cannot be read"))?;
+        let is_same = parsed.tbs_certificate.subject_pki.raw == key.subject_public_key_info();
+        if is_same { Ok(()) } else { Err(failed("it is not the key of the CA's certificate")) }
     }
 
     /// SHA-256 of its certificate (DER): what join tokens pin.

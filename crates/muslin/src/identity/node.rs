@@ -196,18 +196,27 @@ impl Identity {
         Ok(identity)
     }
 
-    /// The parts must be of one cluster and one node.
-    fn check(&self, directory: &Path) -> Result<(), IdentityError> {
-        let path = directory.join("node.pem");
-        let certificate =
-            certificate_of(&self.own.certificate_pem).map_err(|error| damaged(&path, error))?;
-        let found = Principal::of(&certificate).map_err(|error| damaged(&path, error))?;
+    /// Whether the parts are of one cluster and one node, and the keys those of the certificates.
+    pub fn verify(&self) -> Result<(), IdentityError> {
+        let wrong = |what: String| IdentityError::crypto("use the node's certificate", what);
+        let certificate = certificate_of(&self.own.certificate_pem)?;
+        let found = Principal::of(&certificate).map_err(|error| wrong(error.to_string()))?;
         if found != (Principal::Node { cluster: self.cluster, node: self.node }) {
             let wanted = format!("node {} of cluster {}", self.node, self.cluster);
-            return Err(damaged(&path, format!("it is not the certificate of {wanted}")));
+            return Err(wrong(format!("it is not the certificate of {wanted}")));
         }
         // Also notices a key that is not the certificate's.
-        self.server_tls().map(drop).map_err(|error| damaged(&directory.join("node-key.pem"), error))
+        self.server_tls().map(drop)
+    }
+
+    fn check(&self, directory: &Path) -> Result<(), IdentityError> {
+        self.verify().map_err(|error| damaged(&directory.join("node.pem"), error))?;
+        let ca_key = directory.join("ca-key.pem");
+        match self.authority() {
+            Err(IdentityError::NoCaKey) => Ok(()),
+            Err(error) => Err(damaged(&directory.join("ca.pem"), error)),
+            Ok(ca) => ca.verify().map_err(|error| damaged(&ca_key, error)),
+        }
     }
 }
 

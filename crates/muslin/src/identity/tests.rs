@@ -117,8 +117,10 @@ fn an_administrators_certificate_serves_nobody() {
 #[test]
 fn a_request_decides_nothing_but_the_key() {
     let one = founder();
-    let request = SigningRequest::generate().unwrap();
+    let request = SigningRequest::generate(one.cluster, NodeId(9)).unwrap();
     let signed = SignedRequest::parse(&request.csr_pem).unwrap();
+    assert!(signed.is_for(one.cluster, NodeId(9)));
+    assert!(!signed.is_for(one.cluster, NodeId(8)) && !signed.is_for(ClusterId(1), NodeId(9)));
     let pem = one.authority().unwrap().sign_node(NodeId(9), &[], &signed).unwrap();
     let two = Identity {
         node: NodeId(9),
@@ -152,7 +154,7 @@ fn a_request_decides_nothing_but_the_key() {
 
 #[test]
 fn a_tampered_request_is_refused() {
-    let request = SigningRequest::generate().unwrap();
+    let request = SigningRequest::generate(ClusterId(1), NodeId(9)).unwrap();
     let tampered = request.csr_pem.replacen('A', "B", 1);
     for csr in [tampered.as_str(), "", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n"] {
         let refusal = SignedRequest::parse(csr).unwrap_err().to_string();
@@ -192,7 +194,7 @@ fn load_after(spoil: impl Fn(&Path)) -> String {
 fn a_spoilt_identity_says_what_is_wrong_and_what_to_do() {
     let other = founder();
     type Spoil<'a> = &'a dyn Fn(&Path);
-    let cases: [(Spoil, &str); 7] = [
+    let cases: [(Spoil, &str); 8] = [
         (&|dir| fs::remove_file(dir.join("identity.json")).unwrap(), "muslin init"),
         (&|dir| fs::remove_file(dir.join("node.pem")).unwrap(), "it is missing"),
         (&|dir| fs::write(dir.join("identity.json"), "{").unwrap(), "cannot be used"),
@@ -203,7 +205,11 @@ fn a_spoilt_identity_says_what_is_wrong_and_what_to_do() {
         ),
         (
             &|dir| fs::write(dir.join("node-key.pem"), other.own.key_pem.expose()).unwrap(),
-            "node-key.pem",
+            "KeyMismatch",
+        ),
+        (
+            &|dir| fs::write(dir.join("ca-key.pem"), other.own.key_pem.expose()).unwrap(),
+            "not the key of the CA",
         ),
         (&|dir| fs::write(dir.join("ca.pem"), vec![b'x'; 100_000]).unwrap(), "100000 bytes"),
     ];

@@ -1,0 +1,232 @@
+//! The member's side: checks, has the admission committed, answers.
+
+use super::message::{JoinAnswer, JoinMember, JoinRequest, REQUEST_BYTES_MAX};
+use super::token::secret_hash_of;
+use crate::driver::Handle;
+use crate::identity::{Identity, IdentityError, SignedRequest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use muslin_core::base::NodeId;
+use muslin_core::node::Failure;
+use muslin_core::state::{Admit, Command, CommandKind, Founding, Member, Refusal};
+use prost::Message;
+use serde::Serialize;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// Most roles of one node.
+pub const ROLES_MAX: usize = 16;
+
+/// Longest name of a node or a role: a DNS label.
+const NAME_BYTES_MAX: usize = 63;
+
+/// The role whose holders may vote, and hold the authority's key.
+const CONTROL: &str = "control";
+
+/// Why a joiner was not admitted, in the shape of a problem over HTTP.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct JoinRefusal {
+    /// The HTTP status that fits.
+    pub status: u16,
+    /// For programs.
+    pub code: &'static str,
+    /// What happened.
+    pub detail: String,
+    /// What to do.
+    pub hint: String,
+    /// The same request may succeed later.
+    pub retryable: bool,
+}
+
+impl JoinRefusal {
+    fn new(status: u16, code: &'static str, detail: impl Into<String>, hint: &str) -> JoinRefusal {
+        let (detail, hint) = (detail.into(), hint.to_string());
+        JoinRefusal { status, code, detail, hint, retryable: false }
+    }
+
+    fn bad(detail: impl Into<String>) -> JoinRefusal {
+        JoinRefusal::new(400, "bad-request", detail, "join with this cluster's version of muslin")
+    }
+
+    fn retryable(self) -> JoinRefusal {
+        JoinRefusal { retryable: true, ..self }
+    }
+}
+
+impl fmt::Display for JoinRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.detail, self.hint)
+    }
+}
+
+impl std::error::Error for JoinRefusal {}
+
+/// [`admit`], from the bytes of a request to the bytes of an answer, both JSON.
+pub async fn answer(
+    handle: &Handle,
+    identity: &Identity,
+    founding: &Founding,
+    body: &[u8],
+    unix_ms: u64,
+) -> Result<Vec<u8>, JoinRefusal> {
+    if body.len() > REQUEST_BYTES_MAX {
+        let detail = format!("the request is larger than {REQUEST_BYTES_MAX} bytes");
+        return Err(JoinRefusal::new(413, "too-large", detail, "use `muslin join`"));
+    }
+    // The parser's message could quote the secret.
+    let request = serde_json::from_slice(body)
+        .map_err(|error| JoinRefusal::bad(format!("line {} is not as expected", error.line())))?;
+    let answer = admit(handle, identity, founding, request, unix_ms).await?;
+    Ok(serde_json::to_vec(&answer).expect("text and numbers are always JSON"))
+}
+
+/// Admits a node: answers once its admission is committed, and refuses otherwise.
+///
+/// `unix_ms` is the wall clock, with which the token's expiry is compared.
+pub async fn admit(
+    handle: &Handle,
+    identity: &Identity,
+    founding: &Founding,
+    request: JoinRequest,
+    unix_ms: u64,
+) -> Result<JoinAnswer, JoinRefusal> {
+    let wanted = Wanted::of(&request, identity)?;
+    // Signed before it is proposed: if that fails, nothing has changed.
+    let certificate_pem = wanted.sign(identity).map_err(unsigned)?;
+    let secret_hash = secret_hash_of(&request.secret)
+        .ok_or_else(|| JoinRefusal::bad("the secret is not one of a token"))?;
+    let admission = Admit {
+        member: wanted.member.clone(),
+        token_id: request.token_id,
+        secret_hash: secret_hash.to_vec().into(),
+        unix_ms,
+    };
+    let outcome =
+        handle.write(Command::of(CommandKind::Admit(admission))).await.map_err(unsettled)?;
+    outcome.result.map_err(refused)?;
+    // Committed, and applied here: the status has the new member.
+    let status = handle.status().await.map_err(unsettled)?;
+    let is_control = wanted.member.roles.iter().any(|role| role == CONTROL);
+    let ca_key = identity.ca_key.as_ref().filter(|_| is_control);
+    Ok(JoinAnswer {
+        cluster: identity.cluster.to_string(),
+        cluster_name: identity.cluster_name.clone(),
+        epoch: status.epoch.0,
+        ca_pem: identity.ca_pem.clone(),
+        certificate_pem,
+        ca_key_pem: ca_key.map(|key| key.expose().to_string()),
+        gossip_keys: identity.keyring.to_json(),
+        founding: STANDARD.encode(founding.encode_to_vec()),
+        members: status.members.iter().map(JoinMember::from).collect(),
+    })
+}
+
+/// What a request asks for, checked.
+struct Wanted {
+    node: NodeId,
+    address: SocketAddr,
+    request: SignedRequest,
+    member: Member,
+}
+
+impl Wanted {
+    fn of(request: &JoinRequest, identity: &Identity) -> Result<Wanted, JoinRefusal> {
+        let node = NodeId::parse(&request.node).filter(|node| node.0 != 0);
+        let node = node.ok_or_else(|| JoinRefusal::bad("the node id is not 16 hex digits"))?;
+        if !is_label(&request.name) {
+            let detail = format!("{:?} cannot be the name of a node", request.name);
+            let hint = "choose 1 to 63 letters, digits, dots, dashes and underscores with --name";
+            return Err(JoinRefusal::new(400, "bad-name", detail, hint));
+        }
+        if request.roles.len() > ROLES_MAX || !request.roles.iter().all(|role| is_label(role)) {
+            let detail = format!("a node has at most {ROLES_MAX} roles, each named like a node");
+            return Err(JoinRefusal::new(400, "bad-role", detail, "change --role"));
+        }
+        let address = reachable(&request.address)?;
+        if !request.etcd_address.is_empty() {
+            reachable(&request.etcd_address)?;
+        }
+        let signed = SignedRequest::parse(&request.csr_pem).map_err(|error| {
+            JoinRefusal::new(400, "bad-certificate-request", error.to_string(), "join again")
+        })?;
+        if !signed.is_for(identity.cluster, node) {
+            return Err(JoinRefusal::bad("the certificate request is for another node or cluster"));
+        }
+        let member = Member {
+            id: node.0,
+            name: request.name.clone(),
+            address: address.to_string(),
+            etcd_address: request.etcd_address.clone(),
+            roles: request.roles.clone(),
+            admitted_at: 0,
+            key_hash: signed.key_hash().to_vec().into(),
+        };
+        Ok(Wanted { node, address, request: signed, member })
+    }
+
+    fn sign(&self, identity: &Identity) -> Result<String, IdentityError> {
+        identity.authority()?.sign_node(self.node, &[self.address.ip()], &self.request)
+    }
+}
+
+fn is_label(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_plain)
+}
+
+fn reachable(text: &str) -> Result<SocketAddr, JoinRefusal> {
+    let address = text.parse::<SocketAddr>().ok();
+    let address = address.filter(|address| !address.ip().is_unspecified() && address.port() != 0);
+    address.ok_or_else(|| {
+        let detail = format!("{text:?} is not an address that others can reach");
+        let hint = "give an ip:port that the other nodes can reach with --advertise";
+        JoinRefusal::new(400, "bad-address", detail, hint)
+    })
+}
+
+fn unsigned(error: IdentityError) -> JoinRefusal {
+    match error {
+        IdentityError::NoCaKey => JoinRefusal::new(
+            421,
+            "no-ca-key",
+            "the asked node does not hold the cluster's CA key, so it cannot admit anyone",
+            "ask a node with role control",
+        ),
+        other => JoinRefusal::new(500, "internal", other.to_string(), "ask another node"),
+    }
+}
+
+fn unsettled(failure: Failure) -> JoinRefusal {
+    let refusal = match failure {
+        Failure::TimedOut | Failure::NoLeader => JoinRefusal::new(
+            503,
+            "no-quorum",
+            "the control group gave no answer in time, so nothing is known to have changed",
+            "see `muslin status`; join again once a quorum of the voters answers",
+        ),
+        Failure::Busy => JoinRefusal::new(503, "busy", "the node is busy", "join again"),
+        Failure::Stopping => {
+            JoinRefusal::new(503, "stopping", "the asked node is stopping", "ask another node")
+        }
+        Failure::TooLarge => {
+            let detail = "the request is too large to be recorded";
+            return JoinRefusal::new(413, "too-large", detail, "use fewer roles and shorter names");
+        }
+    };
+    refusal.retryable()
+}
+
+fn refused(refusal: Refusal) -> JoinRefusal {
+    let (status, code, hint) = match refusal {
+        Refusal::TokenInvalid => (403, "token-invalid", "make one with `muslin token create`"),
+        Refusal::TokenExpired => (403, "token-expired", "make one with `muslin token create`"),
+        Refusal::NameTaken(_) => {
+            (409, "name-taken", "see `muslin node ls` for the names there are")
+        }
+        Refusal::MemberExists => {
+            (409, "member-exists", "use a --data-dir of its own for each node")
+        }
+        _ => (409, "refused", "see `muslin status`"),
+    };
+    JoinRefusal::new(status, code, refusal.to_string(), hint)
+}

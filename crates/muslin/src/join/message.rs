@@ -1,0 +1,104 @@
+//! What joiner and member say to each other, as JSON.
+
+use muslin_core::state::Member;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Largest request taken: a certificate request and a token have about one KiB.
+pub const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// Largest answer taken: certificates, keys and some thousands of members.
+pub const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Asks to be admitted. `Debug` hides the secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The joiner's node id, 16 hexadecimal digits, drawn by itself.
+    pub node: String,
+    /// The name it wants.
+    pub name: String,
+    /// Where peers will reach it, `ip:port`.
+    pub address: String,
+    /// Where it serves plain etcd clients, `ip:port`; empty when nowhere.
+    #[serde(default)]
+    pub etcd_address: String,
+    /// What it wants to perform.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// A request for a certificate (PKCS #10, PEM) that names the node.
+    pub csr_pem: String,
+    /// Public part of the token.
+    pub token_id: String,
+    /// Secret part of the token, base64url.
+    pub secret: String,
+}
+
+impl fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinRequest({} {:?} at {}, ..)", self.node, self.name, self.address)
+    }
+}
+
+/// What an admitted node needs to begin. `Debug` hides the keys.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinAnswer {
+    /// 32 hexadecimal digits.
+    pub cluster: String,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// Number of the cluster's membership history.
+    pub epoch: u64,
+    /// The authority's certificate.
+    pub ca_pem: String,
+    /// The joiner's certificate.
+    pub certificate_pem: String,
+    /// The authority's key, for a node with role `control`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_key_pem: Option<String>,
+    /// The keys that seal gossip, as [`Keyring::to_json`](crate::identity::Keyring::to_json).
+    pub gossip_keys: String,
+    /// What the cluster started from: base64 of the encoded founding.
+    pub founding: String,
+    /// All members, the joiner included.
+    pub members: Vec<JoinMember>,
+}
+
+impl fmt::Debug for JoinAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let members = self.members.len();
+        write!(
+            f,
+            "JoinAnswer(cluster {} epoch {}, {members} members, ..)",
+            self.cluster, self.epoch
+        )
+    }
+}
+
+/// One member, as an answer tells it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JoinMember {
+    /// 16 hexadecimal digits.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where peers reach it, `ip:port`.
+    pub address: String,
+    /// Where it serves plain etcd clients; empty when nowhere.
+    #[serde(default)]
+    pub etcd_address: String,
+    /// What it performs.
+    #[serde(default)]
+    pub roles: Vec<String>,
+}
+
+impl From<&Member> for JoinMember {
+    fn from(member: &Member) -> JoinMember {
+        JoinMember {
+            id: format!("{:016x}", member.id),
+            name: member.name.clone(),
+            address: member.address.clone(),
+            etcd_address: member.etcd_address.clone(),
+            roles: member.roles.clone(),
+        }
+    }
+}

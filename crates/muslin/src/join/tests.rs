@@ -1,0 +1,323 @@
+use super::*;
+use crate::driver::{Driver, Handle, start};
+use crate::identity::{Identity, Principal};
+use crate::store::mem::{Disk, MemStore};
+use crate::transport::mem::MemNetwork;
+use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::node::Options;
+use muslin_core::state::{Founding, Member};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A cluster of one real node, with a token that admits two.
+struct Cluster {
+    identity: Identity,
+    handle: Handle,
+    founding: Founding,
+    token: Token,
+    _open: (mpsc::Sender<Vec<SocketAddr>>, MemNetwork),
+}
+
+fn present_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+async fn cluster_that(others: u64) -> Cluster {
+    let node = NodeId(7);
+    let identity = Identity::found("test", node, &[]).unwrap();
+    let token = Token::generate(identity.cluster, identity.ca_fingerprint().unwrap());
+    let network = MemNetwork::seeded(1);
+    let (sender, incoming) = mpsc::channel(100);
+    let transport = network.start((identity.cluster, node), None, sender);
+    let address = transport.local_address();
+    let member = |id: u64| Member {
+        id,
+        name: format!("n{id}"),
+        address: address.to_string(),
+        roles: vec!["control".into()],
+        ..Member::default()
+    };
+    let founding = Founding {
+        members: (7..=7 + others).map(member).collect(),
+        tokens: vec![token.record(SystemTime::now() + HOUR, 2)],
+    };
+    let mut options = Options::new(node, identity.cluster, address);
+    options.founding = founding.clone();
+    options.request_timeout = Duration::from_millis(800);
+    let (contacts_sender, contacts) = mpsc::channel(1);
+    let store = Box::new(MemStore::new(Disk::new()));
+    let driver = Driver { options, store, transport, incoming, contacts, seed: 1 };
+    let (handle, _task) = start(driver).unwrap();
+    Cluster { identity, handle, founding, token, _open: (contacts_sender, network) }
+}
+
+impl Cluster {
+    async fn admit(&self, request: &JoinRequest) -> Result<JoinAnswer, JoinRefusal> {
+        admit(&self.handle, &self.identity, &self.founding, request.clone(), present_ms()).await
+    }
+
+    async fn names(&self) -> Vec<String> {
+        let status = self.handle.status().await.unwrap();
+        status.members.into_iter().map(|member| member.name).collect()
+    }
+}
+
+fn joiner(token: &Token, name: &str) -> Joiner {
+    let wish = Wish {
+        name: name.into(),
+        address: "10.0.0.9:7400".parse().unwrap(),
+        etcd_address: None,
+        roles: vec!["control".into()],
+    };
+    Joiner::new(&token.expose(), wish).unwrap()
+}
+
+#[test]
+fn a_token_survives_its_text_and_shows_no_secret() {
+    let token = Token::generate(ClusterId(5), [3; 32]);
+    let text = token.expose();
+    assert_eq!(Token::parse(&format!(" {text}\n")), Ok(token.clone()));
+    assert!(!format!("{token:?}").contains(&token.secret_text()));
+    assert_ne!(Token::generate(ClusterId(5), [3; 32]), token);
+}
+
+#[test]
+fn a_spoilt_token_says_what_is_wrong() {
+    let text = Token::generate(ClusterId(5), [3; 32]).expose();
+    let check =
+        |text: &str, expected| assert_eq!(Token::parse(text).unwrap_err(), expected, "{text}");
+    check("", TokenError::Prefix);
+    check("hello", TokenError::Prefix);
+    check(&text.replacen("MSL1", "MSL2", 1), TokenError::Version);
+    check(&text[..text.len() - 1], TokenError::Length(text.len() - 1));
+    check(&format!("{text}x"), TokenError::Length(text.len() + 1));
+    check(&format!("{}é", &text[..text.len() - 1]), TokenError::Character);
+    check(&format!("{}*", &text[..text.len() - 1]), TokenError::Character);
+    for at in 5..text.len() - 1 {
+        let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+        check(&format!("{}{other}{}", &text[..at], &text[at + 1..]), TokenError::Checksum);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joiner_gets_an_identity_once_its_admission_is_committed() {
+    let cluster = cluster_that(0).await;
+    let joiner = joiner(&cluster.token, "n9");
+    let answer = cluster.admit(joiner.request()).await.unwrap();
+    let joined = joiner.accept(answer).unwrap();
+    assert_eq!(joined.founding, cluster.founding);
+    assert_eq!(joined.identity.node, joiner.node());
+    assert_eq!(joined.identity.keyring, cluster.identity.keyring);
+    assert_eq!(joined.members.len(), 2);
+    assert_eq!(cluster.names().await.len(), 2);
+    // What it got is a control node's: it can admit others.
+    let other = joined.identity.sibling(NodeId(3), &[]).unwrap();
+    other.verify().unwrap();
+    let status = cluster.handle.status().await.unwrap();
+    let member = status.members.iter().find(|member| member.id == joiner.node().0).unwrap();
+    assert_eq!(member.key_hash, joined.identity.key_hash().unwrap().to_vec());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_again_is_admitted_once() {
+    let cluster = cluster_that(0).await;
+    let first = joiner(&cluster.token, "n9");
+    for _ in 0..3 {
+        let answer = cluster.admit(first.request()).await.unwrap();
+        first.accept(answer).unwrap();
+    }
+    assert_eq!(cluster.names().await.len(), 2);
+    assert!(cluster.admit(joiner(&cluster.token, "n10").request()).await.is_ok());
+    let third = cluster.admit(joiner(&cluster.token, "n11").request()).await.unwrap_err();
+    assert_eq!((third.status, third.code), (403, "token-invalid"), "it admits two");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_control_node_gets_the_key_of_the_ca() {
+    let cluster = cluster_that(0).await;
+    let wish = Wish {
+        name: "w1".into(),
+        address: "10.0.0.9:7400".parse().unwrap(),
+        etcd_address: None,
+        roles: vec!["worker".into()],
+    };
+    let worker = Joiner::new(&cluster.token.expose(), wish).unwrap();
+    let answer = cluster.admit(worker.request()).await.unwrap();
+    assert_eq!(answer.ca_key_pem, None);
+    let joined = worker.accept(answer).unwrap();
+    let other = joiner(&cluster.token, "n10");
+    let asked = other.request().clone();
+    let refusal = admit(&cluster.handle, &joined.identity, &cluster.founding, asked, present_ms());
+    assert_eq!(refusal.await.unwrap_err().code, "no-ca-key");
+    assert_eq!(cluster.names().await.len(), 2, "nothing changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_request_is_refused_with_what_to_do_and_changes_nothing() {
+    let cluster = cluster_that(0).await;
+    let good = joiner(&cluster.token, "n9").request().clone();
+    let stranger = Token::generate(cluster.identity.cluster, [0; 32]);
+    let with = |change: &dyn Fn(&mut JoinRequest)| {
+        let mut request = good.clone();
+        change(&mut request);
+        request
+    };
+    let other_csr = joiner(&cluster.token, "n9").request().csr_pem.clone();
+    let cases = [
+        (with(&|request| request.node = "9".into()), 400, "bad-request"),
+        (with(&|request| request.node = "0000000000000000".into()), 400, "bad-request"),
+        (with(&|request| request.name = "a b".into()), 400, "bad-name"),
+        (with(&|request| request.name = "n7".into()), 409, "name-taken"),
+        (with(&|request| request.address = "0.0.0.0:7400".into()), 400, "bad-address"),
+        (with(&|request| request.etcd_address = "x".into()), 400, "bad-address"),
+        (with(&|request| request.roles = vec!["a".into(); 17]), 400, "bad-role"),
+        (with(&|request| request.csr_pem = "x".into()), 400, "bad-certificate-request"),
+        (with(&|request| request.csr_pem = other_csr.clone()), 400, "bad-request"),
+        (with(&|request| request.secret = "x".into()), 400, "bad-request"),
+        (with(&|request| request.secret = stranger.secret_text()), 403, "token-invalid"),
+        (with(&|request| request.token_id = stranger.id.clone()), 403, "token-invalid"),
+    ];
+    for (request, status, code) in cases {
+        let refusal = cluster.admit(&request).await.unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (status, code), "{refusal}");
+        assert!(!refusal.hint.is_empty() && !refusal.to_string().contains(&good.secret));
+    }
+    let late = present_ms() + 2 * HOUR.as_millis() as u64;
+    let late = admit(&cluster.handle, &cluster.identity, &cluster.founding, good.clone(), late);
+    assert_eq!(late.await.unwrap_err().code, "token-expired");
+    let garbage = answer(&cluster.handle, &cluster.identity, &cluster.founding, b"{", 0).await;
+    assert_eq!(garbage.unwrap_err().code, "bad-request");
+    assert_eq!(cluster.names().await, ["n7"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_nobody_is_admitted_and_the_joiner_reads_why() {
+    let cluster = cluster_that(2).await;
+    let refusal = cluster.admit(joiner(&cluster.token, "n10").request()).await.unwrap_err();
+    assert_eq!((refusal.status, refusal.code, refusal.retryable), (503, "no-quorum", true));
+    assert_eq!(cluster.names().await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_does_not_fit_is_not_accepted() {
+    let cluster = cluster_that(0).await;
+    let joiner = joiner(&cluster.token, "n9");
+    let good = cluster.admit(joiner.request()).await.unwrap();
+    let other = Identity::found("other", NodeId(7), &[]).unwrap();
+    let check = |change: &dyn Fn(&mut JoinAnswer), expected: &str| {
+        let mut answer = good.clone();
+        change(&mut answer);
+        let said = joiner.accept(answer).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    };
+    check(&|answer| answer.cluster = other.cluster.to_string(), "another cluster");
+    check(&|answer| answer.ca_pem = other.ca_pem.clone(), "not the token's");
+    let pem = &cluster.identity.own.certificate_pem;
+    check(&|answer| answer.certificate_pem = pem.clone(), "not the certificate of");
+    let key = other.ca_key.as_ref().unwrap().expose();
+    check(&|answer| answer.ca_key_pem = Some(key.into()), "not the key of the CA");
+    check(&|answer| answer.founding = "*".into(), "founding");
+    check(&|answer| answer.gossip_keys = "[]".into(), "keyring");
+    let shown = format!("{good:?} {:?} {joiner:?}", joiner.request());
+    assert!(!shown.contains("PRIVATE") && !shown.contains(&joiner.request().secret), "{shown}");
+}
+
+#[cfg(feature = "client")]
+mod over_the_network {
+    use super::*;
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::{Bytes, Incoming};
+    use hyper::service::service_fn;
+    use hyper::{Request, Response};
+    use hyper_util::rt::TokioIo;
+    use std::convert::Infallible;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// Serves `POST /v1/join` as the daemon does.
+    async fn serve(cluster: Arc<Cluster>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(cluster.identity.server_tls().unwrap());
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = service_fn(|request: Request<Incoming>| {
+                    let cluster = cluster.clone();
+                    async move {
+                        assert_eq!(request.uri().path(), "/v1/join");
+                        let body = request.into_body().collect().await.unwrap().to_bytes();
+                        let Cluster { handle, identity, founding, .. } = &*cluster;
+                        let answered = answer(handle, identity, founding, &body, present_ms());
+                        let (status, body) = match answered.await {
+                            Ok(body) => (200, body),
+                            Err(refusal) => (refusal.status, serde_json::to_vec(&refusal).unwrap()),
+                        };
+                        let body = Full::new(Bytes::from(body));
+                        Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+                    }
+                });
+                let served = hyper::server::conn::http1::Builder::new();
+                let _ = served.serve_connection(TokioIo::new(stream), service).await;
+            }
+        });
+        address
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_joins_over_tls_and_a_refusal_reaches_its_person() {
+        let cluster = Arc::new(cluster_that(0).await);
+        let address = serve(cluster.clone()).await;
+        let joined = joiner(&cluster.token, "n9").join(address).await.unwrap();
+        assert_eq!(joined.identity.cluster, cluster.identity.cluster);
+        let refusal = joiner(&cluster.token, "n9").join(address).await.unwrap_err();
+        let said = refusal.to_string();
+        assert!(said.contains("the name n9 is taken") && said.contains("muslin node ls"), "{said}");
+        assert!(matches!(refusal, JoinError::Refused { status: 409, retryable: false, .. }));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_secret_is_not_sent_to_another_cluster() {
+        let ours = cluster_that(0).await;
+        let theirs = Arc::new(cluster_that(0).await);
+        let address = serve(theirs).await;
+        let refusal = joiner(&ours.token, "n9").join(address).await.unwrap_err();
+        assert!(matches!(refusal, JoinError::WrongCluster(_)), "{refusal}");
+        // Nor to a node that shows the right CA beside a certificate of another.
+        let own = Identity::found("other", NodeId(7), &[]).unwrap().own;
+        let posing = Identity { own, ..ours.identity.clone() };
+        assert!(Principal::of(&crate_certificate(&posing)).is_ok());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heard = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let tls = posing.server_tls().unwrap();
+            let Ok(mut stream) = TlsAcceptor::from(tls).accept(stream).await else { return 0 };
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard).await;
+            heard.len()
+        });
+        let refusal = joiner(&ours.token, "n9").join(address).await.unwrap_err();
+        assert!(matches!(refusal, JoinError::WrongCluster(_)), "{refusal}");
+        assert_eq!(heard.await.unwrap(), 0, "nothing was said to it");
+    }
+
+    fn crate_certificate(identity: &Identity) -> rustls::pki_types::CertificateDer<'static> {
+        use rustls::pki_types::pem::PemObject;
+        rustls::pki_types::CertificateDer::from_pem_slice(identity.own.certificate_pem.as_bytes())
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_address_where_nobody_answers_is_named() {
+        let cluster = cluster_that(0).await;
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let said = joiner(&cluster.token, "n9").join(free).await.unwrap_err().to_string();
+        assert!(said.contains(&free.to_string()) && said.contains("check the address"), "{said}");
+    }
+}
