@@ -4,7 +4,9 @@
 //! the leader's monotonic clock, from the latest of: the grant's application, the receipt of a
 //! keep-alive that the leader answered after a quorum confirmed it, and the leader's first commit in
 //! its term. A later leader was elected after every answer its predecessor gave, so it never ends a
-//! lease before what was promised (K3), up to the drift between two clocks.
+//! lease before what was promised (K3), up to the drift between two clocks. For the same reason a
+//! proposed end is the leader's own, of its term: it is never handed to a later leader, under whom
+//! the lease may have been kept alive.
 
 use super::{Failure, KeepAliveAnswer, PeerMessage};
 use crate::base::mutant::{self, Mutant};
@@ -22,14 +24,36 @@ const FORWARDS_MAX: usize = 16_384;
 /// A question not answered this long is asked again.
 const RESEND_AFTER: Duration = Duration::from_millis(300);
 
+/// An end that was proposed and has not come by then is proposed again: the proposal was given up.
+const END_AGAIN_AFTER: Duration = Duration::from_secs(3);
+
 /// When each lease ends, while this node leads.
 #[derive(Debug, Default)]
 pub(super) struct LeaseClock {
     is_running: bool,
-    ends: BTreeMap<LeaseId, Now>,
+    ends: BTreeMap<LeaseId, End>,
     queue: BTreeSet<(Now, LeaseId)>,
     /// When this replica applied the grant.
     granted: BTreeMap<LeaseId, Now>,
+}
+
+/// Where a lease stands.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// It lives until then, unless it is kept alive.
+    At(Now),
+    /// Its end is proposed, which cannot be called back; once more then if nothing came of it.
+    Proposed { again: Now },
+}
+
+impl End {
+    /// When something is to be done about it.
+    fn due(self) -> Now {
+        match self {
+            End::At(end) => end,
+            End::Proposed { again } => again,
+        }
+    }
 }
 
 impl LeaseClock {
@@ -46,7 +70,7 @@ impl LeaseClock {
                 Some(granted) if mutant::is_active(Mutant::LeaseEndsEarly) => *granted,
                 _ => now,
             };
-            self.set(lease, from + ttl);
+            self.set(lease, End::At(from + ttl));
         }
     }
 
@@ -61,7 +85,7 @@ impl LeaseClock {
     pub(super) fn on_granted(&mut self, now: Now, lease: LeaseId, ttl: Duration) {
         self.granted.insert(lease, now);
         if self.is_running {
-            self.set(lease, now + ttl);
+            self.set(lease, End::At(now + ttl));
         }
     }
 
@@ -69,54 +93,55 @@ impl LeaseClock {
     pub(super) fn on_ended(&mut self, lease: LeaseId) {
         self.granted.remove(&lease);
         if let Some(end) = self.ends.remove(&lease) {
-            self.queue.remove(&(end, lease));
+            self.queue.remove(&(end.due(), lease));
         }
     }
 
     /// A keep-alive received at `received` was confirmed. False when the lease's end is already
     /// proposed: it cannot be called back.
     pub(super) fn extend(&mut self, received: Now, lease: LeaseId, ttl: Duration) -> bool {
-        let Some(end) = self.ends.get(&lease) else { return false };
-        let later = (*end).max(received + ttl);
-        self.set(lease, later);
+        let Some(End::At(end)) = self.ends.get(&lease).copied() else { return false };
+        self.set(lease, End::At(end.max(received + ttl)));
         true
     }
 
     /// What a lease has left; `None` when it is ending.
     pub(super) fn left(&self, now: Now, lease: LeaseId) -> Option<Duration> {
-        self.ends.get(&lease).map(|end| end.since(now))
+        match self.ends.get(&lease) {
+            Some(End::At(end)) => Some(end.since(now)),
+            Some(End::Proposed { .. }) | None => None,
+        }
     }
 
-    /// Leases whose time is up; each is named once by a leader in its term.
+    /// Leases whose end is to be proposed.
     pub(super) fn take_ended(&mut self, now: Now) -> Vec<LeaseId> {
         let mut ended = Vec::new();
-        while let Some((end, lease)) = self.queue.first().copied()
-            && end <= now
+        while let Some((due, lease)) = self.queue.first().copied()
+            && due <= now
             && ended.len() < ENDED_AT_ONCE_MAX
         {
-            self.queue.pop_first();
-            self.ends.remove(&lease);
+            self.set(lease, End::Proposed { again: now + END_AGAIN_AFTER });
             ended.push(lease);
         }
         ended
     }
 
     /// These could not be proposed: their end is tried again.
-    pub(super) fn put_back(&mut self, now: Now, leases: &[LeaseId]) {
+    pub(super) fn put_back(&mut self, again: Now, leases: &[LeaseId]) {
         for lease in leases {
-            self.set(*lease, now);
+            self.set(*lease, End::Proposed { again });
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Now> {
-        self.queue.first().map(|(end, _)| *end)
+        self.queue.first().map(|(due, _)| *due)
     }
 
-    fn set(&mut self, lease: LeaseId, end: Now) {
+    fn set(&mut self, lease: LeaseId, end: End) {
         if let Some(before) = self.ends.insert(lease, end) {
-            self.queue.remove(&(before, lease));
+            self.queue.remove(&(before.due(), lease));
         }
-        self.queue.insert((end, lease));
+        self.queue.insert((end.due(), lease));
     }
 }
 

@@ -397,7 +397,8 @@ impl Node {
         let mut batch: Vec<Bytes> = relayed.by_ref().take(room).map(|(_, bytes)| bytes).collect();
         self.refuse_relayed(relayed.collect(), true, out);
         let own_room = room - batch.len();
-        batch.extend(self.proposals.take_unsent(now, own_room));
+        let term = Some(self.raft.term());
+        batch.extend(self.proposals.take_unsent(now, own_room, term));
         if !batch.is_empty() {
             self.handle_raft(now, raft::Input::Propose(batch), out);
         }
@@ -421,7 +422,7 @@ impl Node {
     fn send_proposals(&mut self, now: Now, leader: NodeId, out: &mut Outputs<Output>) {
         let mut message = Vec::new();
         let mut bytes = 0;
-        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX) {
+        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX, None) {
             if bytes + proposal.len() > PROPOSE_BYTES_MAX && !message.is_empty() {
                 let full = PeerMessage::Propose(core::mem::take(&mut message));
                 out.push(Output::Send { to: leader, after: None, message: full });
@@ -542,7 +543,7 @@ impl Node {
         }
         let ids = ended.iter().map(|lease| lease.0).collect();
         let command = Command::of(CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }));
-        if self.proposals.add(now, None, command).is_err() {
+        if self.proposals.add_as_leader(now, self.raft.term(), command).is_err() {
             self.lease_clock.put_back(now + CHORES_BUSY, &ended);
         }
     }

@@ -1,7 +1,7 @@
 //! Writes asked for here and not settled: sent to whoever leads, again when leadership moves.
 
 use super::{COMMAND_BYTES_MAX, Failure};
-use crate::base::{NodeId, Now, RequestId};
+use crate::base::{NodeId, Now, RequestId, Term};
 use crate::state::{Command, Proposal};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -36,6 +36,14 @@ struct Pending {
     bytes: Bytes,
     asked: Now,
     sent: Option<Now>,
+    /// Only this node may append it, as the leader of this term; it is dropped when the term is over.
+    only_in: Option<Term>,
+}
+
+impl Pending {
+    fn asked(now: Now) -> Pending {
+        Pending { request: None, bytes: Bytes::new(), asked: now, sent: None, only_in: None }
+    }
 }
 
 impl Proposals {
@@ -50,6 +58,21 @@ impl Proposals {
         request: Option<RequestId>,
         command: Command,
     ) -> Result<(), Failure> {
+        self.push(command, Pending { request, ..Pending::asked(now) })
+    }
+
+    /// Takes a write that is the decision of the leader of this term: nobody else's log may have it
+    /// from this node later, when another leader may have decided otherwise (K3).
+    pub(super) fn add_as_leader(
+        &mut self,
+        now: Now,
+        term: Term,
+        command: Command,
+    ) -> Result<(), Failure> {
+        self.push(command, Pending { only_in: Some(term), ..Pending::asked(now) })
+    }
+
+    fn push(&mut self, command: Command, mut pending: Pending) -> Result<(), Failure> {
         if self.pending.len() >= PROPOSALS_MAX {
             return Err(Failure::Busy);
         }
@@ -64,19 +87,29 @@ impl Proposals {
         if proposal.encoded_len() > COMMAND_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
-        let bytes = Bytes::from(proposal.encode_to_vec());
-        self.pending.push_back(Some(Pending { request, bytes, asked: now, sent: None }));
+        pending.bytes = Bytes::from(proposal.encode_to_vec());
+        self.pending.push_back(Some(pending));
         self.unsent.push_back(sequence);
         Ok(())
     }
 
-    /// At most `most` of those to hand to the leader, which are from now on sent.
-    pub(super) fn take_unsent(&mut self, now: Now, most: usize) -> Vec<Bytes> {
+    /// At most `most` of those to hand to the leader, which are from now on sent. `leads_in` is the
+    /// term when that is this node.
+    pub(super) fn take_unsent(
+        &mut self,
+        now: Now,
+        most: usize,
+        leads_in: Option<Term>,
+    ) -> Vec<Bytes> {
         let mut batch = Vec::with_capacity(self.unsent.len().min(most));
         while batch.len() < most {
             let Some(sequence) = self.unsent.pop_front() else { break };
             // Settled meanwhile: an earlier copy was applied.
             let Some(pending) = self.pending_mut(sequence) else { continue };
+            if pending.only_in.is_some() && pending.only_in != leads_in {
+                self.settle(self.boot, sequence);
+                continue;
+            }
             pending.sent = Some(now);
             batch.push(pending.bytes.clone());
         }

@@ -283,6 +283,25 @@ fn a_lease_lives_its_full_time_under_a_later_leader() {
 }
 
 #[test]
+fn the_end_that_a_deposed_leader_proposed_is_not_handed_to_the_next() {
+    let mut world = World::of(3);
+    let (first, follower) = (world.leader(), world.follower());
+    let grant = Command::of(CommandKind::LeaseGrant(LeaseGrant { id: 9, ttl_ms: 2_000 }));
+    world.revision_of(follower, Request::Write(grant));
+    // The time is up while the leader, not yet deposed, reaches nobody.
+    world.run(1_750);
+    world.cut.insert(first);
+    world.run(2_000);
+    let follower = world.follower();
+    let reply = world.answer(follower, Request::KeepAlive(9), 100);
+    assert!(matches!(reply, Some(Reply::Lease { ttl: Some(_), .. })), "{reply:?}");
+    world.cut.clear();
+    world.run(1_500);
+    let reply = world.answer(follower, Request::TimeToLive(9), 100);
+    assert!(matches!(reply, Some(Reply::Lease { ttl: Some(_), .. })), "{reply:?}");
+}
+
+#[test]
 fn a_watch_from_the_past_is_told_each_revision_once() {
     let mut world = World::of(3);
     let follower = world.follower();
