@@ -4,7 +4,7 @@ use crate::process;
 use std::process::Stdio;
 
 /// Seeds of `determinism` when none are named.
-const SEEDS: u64 = 50;
+const SEEDS: u64 = 200;
 
 /// `muslin-sim ARGS`, in release: a debug build is far too slow for thousands of seeds.
 pub(crate) fn sim(arguments: &[String]) -> Result<(), String> {
