@@ -2,6 +2,7 @@
 
 use super::DaemonError;
 use crate::data_dir::DataDir;
+use crate::discovery::Discovery;
 use crate::driver::Handle;
 use muslin_core::base::NodeId;
 use muslin_core::node::Event;
@@ -19,13 +20,13 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Asks on a thread of its own, since resolving a name may block. Ends when the node does.
 pub(super) fn start(
-    mut discovery: impl FnMut() -> Vec<SocketAddr> + Send + 'static,
+    mut discovery: impl Discovery + 'static,
 ) -> Result<mpsc::Receiver<Vec<SocketAddr>>, DaemonError> {
     let (sender, receiver) = mpsc::channel(1);
     let ask = move || {
         let mut told = Vec::new();
         while !sender.is_closed() {
-            let contacts = discovery();
+            let contacts = discovery.contacts();
             if contacts != told {
                 told.clone_from(&contacts);
                 if sender.blocking_send(contacts).is_err() {

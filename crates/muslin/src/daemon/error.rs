@@ -1,7 +1,9 @@
 //! Why a node was not made, or does not run.
 
+use crate::discovery::SeedError;
 use crate::driver::DriverError;
 use crate::identity::IdentityError;
+use crate::join::JoinError;
 use crate::store::StoreError;
 use crate::transport::quic::TransportError;
 use std::net::SocketAddr;
@@ -21,6 +23,12 @@ pub enum DaemonError {
     /// The driver.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The cluster did not admit the node.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// A seed that cannot be one.
+    #[error(transparent)]
+    Seed(#[from] SeedError),
     /// A port.
     #[error(
         "cannot listen on {address} ({side}): {source}; stop the process that has the port, or \

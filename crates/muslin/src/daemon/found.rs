@@ -1,11 +1,13 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
 use super::DaemonError;
-use super::options::{InitAnswer, InitOptions};
+use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{Identity, draw_node_id};
-use muslin_core::base::Epoch;
+use crate::join::{Joiner, Token, Wish};
+use muslin_core::base::{Epoch, NodeId};
 use muslin_core::state::{Founding, Member};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,6 +37,9 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let Some(first) = founders.first() else { return Ok(Vec::new()) };
     let ips: Vec<_> = founders.iter().map(|one| one.advertise.unwrap_or(one.listen).ip()).collect();
     let root = Identity::found(&first.cluster_name, draw_node_id(), &ips)?;
+    let token = Token::generate(root.cluster, root.ca_fingerprint()?);
+    // Any number of nodes: 0 uses.
+    let stored = token.record(SystemTime::now() + TOKEN_LIFE, 0);
     let mut identities = vec![root];
     for _ in 1..founders.len() {
         let sibling = identities[0].sibling(draw_node_id(), &ips)?;
@@ -43,20 +48,56 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let members = (founders.iter().zip(&identities))
         .map(|(options, identity)| member(options, identity))
         .collect::<Result<Vec<Member>, DaemonError>>()?;
-    let founding = Founding { members, tokens: Vec::new() };
+    let founding = Founding { members, tokens: vec![stored] };
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
         let directory = DataDir::create(&options.data_dir, config, founding.clone())?;
         identity.save(directory.path())?;
         answers.push(InitAnswer {
-            join_line_token: String::new(),
+            join_line_token: token.expose(),
             node: identity.node,
             cluster: identity.cluster,
             address: reachable(options.listen, options.advertise)?,
         });
     }
     Ok(answers)
+}
+
+/// Asks a cluster to admit a node and makes it. Private keys stay here.
+pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
+    check_name(&options.name)?;
+    let advertise = reachable(options.listen, options.advertise)?;
+    // Before the cluster is asked: a node that could not be made must not be admitted.
+    DataDir::check_unused(&options.data_dir)?;
+    let wish = Wish {
+        name: options.name.clone(),
+        address: advertise,
+        etcd_address: options.etcd_listen,
+        roles: options.roles.clone(),
+    };
+    let joiner = Joiner::new(&options.token, wish)?;
+    let joined = joiner.join(options.contact).await?;
+    let addresses =
+        Addresses { listen: options.listen, advertise, etcd_listen: options.etcd_listen };
+    let config = NodeConfig {
+        cluster: joined.identity.cluster,
+        cluster_name: joined.identity.cluster_name.clone(),
+        node: joiner.node(),
+        name: options.name,
+        addresses,
+        roles: options.roles,
+        profile: Profile::default().name().to_string(),
+        epoch: joined.epoch,
+    };
+    let directory = DataDir::create(&options.data_dir, config, joined.founding)?;
+    joined.identity.save(directory.path())?;
+    let peers: BTreeMap<NodeId, SocketAddr> = (joined.members.iter())
+        .filter_map(|member| Some((NodeId::parse(&member.id)?, member.address.parse().ok()?)))
+        .filter(|(node, _)| *node != joiner.node())
+        .collect();
+    directory.save_peers(&peers)?;
+    Ok(JoinedAnswer { node: joiner.node(), cluster: joined.identity.cluster })
 }
 
 fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {

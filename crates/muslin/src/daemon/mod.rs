@@ -10,6 +10,7 @@
 //! - The process ends when its driver does: a node is never half alive.
 //! - A node that was refused has changed nothing, here or in the cluster.
 
+mod admission;
 mod contacts;
 mod error;
 mod found;
@@ -17,6 +18,6 @@ mod options;
 mod run;
 
 pub use error::DaemonError;
-pub use found::{init, init_founders};
-pub use options::{InitAnswer, InitOptions, Profile, UpOptions};
+pub use found::{init, init_founders, join};
+pub use options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile, UpOptions};
 pub use run::run;

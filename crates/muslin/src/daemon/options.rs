@@ -63,6 +63,36 @@ pub struct InitAnswer {
     pub address: SocketAddr,
 }
 
+/// Another node of a cluster that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinOptions {
+    /// Any node of the cluster.
+    pub contact: SocketAddr,
+    /// From the cluster's join line.
+    pub token: String,
+    /// As in [`InitOptions`].
+    pub data_dir: PathBuf,
+    /// As in [`InitOptions`].
+    pub name: String,
+    /// As in [`InitOptions`].
+    pub listen: SocketAddr,
+    /// As in [`InitOptions`].
+    pub advertise: Option<SocketAddr>,
+    /// As in [`InitOptions`].
+    pub etcd_listen: Option<SocketAddr>,
+    /// As in [`InitOptions`].
+    pub roles: Vec<String>,
+}
+
+/// What join made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinedAnswer {
+    /// The node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: ClusterId,
+}
+
 /// How to run a node that was made. What is not given stays as it was last time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpOptions {

@@ -1,9 +1,11 @@
 //! Running a node that was made.
 
+use super::admission::Gatekeeper;
 use super::found::reachable;
 use super::{DaemonError, Profile, UpOptions, contacts};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir};
+use crate::discovery::{Announcement, Combined, Fixed, Local, Seeds, runtime_directory};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::transport::quic::{QuicTransport, Start};
@@ -97,6 +99,8 @@ struct Running {
     driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
+    /// Other nodes of this host find the node by it, until it is dropped.
+    _announcement: Option<Announcement>,
 }
 
 impl Running {
@@ -113,7 +117,8 @@ impl Running {
         let start = Start { epoch: config.epoch, boot: directory.boot() };
         let transport = QuicTransport::start(identity, start, sockets.udp, incoming_sender)?;
         let transport_counters = transport.counters();
-        let contacts = contacts::start(discovery(options, directory))?;
+        let (discovery, announcement) = discover(options, directory)?;
+        let contacts = contacts::start(discovery)?;
         let (handle, driver) = driver::start(Driver {
             options: node_options(directory, advertise, &etcd)?,
             store: Box::new(directory.store()),
@@ -137,12 +142,16 @@ impl Running {
             listener: sockets.tcp,
             etcd_listener: sockets.etcd,
             tls: Some(identity.server_tls()?),
-            join: None,
+            join: Some(Arc::new(Gatekeeper {
+                handle: handle.clone(),
+                identity: identity.clone(),
+                founding: Arc::new(directory.founding().clone()),
+            })),
             transport: Some(transport_counters),
             patience: Patience::default(),
             shutdown,
         }));
-        Ok(Running { handle, driver, api, stop_api })
+        Ok(Running { handle, driver, api, stop_api, _announcement: announcement })
     }
 
     async fn until(
@@ -198,20 +207,26 @@ fn node_options(
     })
 }
 
-/// Founders, members last seen, seeds.
-fn discovery(
+/// Founders, members last seen, seeds, and other nodes of this host.
+fn discover(
     options: &UpOptions,
     directory: &DataDir,
-) -> impl FnMut() -> Vec<SocketAddr> + Send + 'static {
+) -> Result<(Combined, Option<Announcement>), DaemonError> {
+    let config = directory.config();
+    let own = config.addresses.advertise;
     let founders = directory.founding().members.iter();
-    let mut known: Vec<SocketAddr> =
-        founders.filter_map(|member| member.address.parse().ok()).collect();
-    match directory.peers() {
-        Ok(peers) => known.extend(peers.values()),
-        Err(error) => tracing::warn!(%error, "going on without the members last seen"),
+    let founders = founders.filter_map(|member| member.address.parse().ok());
+    let combined = Combined::new(own)
+        .with(Fixed::new(founders))
+        .with(Fixed::last_seen(directory))
+        .with(Seeds::new(options.seeds.clone())?);
+    let here = runtime_directory();
+    match Local::announce(&here, config.cluster, config.node, own) {
+        Ok((local, announcement)) => Ok((combined.with(local), Some(announcement))),
+        Err(error) => {
+            let directory = here.display();
+            tracing::warn!(%directory, %error, "other nodes of this host will not find this one");
+            Ok((combined, None))
+        }
     }
-    known.extend(options.seeds.iter().filter_map(|seed| seed.parse::<SocketAddr>().ok()));
-    let own = directory.config().addresses.advertise;
-    known.retain(|address| *address != own);
-    move || known.clone()
 }

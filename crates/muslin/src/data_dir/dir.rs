@@ -59,6 +59,16 @@ impl DataDir {
         Ok(dir)
     }
 
+    /// Whether [`DataDir::create`] would take this directory, as far as can be told without changing
+    /// anything.
+    pub fn check_unused(path: &Path) -> Result<(), StoreError> {
+        match path.try_exists() {
+            Ok(false) => Ok(()),
+            Ok(true) => check_unused(path),
+            Err(error) => Err(unusable("read", path, error)),
+        }
+    }
+
     /// Opens a node's directory and raises its boot counter.
     pub fn open(path: &Path) -> Result<DataDir, StoreError> {
         check_is_directory(path)?;
