@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use prost::Message as _;
 
-/// Changes a compaction goes over with each entry applied: a compaction of any size delays no entry by
-/// more than some 50 microseconds, and still drops history 32 times as fast as it is made. Part of the
-/// replicated state's law: nodes that count differently have different digests.
+/// Changes a compaction goes over with each entry applied: a compaction of any size delays no entry
+/// by more than some 50 microseconds, and still drops history 32 times as fast as it is made. Part
+/// of the replicated state's law: nodes that count differently have different digests.
 const SWEEP_CHANGES: usize = 32;
 
 /// All that the control group replicates, after some entry of its log.

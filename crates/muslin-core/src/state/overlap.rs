@@ -114,10 +114,10 @@ impl<'a> Ranges<'a> {
     fn insert(&mut self, start: &'a [u8], end: End<'a>) {
         let (mut start, mut end) = (start, end);
         let before = self.by_start.range(..=start).next_back();
-        if let Some((before, its_end)) = before.filter(|(_, end)| end.reaches(start)) {
+        if let Some((before, _)) = before.filter(|(_, end)| end.reaches(start)) {
             start = before;
-            end = end.max(*its_end);
         }
+        // From the start on, that range and all others within reach become one.
         while let Some((next, its_end)) = self.by_start.range(start..).next() {
             if !end.reaches(next) {
                 break;
@@ -139,5 +139,39 @@ impl<'a> Ranges<'a> {
             let first = keys.range(*start..).next();
             first.is_some_and(|key| end.is_after(key))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEYS: [&[u8]; 8] = [b"a", b"aa", b"ab", b"b", b"ba", b"c", b"ca", b"d"];
+
+    proptest! {
+        #[test]
+        fn ranges_contain_what_any_of_them_does(
+            added in prop::collection::vec((0..8usize, 1..9usize), 0..8),
+            asked in prop::collection::btree_set(0..8usize, 0..3),
+        ) {
+            let mut ranges = Ranges::default();
+            for (start, len) in &added {
+                let end = KEYS.get(start + len).map_or(End::Never, |end| End::Before(end));
+                ranges.insert(KEYS[*start], end);
+            }
+            let holds = |place: usize| {
+                added.iter().any(|(start, len)| (*start..start + len).contains(&place))
+            };
+            for (place, key) in KEYS.iter().enumerate() {
+                prop_assert_eq!(ranges.contains(key), holds(place));
+            }
+            let keys: BTreeSet<&[u8]> = asked.iter().map(|place| KEYS[*place]).collect();
+            prop_assert_eq!(ranges.contain_any(&keys), asked.into_iter().any(holds));
+            let in_order = ranges.by_start.iter().zip(ranges.by_start.keys().skip(1));
+            for ((_, end), next) in in_order {
+                prop_assert!(!end.reaches(next), "they neither overlap nor touch");
+            }
+        }
     }
 }
