@@ -41,11 +41,13 @@ async fn find(client: &Client, node: &str) -> Result<Value, Failure> {
     }
 }
 
-/// One row per node.
+/// One row per node, by name.
 pub(crate) fn table(items: &Value) -> Table {
     let mut table =
         Table::new(&["NAME", "ID", "ADDRESS", "ETCD", "STATE", "ROLE", "MATCHED", "VERSION"]);
-    for item in items.as_array().into_iter().flatten() {
+    let mut items: Vec<&Value> = items.as_array().into_iter().flatten().collect();
+    items.sort_by_key(|item| cell(item, "name"));
+    for item in items {
         let names = ["name", "id", "addr", "etcd", "state", "role", "matched", "version"];
         table.row(names.map(|name| cell(item, name)));
     }

@@ -3,7 +3,9 @@
 use super::fleet::Fleet;
 use crate::client::{Call, Client};
 use crate::failure::{Failure, Kind};
-use serde_json::{Value, json};
+use crate::output::cell;
+use serde::Serialize;
+use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,8 +24,19 @@ const PROBE: &str = "/v1/kv/muslin.dev/ready";
 /// Lines of a log shown when a node did not come up.
 const LOG_LINES: usize = 10;
 
+/// What the ready line says of a node. Scripts rely on it.
+#[derive(Serialize)]
+pub(crate) struct ReadyNode {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) pid: Option<u32>,
+    pub(crate) addr: String,
+    pub(crate) etcd: String,
+    pub(crate) data_dir: String,
+}
+
 /// Waits; returns what the ready line says of each node.
-pub(crate) async fn wait(fleet: &mut Fleet) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn wait(fleet: &mut Fleet) -> Result<Vec<ReadyNode>, Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut nodes = Vec::new();
     for at in 0..fleet.nodes().len() {
@@ -32,7 +45,7 @@ pub(crate) async fn wait(fleet: &mut Fleet) -> Result<Vec<Value>, Failure> {
     Ok(nodes)
 }
 
-async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<Value, Failure> {
+async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<ReadyNode, Failure> {
     let client = Client::at(&fleet.nodes()[at].plan.listen.to_string(), ATTEMPT);
     let mut last = String::new();
     while Instant::now() < deadline {
@@ -56,16 +69,16 @@ async fn answer(client: &Client) -> Result<Value, Failure> {
     client.json(Call::get("/v1/status")).await
 }
 
-fn describe(fleet: &Fleet, at: usize, status: &Value) -> Value {
+fn describe(fleet: &Fleet, at: usize, status: &Value) -> ReadyNode {
     let node = &fleet.nodes()[at];
-    json!({
-        "name": node.plan.name,
-        "id": status["node"]["id"],
-        "pid": node.pid(),
-        "addr": node.plan.listen.to_string(),
-        "etcd": node.plan.etcd.to_string(),
-        "data_dir": node.plan.data_dir.to_string_lossy(),
-    })
+    ReadyNode {
+        name: node.plan.name.clone(),
+        id: cell(&status["node"], "id"),
+        pid: node.pid(),
+        addr: node.plan.listen.to_string(),
+        etcd: node.plan.etcd.to_string(),
+        data_dir: node.plan.data_dir.to_string_lossy().into_owned(),
+    }
 }
 
 fn ended(fleet: &Fleet, name: &str) -> Failure {

@@ -2,10 +2,12 @@
 
 use super::fleet::{Exit, Fleet};
 use super::plan::{Plan, Removal};
+use super::ready::ReadyNode;
 use crate::args::Format;
 use crate::cmd::status;
 use crate::failure::Failure;
 use crate::output::{self, Table, cell};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 
@@ -32,9 +34,9 @@ impl Voice {
     }
 
     /// The cluster answers writes.
-    pub(crate) fn ready(self, nodes: &[Value], plan: &Plan) -> Result<(), Failure> {
+    pub(crate) fn ready(self, nodes: &[ReadyNode], plan: &Plan) -> Result<(), Failure> {
         if self.format == Format::Json {
-            return line(&json!({ "event": "ready", "nodes": nodes }));
+            return line(&Ready { event: "ready", nodes });
         }
         output::text(&ready_text(nodes, plan))
     }
@@ -129,14 +131,24 @@ fn process(node: &super::fleet::DevNode) -> Value {
 }
 
 /// One event, one line, at once: scripts wait for it.
-fn line(event: &Value) -> Result<(), Failure> {
-    output::text(&format!("{event}\n"))
+fn line(event: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(event).map_err(std::io::Error::from)?;
+    text.push('\n');
+    output::text(&text)
 }
 
-fn ready_text(nodes: &[Value], plan: &Plan) -> String {
+/// The ready line. Its fields stand in this order.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    nodes: &'a [ReadyNode],
+}
+
+fn ready_text(nodes: &[ReadyNode], plan: &Plan) -> String {
     let mut table = Table::new(&["NODE", "ID", "PID", "ADDRESS", "ETCD"]);
     for node in nodes {
-        table.row(["name", "id", "pid", "addr", "etcd"].map(|name| cell(node, name)));
+        let pid = node.pid.map_or("-".to_string(), |pid| pid.to_string());
+        table.row([&node.name, &node.id, &pid, &node.addr, &node.etcd].map(String::clone));
     }
     let first = &nodes[0];
     let last = &nodes[nodes.len() - 1];
@@ -151,8 +163,8 @@ fn ready_text(nodes: &[Value], plan: &Plan) -> String {
          kill n1     (here, then `status`: the others go on)\n\n\
          Data in {directory} ({fate}). Ctrl-C stops everything.\n",
         table = table.aligned(),
-        etcd = cell(first, "etcd"),
-        addr = cell(last, "addr"),
+        etcd = first.etcd,
+        addr = last.addr,
         directory = plan.directory.display(),
     )
 }
