@@ -10,7 +10,7 @@ use super::source::{Source, Tree};
 /// are plain values; the protocols see `wire` only to measure what they send.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("base", &[]),
-    ("wire", &["base", "raft", "swim", "node::PeerMessage", "node::types::PeerMessage"]),
+    ("wire", &["base", "raft", "swim", "node::PeerMessage", "node::KeepAliveAnswer"]),
     ("swim", &["base", "wire"]),
     ("raft", &["base", "wire"]),
     ("state", &["base"]),

@@ -28,8 +28,8 @@ const GOSSIP_FANOUT: usize = 3;
 /// Members told of a good-bye, twice each: it is said once, and nobody asks for it again.
 const LEAVE_FANOUT: usize = 16;
 
-/// Once in so many probe periods the whole view of another is asked for, against rumors that were lost
-/// everywhere.
+/// Once in so many probe periods the whole view of another is asked for, against rumors that were
+/// lost everywhere.
 const SYNC_PERIODS: u32 = 120;
 
 /// The failure detector of one node.
@@ -132,8 +132,8 @@ impl Removed {
 }
 
 impl Swim {
-    /// A node that knows nobody. It begins at incarnation 0; the others teach it a higher one if they
-    /// remember an earlier life.
+    /// A node that knows nobody. It begins at incarnation 0; the others teach it a higher one if
+    /// they remember an earlier life.
     ///
     /// # Panics
     /// When the metadata is larger than [`METADATA_BYTES_MAX`]: nobody could be told of this node.

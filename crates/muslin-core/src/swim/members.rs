@@ -185,8 +185,8 @@ impl Members {
         suspects.map(|(node, _)| *node).collect()
     }
 
-    /// Whom to probe next: each live member once a round, each round in another order (SWIM 4.3), so
-    /// that the wait for a probe is bounded.
+    /// Whom to probe next: each live member once a round, each round in another order (SWIM 4.3),
+    /// so that the wait for a probe is bounded.
     pub(super) fn next_of_round(&mut self, rng: &mut Prng) -> Option<NodeId> {
         if self.live == 0 {
             return None;
@@ -243,7 +243,8 @@ impl Members {
         chosen
     }
 
-    /// A place in what is left of the round, at random, so that newcomers are probed soon (SWIM 4.3).
+    /// A place in what is left of the round, at random, so that newcomers are probed soon (SWIM
+    /// 4.3).
     fn enter_round(&mut self, node: NodeId, rng: &mut Prng) {
         let left = self.round.len() - self.next;
         let place = self.next + rng.below(left as u64 + 1) as usize;

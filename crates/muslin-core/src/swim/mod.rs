@@ -1,40 +1,41 @@
 //! Who is alive: a failure detector and a view of the members, as a value.
 //!
-//! Every node holds a view of all others ([`ViewEntry`]) and answers from it at any time. The view is a
-//! hint: it stops routing to a node at once, and removes nobody.
+//! Every node holds a view of all others ([`ViewEntry`]) and answers from it at any time. The view
+//! is a hint: it stops routing to a node at once, and removes nobody.
 //!
 //! The protocol is SWIM (Das, Gupta, Motivala 2002) with the parts of Lifeguard (Dadgar, Phillips,
 //! Currey 2017) that keep slow nodes from accusing healthy ones:
 //!
-//! - **Probe** (SWIM 3.1, 4.3). Once a `probe_period` a node pings the next member of its round, which
-//!   is the view in random order. No answer within `probe_timeout`: it pings again and asks
-//!   `indirect_probes` others to ping ([`PacketKind::PingRequest`]). No answer within the period: it
-//!   suspects. A peer heard on a stream ([`Input::Heard`]) has answered.
-//! - **Suspicion** (SWIM 4.2). The accuser tells the accused first, and again every period. Everybody
-//!   who hears runs a timer; each of two further accusers shortens it, from six times the shortest
-//!   (Lifeguard IV-B). At its end the suspect is down.
-//! - **Incarnation** (SWIM 4.2). Only the node itself raises it. Later incarnations win; within one,
-//!   `Left` beats `Down` beats `Suspect` beats `Alive`. A node that hears anything but its own words
-//!   about itself goes one above it: that refutes a suspicion, brings a paused node back, and lets a
-//!   restarted one rise above what the others remember. Whoever is talked to by a node it doubts, or
-//!   knows in another life, says so in its answer.
+//! - **Probe** (SWIM 3.1, 4.3). Once a `probe_period` a node pings the next member of its round,
+//!   which is the view in random order. No answer within `probe_timeout`: it pings again and asks
+//!   `indirect_probes` others to ping ([`PacketKind::PingRequest`]). No answer within the period:
+//!   it suspects. A peer heard on a stream ([`Input::Heard`]) has answered.
+//! - **Suspicion** (SWIM 4.2). The accuser tells the accused first, and again every period.
+//!   Everybody who hears runs a timer; each of two further accusers shortens it, from six times the
+//!   shortest (Lifeguard IV-B). At its end the suspect is down.
+//! - **Incarnation** (SWIM 4.2). Only the node itself raises it. Later incarnations win; within
+//!   one, `Left` beats `Down` beats `Suspect` beats `Alive`. A node that hears anything but its own
+//!   words about itself goes one above it: that refutes a suspicion, brings a paused node back, and
+//!   lets a restarted one rise above what the others remember. Whoever is talked to by a node it
+//!   doubts, or knows in another life, says so in its answer.
 //! - **Rumors** (SWIM 4.1) ride on every packet and, while there is news, in five gossip rounds a
-//!   period to three members: the least sent first, each `retransmit_multiplier * ceil(log10(N + 1))`
-//!   times.
-//! - **Local health** (Lifeguard IV-A). Failed probes and suspicions about oneself stretch one's own
-//!   period and time-out up to nine times; answered probes bring them back.
-//! - **Contacts** ([`Input::Contacts`]) are pinged without a name until they answer, then asked for all
-//!   they know ([`PacketKind::Sync`]). While a node is alone or holds somebody down it asks contacts and
-//!   down members again every `rejoin_period`: that mends partitions.
+//!   period to three members: the least sent first, each `retransmit_multiplier * ceil(log10(N +
+//!   1))` times.
+//! - **Local health** (Lifeguard IV-A). Failed probes and suspicions about oneself stretch one's
+//!   own period and time-out up to nine times; answered probes bring them back.
+//! - **Contacts** ([`Input::Contacts`]) are pinged without a name until they answer, then asked for
+//!   all they know ([`PacketKind::Sync`]). While a node is alone or holds somebody down it asks
+//!   contacts and down members again every `rejoin_period`: that mends partitions.
 //!
 //! # Invariants
-//! 1. A refuted suspicion never kills (M1): a refutation takes the timer with it, silence from before a
-//!    refutation counts for nothing, and so does what this process did not hear while it was stopped.
+//! 1. A refuted suspicion never kills (M1): a refutation takes the timer with it, silence from
+//!    before a refutation counts for nothing, and so does what this process did not hear while it
+//!    was stopped.
 //! 2. An incarnation never goes back (M2), and no single packet can raise one far.
 //! 3. Opinions form a total order of (incarnation, state): nodes that heard the same rumors agree,
 //!    whatever the order and however often they came.
-//! 4. Address and metadata belong to an incarnation, too: the latest known description is kept, even
-//!    when a suspicion of that life came before it.
+//! 4. Address and metadata belong to an incarnation, too: the latest known description is kept,
+//!    even when a suspicion of that life came before it.
 //! 5. Every opinion names who formed it first (`by`), and every change of the view is an [`Event`].
 //! 6. No packet is larger than [`PACKET_BYTES_MAX`]; no input makes more than a bounded number.
 //! 7. The same seed and inputs give the same outputs.
@@ -44,15 +45,16 @@
 //! - A ping is repeated when others are asked: in a cluster of two or three there is nobody to ask.
 //! - About four nodes that hear of a suspicion probe the suspect next, so that it is confirmed or
 //!   refuted within a period at any size.
-//! - An accusation by a node that is itself down is not believed; a `Down` that comes in a sync, about a
-//!   member held alive, is taken for a suspicion.
-//! - The timers only fire on [`Input::Tick`], so that whoever drives this can hand over all that has
-//!   arrived first.
+//! - An accusation by a node that is itself down is not believed; a `Down` that comes in a sync,
+//!   about a member held alive, is taken for a suspicion.
+//! - The timers only fire on [`Input::Tick`], so that whoever drives this can hand over all that
+//!   has arrived first.
 //!
 //! # Limits
-//! 20,000 members; 2,048 rumors waiting; 256 contacts; 256 probes done for others; 4,096 removed members
-//! remembered; a sync is answered in at most 64 packets and goes on where it ended the next time.
-//! A node that refuted more than 2^20 times while another heard nothing of it is not believed there.
+//! 20,000 members; 2,048 rumors waiting; 256 contacts; 256 probes done for others; 4,096 removed
+//! members remembered; a sync is answered in at most 64 packets and goes on where it ended the next
+//! time. A node that refuted more than 2^20 times while another heard nothing of it is not believed
+//! there.
 //!
 //! # Not here
 //! Admission and removal (the record decides; see [`Input::Forget`]), sealing and cluster id (the

@@ -11,7 +11,8 @@ pub struct Options {
     pub probe_timeout: Duration,
     /// How many others are asked to probe.
     pub indirect_probes: usize,
-    /// A suspicion not refuted this many periods, times log10 of the members plus one, becomes down.
+    /// A suspicion not refuted this many periods, times log10 of the members plus one, becomes
+    /// down.
     pub suspicion_multiplier: u32,
     /// A rumor is sent at most this many times ceil(log10(N + 1)).
     pub retransmit_multiplier: u32,

@@ -113,8 +113,9 @@ impl Swim {
     fn words_for(&self, sender: NodeId, life: Incarnation, heed: Heed) -> Vec<NodeId> {
         let mut first = Vec::new();
         if let Some(member) = self.members.find(sender) {
-            // A sender of an earlier life has been restarted, and must rise above the one known here;
-            // from one of a later life its own words are wanted, which it gives when it reads these.
+            // A sender of an earlier life has been restarted, and must rise above the one known
+            // here; from one of a later life its own words are wanted, which it gives when it reads
+            // these.
             if life != member.incarnation || heed.tell_sender || self.doubted(sender).is_some() {
                 first.push(sender);
             }
@@ -125,7 +126,8 @@ impl Swim {
         first
     }
 
-    /// Does what the packet is for; whether that sent an answer, with the sender's first words in it.
+    /// Does what the packet is for; whether that sent an answer, with the sender's first words in
+    /// it.
     fn on_kind(
         &mut self,
         now: Now,
@@ -193,8 +195,8 @@ impl Swim {
         }
     }
 
-    /// Tells a newcomer, or one that wants to be sure, everything: in a bounded number of packets, the
-    /// next time going on behind the last.
+    /// Tells a newcomer, or one that wants to be sure, everything: in a bounded number of packets,
+    /// the next time going on behind the last.
     fn answer_sync(&mut self, sender: &Sender, out: &mut Outputs<Output>) {
         let empty = self.packet(PacketKind::SyncReply, Vec::new());
         let empty_bytes = wire::packet_len(&empty);

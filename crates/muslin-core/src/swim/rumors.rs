@@ -5,8 +5,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// Most nodes with news to spread at once. Beyond it the news sent most often goes: whoever has missed
-/// it learns it from the periodic sync.
+/// Most nodes with news to spread at once. Beyond it the news sent most often goes: whoever has
+/// missed it learns it from the periodic sync.
 pub(super) const RUMORS_MAX: usize = 2_048;
 
 /// Rumors looked at for one packet; the smallest takes 22 bytes, so more than this never fit.
@@ -14,7 +14,8 @@ const TRIED_PER_PACKET: usize = 64;
 
 /// What is being spread: one rumor per node, the latest, least sent first.
 ///
-/// Only names are kept. What is said is read from the view when it is sent, so that it cannot be old.
+/// Only names are kept. What is said is read from the view when it is sent, so that it cannot be
+/// old.
 #[derive(Debug, Default)]
 pub(super) struct RumorQueue {
     waiting: BTreeMap<NodeId, Waiting>,
@@ -67,8 +68,8 @@ impl RumorQueue {
         }
     }
 
-    /// Takes what fits into `budget` bytes, without `except`, and counts it as sent once more. What has
-    /// been sent `limit` times is not kept.
+    /// Takes what fits into `budget` bytes, without `except`, and counts it as sent once more. What
+    /// has been sent `limit` times is not kept.
     pub(super) fn take(&mut self, budget: usize, limit: u32, except: &[NodeId]) -> Vec<Taken> {
         let mut left = budget;
         let mut chosen = Vec::new();

@@ -8,8 +8,8 @@ use crate::base::{Incarnation, NodeId, Now, Outputs};
 use crate::wire;
 use alloc::vec;
 
-/// A rumor that raises an incarnation by more than this is forged or damaged. A node that refutes once
-/// a second while another hears nothing of it stays below for twelve days.
+/// A rumor that raises an incarnation by more than this is forged or damaged. A node that refutes
+/// once a second while another hears nothing of it stays below for twelve days.
 const INCARNATION_JUMP_MAX: u64 = 1 << 20;
 
 /// Members that probe a suspect at once when they hear of it, on average: enough to confirm or to
@@ -145,8 +145,8 @@ impl Swim {
         }
     }
 
-    /// Takes over where a node is and what it says of itself, if that is of a later life than what is
-    /// held: it may come behind a suspicion of the same life.
+    /// Takes over where a node is and what it says of itself, if that is of a later life than what
+    /// is held: it may come behind a suspicion of the same life.
     fn describe(&mut self, rumor: &Rumor, out: &mut Outputs<Output>) {
         let (Some(address), Some(metadata)) = (rumor.address, &rumor.metadata) else { return };
         let member = self.members.find(rumor.node).expect("the caller found the member");
@@ -186,7 +186,8 @@ impl Swim {
         }
     }
 
-    /// One more accuser: the suspicion gets shorter, up to a number of them (Lifeguard, section IV-B).
+    /// One more accuser: the suspicion gets shorter, up to a number of them (Lifeguard, section
+    /// IV-B).
     fn confirm(&mut self, now: Now, node: NodeId, by: NodeId) {
         let (options, size) = (self.options.clone(), self.size());
         let mut is_first_word = false;
@@ -276,8 +277,8 @@ impl Swim {
         self.rumors.push(node, by, wire::rumor_len(&rumor));
     }
 
-    /// What is said of a node, to whoever may be assumed to know it. `by` when it is said in the name of
-    /// another than the first.
+    /// What is said of a node, to whoever may be assumed to know it. `by` when it is said in the
+    /// name of another than the first.
     pub(super) fn rumor(&self, node: NodeId, by: Option<NodeId>) -> Option<Rumor> {
         let mut rumor = self.full_rumor(node)?;
         if rumor.state != Liveness::Alive {
@@ -353,8 +354,8 @@ fn is_forged(known: Incarnation, claimed: Incarnation) -> bool {
     claimed.0.saturating_sub(known.0) > INCARNATION_JUMP_MAX
 }
 
-/// Later lives win; within one, `Left` beats `Down` beats `Suspect` beats `Alive`. A total order, so
-/// that views agree whatever the order in which they hear (M2).
+/// Later lives win; within one, `Left` beats `Down` beats `Suspect` beats `Alive`. A total order,
+/// so that views agree whatever the order in which they hear (M2).
 fn is_news(member: &Member, rumor: &Rumor) -> bool {
     (rumor.incarnation, rumor.state) > (member.incarnation, member.standing.liveness())
 }

@@ -18,9 +18,11 @@ const LEFT_AFTER_ONE: u32 = 369;
 /// The logarithm below counts in these.
 const LOG_UNIT: u32 = 1 << 10;
 
-/// How long a suspicion lasts from its beginning, in a cluster of `size`, with so many confirmations.
+/// How long a suspicion lasts from its beginning, in a cluster of `size`, with so many
+/// confirmations.
 pub(super) fn suspicion_time(options: &Options, size: usize, confirmations: usize) -> Duration {
-    // In a small cluster hardly anybody is left to confirm, so that waiting for it would only delay.
+    // In a small cluster hardly anybody is left to confirm, so that waiting for it would only
+    // delay.
     let can_be_confirmed = size >= CONFIRMATIONS + 3;
     let shortest = shortest_suspicion(options, size);
     let extra = shortest * (UNCONFIRMED_FACTOR - 1);

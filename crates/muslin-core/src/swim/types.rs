@@ -80,7 +80,8 @@ pub enum PacketKind {
     Ack {
         /// As asked.
         number: u64,
-        /// Where the packet that asked came from, as the answerer saw it: the asker learns its own address.
+        /// Where the packet that asked came from, as the answerer saw it: the asker learns its own
+        /// address.
         observed: SocketAddr,
     },
     /// Ask that one for me.
@@ -119,7 +120,8 @@ pub enum Input {
         /// What.
         packet: Packet,
     },
-    /// Addresses where members may be: seeds, last known members, a static list. Replaces the last list.
+    /// Addresses where members may be: seeds, last known members, a static list. Replaces the last
+    /// list.
     Contacts(Vec<SocketAddr>),
     /// A peer was heard on a stream: it is alive, at no cost.
     Heard(NodeId),

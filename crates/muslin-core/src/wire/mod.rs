@@ -5,25 +5,25 @@
 //!
 //! - [`encode_peer`], [`decode_peer`]: what two nodes say on their stream.
 //! - [`encode_packet`], [`decode_packet`]: a gossip datagram before it is sealed.
-//! - [`encode_entry`], [`encode_hard_state`], [`encode_snapshot_meta`] and their twins: what the log
-//!   keeps.
+//! - [`encode_entry`], [`encode_hard_state`], [`encode_snapshot_meta`] and their twins: what the
+//!   log keeps.
 //!
 //! # Invariants
 //! 1. What one version encoded, it and every later one decodes to the same value: tags are never
 //!    reused, a new field is optional and its absence is safe.
-//! 2. No bytes make a decoder panic, and none make it allocate from a length they only claim: memory
-//!    grows with the bytes that are there.
+//! 2. No bytes make a decoder panic, and none make it allocate from a length they only claim:
+//!    memory grows with the bytes that are there.
 //! 3. A kind that is not known is [`WireError::UnknownKind`], never taken for another.
-//! 4. Encoding writes one buffer of exactly the final size; payloads are shared with the buffer they
-//!    were decoded from.
+//! 4. Encoding writes one buffer of exactly the final size; payloads are shared with the buffer
+//!    they were decoded from.
 //!
 //! # Limits
-//! An empty element of a list takes two bytes on the wire and up to about a hundred in memory: whoever
-//! hands bytes in bounds them first (the transport its frames, the detector its datagrams).
+//! An empty element of a list takes two bytes on the wire and up to about a hundred in memory:
+//! whoever hands bytes in bounds them first (the transport its frames, the detector its datagrams).
 //!
 //! # Not here
-//! Framing, sealing, cluster id and checksums: the transport and the store add those. The replicated
-//! commands: to consensus they are bytes, and the state has its own codec.
+//! Framing, sealing, cluster id and checksums: the transport and the store add those. The
+//! replicated commands: to consensus they are bytes, and the state has its own codec.
 
 mod error;
 mod gossip;

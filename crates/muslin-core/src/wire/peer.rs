@@ -4,7 +4,7 @@ use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
 use crate::base::NodeId;
-use crate::node::{self, PeerMessage};
+use crate::node::{KeepAliveAnswer, PeerMessage};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use prost::Message as _;
@@ -121,14 +121,12 @@ impl From<&PeerMessage> for Kind {
     }
 }
 
-impl From<node::KeepAliveAnswer> for Answer {
-    fn from(answer: node::KeepAliveAnswer) -> Answer {
+impl From<KeepAliveAnswer> for Answer {
+    fn from(answer: KeepAliveAnswer) -> Answer {
         match answer {
-            node::KeepAliveAnswer::Alive { ttl_ms, left_ms } => {
-                Answer::Alive(Alive { ttl_ms, left_ms })
-            }
-            node::KeepAliveAnswer::NotFound => Answer::NotFound(Nothing {}),
-            node::KeepAliveAnswer::NotLeader => Answer::NotLeader(Nothing {}),
+            KeepAliveAnswer::Alive { ttl_ms, left_ms } => Answer::Alive(Alive { ttl_ms, left_ms }),
+            KeepAliveAnswer::NotFound => Answer::NotFound(Nothing {}),
+            KeepAliveAnswer::NotLeader => Answer::NotLeader(Nothing {}),
         }
     }
 }
@@ -156,14 +154,12 @@ impl TryFrom<Kind> for PeerMessage {
     }
 }
 
-impl From<Answer> for node::KeepAliveAnswer {
-    fn from(answer: Answer) -> node::KeepAliveAnswer {
+impl From<Answer> for KeepAliveAnswer {
+    fn from(answer: Answer) -> KeepAliveAnswer {
         match answer {
-            Answer::Alive(Alive { ttl_ms, left_ms }) => {
-                node::KeepAliveAnswer::Alive { ttl_ms, left_ms }
-            }
-            Answer::NotFound(Nothing {}) => node::KeepAliveAnswer::NotFound,
-            Answer::NotLeader(Nothing {}) => node::KeepAliveAnswer::NotLeader,
+            Answer::Alive(Alive { ttl_ms, left_ms }) => KeepAliveAnswer::Alive { ttl_ms, left_ms },
+            Answer::NotFound(Nothing {}) => KeepAliveAnswer::NotFound,
+            Answer::NotLeader(Nothing {}) => KeepAliveAnswer::NotLeader,
         }
     }
 }

@@ -15,8 +15,8 @@ impl Fixed {
         Fixed { addresses: tidy(addresses) }
     }
 
-    /// Where members were last seen by an earlier process of this node. The file is a hint: one that
-    /// cannot be read is none.
+    /// Where members were last seen by an earlier process of this node. The file is a hint: one
+    /// that cannot be read is none.
     pub fn last_seen(directory: &DataDir) -> Fixed {
         let peers = directory.peers().unwrap_or_else(|error| {
             tracing::warn!(%error, "going on without the members last seen");

@@ -1,9 +1,9 @@
 //! Nodes of one cluster on one host find each other by files.
 //!
-//! `<runtime directory>/muslin-<uid>/<cluster id>/<node id>` holds the node's present address as text.
-//! That is enough for a cluster on one machine to form again after all its addresses have changed, with
-//! no list and no name server. A file left by a process that was killed costs a ping now and then, and is
-//! replaced when that node starts again.
+//! `<runtime directory>/muslin-<uid>/<cluster id>/<node id>` holds the node's present address as
+//! text. That is enough for a cluster on one machine to form again after all its addresses have
+//! changed, with no list and no name server. A file left by a process that was killed costs a ping
+//! now and then, and is replaced when that node starts again.
 
 use super::{CONTACTS_MAX, Discovery, tidy};
 use muslin_core::base::{ClusterId, NodeId};

@@ -6,9 +6,9 @@
 //!
 //! | discovery | finds |
 //! | --- | --- |
-//! | [`Seeds`] | `host:port`, resolved again at every try: a Kubernetes headless service is a seed |
+//! | [`Seeds`] | `host:port`, resolved at every try: a Kubernetes headless service is one |
 //! | [`Fixed`] | a list that stays: from the configuration, the founders, the members last seen |
-//! | [`Local`] | nodes of the same cluster and user on this host, whatever their addresses have become |
+//! | [`Local`] | nodes of this cluster and user on this host, wherever they listen |
 //! | [`Combined`] | several of these |
 //!
 //! # Invariants
@@ -40,8 +40,8 @@ pub const CONTACTS_MAX: usize = 256;
 
 /// Names addresses where members may be.
 ///
-/// Called every few seconds by a thread that does nothing else: it may block (on a name server, on a
-/// disk). It does not fail: whoever finds nothing names nobody.
+/// Called every few seconds by a thread that does nothing else: it may block (on a name server, on
+/// a disk). It does not fail: whoever finds nothing names nobody.
 pub trait Discovery: Send {
     /// The addresses as far as known at this moment.
     fn contacts(&mut self) -> Vec<SocketAddr>;

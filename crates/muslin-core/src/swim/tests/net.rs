@@ -19,6 +19,9 @@ pub(super) struct Net {
     pub(super) now: Now,
     pub(super) options: Options,
     pub(super) nodes: BTreeMap<u64, Host>,
+    /// When running nodes want to be woken, and where nodes are: found without asking each of them.
+    wakes: BTreeSet<(Now, u64)>,
+    places: BTreeMap<SocketAddr, u64>,
     /// Packets under way, by arrival.
     flying: BTreeMap<(Now, u64), Flight>,
     last_flight: u64,
@@ -71,6 +74,8 @@ impl Net {
             now: Now::from_millis(1_000),
             options,
             nodes: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            places: BTreeMap::new(),
             flying: BTreeMap::new(),
             last_flight: 0,
             cuts: BTreeSet::new(),
@@ -100,7 +105,10 @@ impl Net {
         let swim =
             Swim::new(NodeId(node), Epoch(1), place, metadata(node), options, seed, self.now);
         let host = Host { swim, address: place, power: Power::Running, backlog: Vec::new() };
-        self.nodes.insert(node, host);
+        if let Some(before) = self.nodes.insert(node, host) {
+            self.places.remove(&before.address);
+        }
+        self.places.insert(place, node);
         self.input(node, Input::Contacts(contacts.to_vec()));
     }
 
@@ -109,11 +117,20 @@ impl Net {
         let mut out = Outputs::new();
         host.swim.handle(self.now, input, &mut out);
         let from = host.address;
+        self.rewake(node);
         for output in out.drain().collect::<Vec<_>>() {
             match output {
                 Output::Report(event) => self.reports.push((self.now, node, event)),
                 Output::Send { to, packet } => self.send(from, to, &packet),
             }
+        }
+    }
+
+    fn rewake(&mut self, node: u64) {
+        self.wakes.retain(|(_, other)| *other != node);
+        let host = &self.nodes[&node];
+        if host.power == Power::Running {
+            self.wakes.extend(host.swim.deadline().map(|(at, _)| (at, node)));
         }
     }
 
@@ -132,7 +149,7 @@ impl Net {
     }
 
     fn node_at(&self, place: SocketAddr) -> Option<u64> {
-        self.nodes.iter().find(|(_, host)| host.address == place).map(|(node, _)| *node)
+        self.places.get(&place).copied()
     }
 
     /// Lets time pass.
@@ -140,9 +157,7 @@ impl Net {
         let end = self.now + time;
         loop {
             let flight = self.flying.first_key_value().map(|((at, _), _)| *at);
-            let running = self.nodes.iter().filter(|(_, host)| host.power == Power::Running);
-            let wakes = running.filter_map(|(node, host)| Some((host.swim.deadline()?.0, *node)));
-            let wake = wakes.min();
+            let wake = self.wakes.first().copied();
             // What has arrived is handed over before timers fire.
             let is_flight = flight.is_some_and(|at| wake.is_none_or(|(wake, _)| at <= wake));
             let next = if is_flight { flight } else { wake.map(|(at, _)| at) };
@@ -177,6 +192,7 @@ impl Net {
         let host = self.nodes.get_mut(&node).expect("the node was started");
         host.power = power;
         let backlog = core::mem::take(&mut host.backlog);
+        self.rewake(node);
         if power == Power::Running {
             for (from, packet) in backlog {
                 self.input(node, Input::Packet { from, packet });

@@ -24,7 +24,8 @@ fn holds_down(net: &Net, observer: u64, node: u64) -> bool {
     entry.is_some_and(|entry| entry.state == Liveness::Down)
 }
 
-/// Ten minutes at 10 % loss: nobody who lives is declared down, and everybody who dies is, everywhere.
+/// Ten minutes at 10 % loss: nobody who lives is declared down, and everybody who dies is,
+/// everywhere.
 fn check_deaths_and_nothing_else(options: Options, count: u64, seed: u64) {
     let mut net = Net::cluster(options, count, seed);
     assert!(net.disagreements().is_empty(), "all have met: {:?}", net.disagreements());
@@ -109,7 +110,8 @@ fn check_views_converge(count: u64, seed: u64, faults: Faults) {
     }
     net.loss_per_million = 0;
     if faults == Faults::All {
-        // All may have moved at once, so that nobody is where anybody remembers: one contact is enough.
+        // All may have moved at once, so that nobody is where anybody remembers: one contact is
+        // enough.
         let contact = net.nodes[&1].address;
         (2..=count).for_each(|node| net.input(node, Input::Contacts([contact].into())));
     }

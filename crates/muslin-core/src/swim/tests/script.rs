@@ -69,7 +69,8 @@ impl Script {
         Ok(text)
     }
 
-    /// `forge from=A to=B about=C state=S incarnation=I`: a rumor in a packet of A that A never sent.
+    /// `forge from=A to=B about=C state=S incarnation=I`: a rumor in a packet of A that A never
+    /// sent.
     fn forge(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<String> {
         let (from, to) = (number(args, "from")?, number(args, "to")?);
         let about = number(args, "about")?;
