@@ -1,6 +1,54 @@
 //! Muslin: a light-weight cluster fabric.
 //!
-//! PLACEHOLDER-DOC
+//! This crate acts; [`core`] decides. It has the driver that owns a node, the transports, the store, the
+//! identity and discovery of nodes, and, behind the feature `api`, what a daemon serves: the etcd v3 API,
+//! HTTP and metrics. Take the whole ([`daemon`] with `api`), or a part:
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`driver`] | the loop that owns a node, and the [`Handle`](driver::Handle) everyone else holds |
+//! | [`store`] | the log and the snapshots, on disk and in memory |
+//! | [`transport`] | QUIC and sealed gossip on one UDP port, and the same in memory |
+//! | [`identity`], [`join`], [`data_dir`] | certificates and keys; admission; the directory of a node |
+//! | [`discovery`] | where members may be |
+//!
+//! Every seam has a public contract suite (`store::contract`, `transport::contract`,
+//! `discovery::contract`) that an implementation of yours can run too.
+//!
+//! It does not parse command lines, install a logger or choose exit codes: that is the binary's.
+//!
+//! # A node in memory
+//!
+//! ```
+//! use muslin::core::base::{ClusterId, NodeId};
+//! use muslin::core::node::{Consistency, Options};
+//! use muslin::core::state::{Command, CommandKind, Founding, Member, Put, Query};
+//! use muslin::driver::{Driver, start};
+//! use muslin::store::mem::{Disk, MemStore};
+//! use muslin::transport::mem::MemNetwork;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (cluster, id, address) = (ClusterId(1), NodeId(1), "127.0.0.1:7400".parse()?);
+//! let founder = Member { id: id.0, roles: vec!["control".into()], ..Member::default() };
+//! let mut options = Options::new(id, cluster, address);
+//! options.founding = Founding { members: vec![founder], tokens: vec![] };
+//! let (inbox, incoming) = tokio::sync::mpsc::channel(64);
+//! let (_seeds, contacts) = tokio::sync::mpsc::channel(1);
+//! let transport = MemNetwork::seeded(42).start((cluster, id), Some(address), inbox);
+//! let store = Box::new(MemStore::new(Disk::new()));
+//! let (handle, task) =
+//!     start(Driver { options, store, transport, incoming, contacts, seed: 42 })?;
+//!
+//! let put = Put { key: "greeting".into(), value: "hello".into(), ..Put::default() };
+//! handle.write(Command::of(CommandKind::Put(put))).await?.result?;
+//! let seen = handle.read(Query::Revision, Consistency::Linearizable).await?;
+//! assert_eq!(seen.revision.0, 2);
+//! handle.shutdown().await;
+//! task.await??;
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
 
 #[cfg(feature = "api")]

@@ -7,6 +7,7 @@ use crate::swim::{self, ViewEntry};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -273,6 +274,22 @@ pub enum Failure {
     /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
     TooLarge,
 }
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Failure::TimedOut => {
+                "no quorum answered in time; a write may have happened: read before repeating it"
+            }
+            Failure::NoLeader => "no leader is known, or this node does not lead; try another node",
+            Failure::Busy => "too much waits already; nothing happened, try again later",
+            Failure::Stopping => "the node is stopping; nothing happened, ask another node",
+            Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+        })
+    }
+}
+
+impl core::error::Error for Failure {}
 
 /// What a node wants done, in order.
 #[derive(Clone, PartialEq, Debug)]
