@@ -141,7 +141,8 @@ fn kv_routes() -> Vec<Route> {
         route!(Put "/v1/kv/{*key}", "Writes one value",
             [KEY, IF_MATCH, header("If-None-Match", "*: only if the key does not exist")],
             Some(BYTES) => JSON, kv::write),
-        route!(Delete "/v1/kv/{*key}", "Deletes one key", [KEY, IF_MATCH], None => JSON, kv::delete),
+        route!(Delete "/v1/kv/{*key}", "Deletes one key",
+            [KEY, IF_MATCH], None => JSON, kv::delete),
     ]
 }
 
