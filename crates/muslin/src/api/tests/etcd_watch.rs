@@ -162,8 +162,9 @@ async fn progress_is_told_after_every_event_before_it() {
     for _ in 0..3 {
         stream.create(all()).await;
     }
-    for _ in 0..20 {
-        kv.put(put("a", "1")).await.unwrap();
+    // More than the queues hold, so that what is asked now is asked while events still wait.
+    for _ in 0..200 {
+        kv.put(put("a", vec![1; 4 << 10])).await.unwrap();
     }
     stream.ask(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})).await;
     let mut told = 0;
@@ -174,7 +175,7 @@ async fn progress_is_told_after_every_event_before_it() {
             break answer;
         }
     };
-    assert_eq!((told, progress.header.unwrap().revision), (60, 21));
+    assert_eq!((told, progress.header.unwrap().revision), (600, 201));
 }
 
 #[tokio::test]
@@ -231,10 +232,13 @@ async fn a_reader_that_sleeps_misses_nothing_and_holds_up_nobody() {
 
 #[tokio::test]
 async fn a_stream_ends_with_the_process() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let mut stream = Stream::open(&world).await;
     stream.create(all()).await;
     world.shutdown.send(true).unwrap();
     let end = stream.answers.message().await.unwrap_err();
     assert_eq!(end.message(), "etcdserver: server stopped");
+    // The connection is still open at the client's end; the server does not wait for that.
+    let ended = tokio::time::timeout(Duration::from_secs(20), &mut world.serving).await;
+    ended.expect("the server ends").unwrap();
 }
