@@ -7,7 +7,10 @@
 //! change N add-learner=4 add-voter=4 demote=3 remove=2
 //! isolate N | cut A B | heal | lose KIND.. | hold-disk N | release-disk N
 //! crash N | start N | wipe N | join N
-//! ack N from=M term=T session=S matched=I      delivers a forged acknowledgement
+//! ack N from=M term=T session=S matched=I      a forged acknowledgement
+//! refuse N from=M term=T session=S prev=I      a forged refusal
+//! ask N from=M term=T last=I                   a forged request for a vote
+//! forge N from=M term=T wrong=WHAT             an append no correct leader sends
 //! trace on|off | status | log N
 //! ```
 
@@ -55,7 +58,7 @@ impl Runner for Script {
             "status" => status(cluster),
             "log" => log_of(cluster, node(cluster, command.consume_args().next_pos())?)?,
             "change" => change(cluster, command)?,
-            "ack" => acknowledge(cluster, command)?,
+            "ack" | "refuse" | "ask" => promise(cluster, command)?,
             "forge" => forge(cluster, command)?,
             "isolate" | "cut" | "heal" | "lose" | "trace" => disturb(cluster, command)?,
             _ => act(cluster, command)?,
@@ -164,17 +167,29 @@ fn change(cluster: &mut Cluster, command: &Command) -> Answer<String> {
     Ok(String::new())
 }
 
-fn acknowledge(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+/// A promise delivered late, or by nobody: an acknowledgement, a refusal, a request for a vote.
+fn promise(cluster: &mut Cluster, command: &Command) -> Answer<String> {
     let mut args = command.consume_args();
     let to = node(cluster, args.next_pos())?;
     let from = node(cluster, args.take_key("from"))?;
     let mut number = |key| -> Answer<u64> { Ok(args.take_key(key).ok_or(key)?.parse()?) };
-    let message = Message::Bound(Bound::AppendReply {
-        term: Term(number("term")?),
-        session: SessionId(number("session")?),
-        result: AppendResult::Accepted { matched: Index(number("matched")?) },
-    });
-    cluster.forge(from, to, message);
+    let term = Term(number("term")?);
+    let bound = match command.name.as_str() {
+        "ack" => {
+            let result = AppendResult::Accepted { matched: Index(number("matched")?) };
+            Bound::AppendReply { term, session: SessionId(number("session")?), result }
+        }
+        "refuse" => {
+            let prev = Index(number("prev")?);
+            let result = AppendResult::Rejected { prev, hint: LogId::ZERO };
+            Bound::AppendReply { term, session: SessionId(number("session")?), result }
+        }
+        _ => {
+            let last = LogId::new(term, Index(number("last")?));
+            Bound::Vote { term, last, transfer: false }
+        }
+    };
+    cluster.forge(from, to, Message::Bound(bound));
     Ok(String::new())
 }
 
@@ -196,6 +211,7 @@ fn forge(cluster: &mut Cluster, command: &Command) -> Answer<String> {
         "term-zero" => (zero, std::vec![entry(0, 1)]),
         "absurd-index" => (LogId::new(term, Index(u64::MAX)), std::vec![entry(1, 0)]),
         "changes-the-committed" => (zero, std::vec![entry(term.0, 1)]),
+        "commits-the-unverified" => (LogId::new(Term(1), Index(1)), std::vec![]),
         "second-leader" => (zero, std::vec![]),
         _ => return Err(format!("what is {wrong}?").into()),
     };
