@@ -1,16 +1,16 @@
 //! How a node becomes a member.
 //!
-//! A person carries one line from a member to the new machine: a [`Token`]. It says which cluster, by
-//! the hash of its CA certificate, and holds a secret. The joiner makes its own key, dials any member
-//! over TLS, accepts exactly a chain that ends in that CA, and sends a [`JoinRequest`]: who it wants to
-//! be, a request for a certificate signed with its key, and the secret. The member has the control
-//! group commit the admission ([`admit`]); only then does the [`JoinAnswer`] go back, with the
-//! certificate, what seals gossip, the founding of the cluster, and where members are. A node that asks
-//! for the role `control` also gets the CA's key, so that it can admit others.
+//! A person carries one line from a member to the new machine: a [`Token`]. It says which cluster,
+//! by the hash of its CA certificate, and holds a secret. The joiner makes its own key, dials any
+//! member over TLS, accepts exactly a chain that ends in that CA, and sends a [`JoinRequest`]: who
+//! it wants to be, a request for a certificate signed with its key, and the secret. The member has
+//! the control group commit the admission ([`admit`]); only then does the [`JoinAnswer`] go back,
+//! with the certificate, what seals gossip, the founding of the cluster, and where members are. A
+//! node that asks for the role `control` also gets the CA's key, so that it can admit others.
 //!
 //! # Invariants
-//! - M3: an answer exists only after the admission is committed. Whoever is refused, or hears nothing,
-//!   may ask again with the same [`Joiner`]: the same node is admitted once.
+//! - M3: an answer exists only after the admission is committed. Whoever is refused, or hears
+//!   nothing, may ask again with the same [`Joiner`]: the same node is admitted once.
 //! - Private keys never travel, except the CA's, inside TLS, to a node admitted for control.
 //! - The secret is not stored: the record keeps its SHA-256, which is what is compared.
 //! - The joiner sends the secret only to a node of the cluster that made the token.

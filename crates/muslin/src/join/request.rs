@@ -95,7 +95,8 @@ async fn ask(
         let body = body.map_err(|error| JoinError::Answer { address, what: error.to_string() })?;
         Ok((status, body.to_bytes()))
     };
-    // The connection is driven here: nothing goes on once the answer is there or the caller is gone.
+    // The connection is driven here: nothing goes on once the answer is there or the caller is
+    // gone.
     let (mut answered, mut connection) = (std::pin::pin!(answered), std::pin::pin!(connection));
     tokio::select! {
         answer = &mut answered => answer,
@@ -124,8 +125,8 @@ fn refusal(status: u16, body: &[u8]) -> JoinError {
     JoinError::Refused { status, code, detail, hint, retryable }
 }
 
-/// Accepts a node of the token's cluster, by a chain that ends in the CA whose hash the token holds.
-/// The address dialled need not be in the certificate: it is the cluster that must be right.
+/// Accepts a node of the token's cluster, by a chain that ends in the CA whose hash the token
+/// holds. The address dialled need not be in the certificate: it is the cluster that must be right.
 #[derive(Debug)]
 struct PinnedCa {
     ca_hash: [u8; 32],

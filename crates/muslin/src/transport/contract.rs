@@ -116,7 +116,8 @@ fn number_of(bytes: &Bytes) -> u64 {
     number
 }
 
-/// Both sides begin to talk at once: whatever that does to connections, nothing is lost or reordered.
+/// Both sides begin to talk at once: whatever that does to connections, nothing is lost or
+/// reordered.
 pub async fn messages_arrive_in_order_both_ways(bench: &impl Bench) {
     const COUNT: u64 = 3_000;
     let mut one = Node::start(bench, ONE).await;

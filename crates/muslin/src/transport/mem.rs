@@ -1,7 +1,7 @@
 //! The transport's twin in memory: several nodes in one process, with loss and cuts on request.
 //!
-//! What holds for [`quic`](super::quic) holds here (the [`contract`](super::contract) says so); there
-//! is no cryptography, so a node's cluster is simply compared.
+//! What holds for [`quic`](super::quic) holds here (the [`contract`](super::contract) says so);
+//! there is no cryptography, so a node's cluster is simply compared.
 
 use super::outbox::{Full, Outbox};
 use super::{Incoming, IncomingSender, Transport, TransportCounters};
@@ -84,8 +84,8 @@ impl MemNetwork {
         MemNetwork { net: Arc::new(Mutex::new(net)) }
     }
 
-    /// Adds a node, at this address or one of its own. What was at the address is unplugged. Must be
-    /// called inside a tokio runtime.
+    /// Adds a node, at this address or one of its own. What was at the address is unplugged. Must
+    /// be called inside a tokio runtime.
     pub fn start(
         &self,
         (cluster, node): (ClusterId, NodeId),

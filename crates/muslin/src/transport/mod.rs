@@ -24,8 +24,8 @@ use std::net::SocketAddr;
 /// dropped, and counted; the protocols above repeat what matters. What comes in goes to the
 /// [`Incoming`] channel given when the transport was started.
 pub trait Transport: Send + Sync + 'static {
-    /// Queues one message on the stream to a peer, in order. Dropped when the peer has neither a route
-    /// nor a connection, or its queue is full, or its connection is lost meanwhile.
+    /// Queues one message on the stream to a peer, in order. Dropped when the peer has neither a
+    /// route nor a connection, or its queue is full, or its connection is lost meanwhile.
     fn send(&self, to: NodeId, message: Bytes);
 
     /// Sends one gossip datagram, at most `muslin_core::swim::PACKET_BYTES_MAX` bytes. May be lost.

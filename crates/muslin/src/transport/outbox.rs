@@ -4,20 +4,21 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// Messages that may wait for one peer: over a second of them at the highest rate measured between two
-/// nodes with batches of a hundred commands.
+/// Messages that may wait for one peer: consensus has at most 64 appends under way, so thousands
+/// mean that the peer does not read, and what is older than they is not worth keeping.
 pub const OUTBOX_FRAMES_MAX: usize = 8_192;
 
 /// Bytes that may wait for one peer: twice what consensus has under way to one follower.
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 
-/// Largest message: a largest command with room, or sixteen of the largest appends of consensus.
+/// Largest message: ten of the largest commands (1.5 MiB), sixteen of the largest appends (1 MiB).
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes in front of each message on a stream: its length, most significant first.
 pub(super) const LENGTH_BYTES: usize = 4;
 
-/// Messages up to this size are copied together into one buffer; a larger one is passed on as it is.
+/// Messages up to this size are copied together into one buffer; a larger one is passed on as it
+/// is.
 const COPIED_BYTES_MAX: usize = 4 << 10;
 
 /// Messages for one peer, in order, bounded in number and bytes.

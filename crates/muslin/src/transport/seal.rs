@@ -1,25 +1,24 @@
 //! Gossip datagrams, sealed.
 //!
-//! Gossip has no handshake: a probe of a node met once in ten minutes must not cost one. Every datagram
-//! is sealed by itself with AES-256-GCM under a key derived from the cluster's gossip key, the sender's
-//! id and its start. So two senders never share a key, and a nonce (four random bytes of the process and
-//! a counter) cannot repeat under one.
+//! Gossip has no handshake: a probe of a node met once in ten minutes must not cost one. Every
+//! datagram is sealed by itself with AES-256-GCM under a key derived from the cluster's gossip key,
+//! the sender's id and its start. So two senders never share a key, and a nonce (four random bytes
+//! of the process and a counter) cannot repeat under one.
 //!
 //! ```text
-//! 0       1       2            6          10         18        26       30          38
-//! | kind  | key   | cluster    | epoch    | sender   | boot    | salt   | counter   | sealed .. tag |
+//! 0      1      2         6       10       18     26     30        38
+//! | kind | key  | cluster | epoch | sender | boot | salt | counter | sealed .. tag |
 //! ```
 //! The whole header and the full cluster id are authenticated. The receiver keeps, per sender, the
-//! latest start and a window of counters: a datagram is opened once (M2 does not depend on it, but a
-//! replayed probe would).
+//! latest start and a window of counters: a datagram is opened once.
 //!
 //! # Invariants
 //! - Nothing is remembered, and nothing is answered, because of a datagram that did not open.
 //! - A datagram of an earlier start of its sender than the latest seen is dropped.
 //!
 //! # Limits
-//! [`SENDERS_MAX`] senders are remembered; beyond it the one heard least lately is forgotten, and its
-//! datagrams of before could be replayed once.
+//! [`SENDERS_MAX`] senders are remembered; beyond it the one heard least lately is forgotten, and
+//! its datagrams of before could be replayed once.
 //!
 //! # Not here
 //! Which node of the cluster sealed a datagram: all hold the gossip key, so any of them could have.
@@ -41,8 +40,8 @@ pub const FIRST_BYTES: RangeInclusive<u8> = 4..=15;
 /// What sealing adds to a datagram.
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 
-/// Largest sealed datagram: with the headers of IPv6 and UDP it fits the 1,280 bytes that every IPv6
-/// link carries.
+/// Largest sealed datagram: with the headers of IPv6 and UDP it fits the 1,280 bytes that every
+/// IPv6 link carries.
 pub const DATAGRAM_BYTES_MAX: usize = 1_200;
 
 /// Senders remembered: a whole cluster of the size that gossips without slices, with room.

@@ -9,9 +9,9 @@
 //! # Which connection counts
 //! - When both dial each other at the same time, the dial of the smaller node id goes on and the
 //!   other is refused; both ends decide so by themselves.
-//! - Otherwise the latest connection replaces the one before: a node that dials has lost the old one.
-//!   Which is the latest is counted, not timed: each `Hello` says how many connections its sender
-//!   had taken into use when it was sent.
+//! - Otherwise the latest connection replaces the one before: a node that dials has lost the old
+//!   one. Which is the latest is counted, not timed: each `Hello` says how many connections its
+//!   sender had taken into use when it was sent.
 //! - A connection of an earlier start of the peer never replaces one of a later start.
 //! - The messages of the replaced connection end before those of the next begin: order holds.
 //!
@@ -22,14 +22,15 @@
 //!
 //! # Invariants
 //! - M4: nothing of another cluster gets past the handshake or the seal.
-//! - No answer to a datagram that is not authenticated, other than QUIC's own (never larger than it).
+//! - No answer to a datagram that is not authenticated, other than QUIC's own (never larger than
+//!   it).
 //! - A removed node is refused; a node not (yet) known here is accepted on its certificate, for a
 //!   follower must hear a leader admitted while it was away.
 //! - Nothing is allocated from a length before the bytes are there.
 //!
 //! # Limits
-//! [`PEERS_MAX`] peers, [`HANDSHAKES_MAX`] handshakes at once ([`HANDSHAKES_PER_ADDRESS_MAX`] from one
-//! address), frames up to [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX).
+//! [`PEERS_MAX`] peers, [`HANDSHAKES_MAX`] handshakes at once ([`HANDSHAKES_PER_ADDRESS_MAX`] from
+//! one address), frames up to [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX).
 //!
 //! # Not here
 //! What messages mean; choosing peers; multi-homing; a fall-back for networks that block UDP.
@@ -50,5 +51,7 @@ pub use gate::{HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX};
 pub use registry::PEERS_MAX;
 pub use transport::{QuicTransport, Start, TransportError};
 
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A dial this old begins anew when the peer is heard otherwise: its next repetition may be far off.
+/// A dial this old begins anew when the peer is heard otherwise: its next repetition may be far
+/// off.
 const DIAL_STALE: Duration = Duration::from_millis(100);
 
 /// One peer.

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Peers known at once: as many as gossip remembers senders.
 pub const PEERS_MAX: usize = crate::transport::seal::SENDERS_MAX;
 
-/// Removed nodes remembered; beyond it the one of the smallest id is forgotten, and the node's record
-/// alone keeps it out.
+/// Removed nodes remembered; beyond it the one of the smallest id is forgotten, and the node's
+/// record alone keeps it out.
 const REMOVED_MAX: usize = 65_536;
 
 /// Who this node is, its peers, and where what comes in goes.

@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Receive and send buffer asked of the system (it may give less): a burst of the initial windows of
-/// a few dozen peers.
+/// Receive and send buffer asked of the system (it may give less): a burst of the initial windows
+/// of a few dozen peers.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Hands gossip datagrams to the registry and everything else to QUIC.

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every transport gets a runtime of its own, which ends as a process does when it is killed.
-struct QuicBench {
+pub(super) struct QuicBench {
     ours: Identity,
     theirs: Identity,
     /// Certificates are made once per node: a restarted node has the key it had.
@@ -25,7 +25,7 @@ struct QuicBench {
 }
 
 impl QuicBench {
-    fn new() -> QuicBench {
+    pub(super) fn new() -> QuicBench {
         let found = || Identity::found("test", NodeId(1), &[]).unwrap();
         QuicBench {
             ours: found(),
@@ -99,13 +99,13 @@ impl Bench for QuicBench {
     }
 }
 
-struct Node {
-    transport: Arc<QuicTransport>,
-    address: SocketAddr,
-    inbox: mpsc::Receiver<Incoming>,
+pub(super) struct Node {
+    pub(super) transport: Arc<QuicTransport>,
+    pub(super) address: SocketAddr,
+    pub(super) inbox: mpsc::Receiver<Incoming>,
 }
 
-fn start(bench: &QuicBench, node: u64, epoch: u64) -> Node {
+pub(super) fn start(bench: &QuicBench, node: u64, epoch: u64) -> Node {
     let (sender, inbox) = mpsc::channel(10_000);
     let place = Place { node: NodeId(node), address: None, is_foreign: false };
     let (transport, address) = bench.start_epoch(place, Epoch(epoch), sender);

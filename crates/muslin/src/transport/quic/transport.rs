@@ -36,9 +36,9 @@ pub struct QuicTransport {
 pub struct Start {
     /// The cluster's membership history as the node knows it.
     pub epoch: Epoch,
-    /// Greater at every start of the node: its durable start counter, or else a clock (with a clock,
-    /// a node whose clock was set back is not heard by gossip until it has caught up). A node must
-    /// not change from one to the other.
+    /// Greater at every start of the node: its durable start counter, or else a clock (with a
+    /// clock, a node whose clock was set back is not heard by gossip until it has caught up). A
+    /// node must not change from one to the other.
     pub boot: u64,
 }
 

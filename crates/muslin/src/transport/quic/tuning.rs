@@ -76,9 +76,9 @@ fn transport() -> TransportConfig {
     transport
 }
 
-/// Reset key and connection ids are derived from the node's key, so that the process after a restart
-/// recognizes, and resets, connections of the process before. What carries another id is noise and
-/// is not answered.
+/// Reset key and connection ids are derived from the node's key, so that the process after a
+/// restart recognizes, and resets, connections of the process before. What carries another id is
+/// noise and is not answered.
 fn endpoint(identity: &Identity) -> EndpointConfig {
     let secret = identity.own.key_pem.expose().as_bytes();
     let extracted = Salt::new(HKDF_SHA256, &identity.cluster.to_bytes()).extract(secret);
