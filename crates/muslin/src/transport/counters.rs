@@ -68,6 +68,8 @@ counters! {
         "Connections to peers open at present.",
     connections_opened = "transport_connections_opened_total" ""
         "Connections to peers opened.",
+    connections_reset = "transport_connections_reset_total" ""
+        "Connections that the peer's next process disowned.",
     dials = "transport_dials_total" ""
         "Attempts to connect to a peer.",
     dials_failed = "transport_dials_failed_total" ""

@@ -6,7 +6,7 @@ use super::registry::Registry;
 use super::stream::{FrameReader, StreamError};
 use crate::transport::Incoming;
 use muslin_core::base::NodeId;
-use quinn::{Connection, SendStream, VarInt};
+use quinn::{Connection, ConnectionError, SendStream, VarInt};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
@@ -108,6 +108,9 @@ impl Reading {
             let _ = previous.await;
         }
         let end = self.deliver(self.peer.id, &mut reader).await;
+        if matches!(end, Err(StreamError::Connection(ConnectionError::Reset))) {
+            self.registry.counters.connections_reset.raise();
+        }
         if let Err(StreamError::Refused(refusal)) = end {
             self.registry.counters.streams_broken.raise();
             tracing::warn!(peer = %self.peer.id, ?refusal, "connection closed: frame not allowed");

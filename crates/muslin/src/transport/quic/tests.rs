@@ -312,3 +312,91 @@ async fn an_oversized_frame_ends_the_connection() {
     two.talks_to(&mut one, 1).await;
     one.talks_to(&mut two, 2).await;
 }
+
+/// Not by waiting for silence to be noticed: the next process answers for the one before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_process_of_a_crashed_peer_disowns_its_connections() {
+    let bench = QuicBench::new();
+    let one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    one.talks_to(&mut two, 2).await;
+    let address = two.address;
+    bench.crash(two.transport).await;
+    let (sender, _inbox) = mpsc::channel(10);
+    let place = Place { node: NodeId(2), address: Some(address), is_foreign: false };
+    let _again = bench.start(place, sender).await;
+    one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+    let counters = one.transport.counters();
+    until(|| counters.connections_reset.value() == 1, "the connection is disowned").await;
+}
+
+/// Gossip of a later start ends the connection to the earlier one, and the wait between dials.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_heard_by_gossip_in_a_later_start_is_dialled_anew() {
+    let bench = QuicBench::new();
+    let one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    one.talks_to(&mut two, 2).await;
+    let address = two.address;
+    bench.crash(two.transport).await;
+    let (sender, mut inbox) = mpsc::channel(10);
+    let place = Place { node: NodeId(2), address: Some(address), is_foreign: false };
+    let (again, _) = bench.start(place, sender).await;
+    again.datagram(one.address, Bytes::from_static(b"here again"));
+    let counters = one.transport.counters();
+    until(|| counters.connections.value() == 0, "the old connection is given up").await;
+    one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+    let heard = tokio::time::timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap();
+    assert_eq!(heard, Incoming::Message { from: NodeId(1), bytes: Bytes::from_static(b"hello") });
+    assert_eq!(counters.frames_lost.value(), 0);
+}
+
+/// Strangers that shake hands by the hundred are held to their places, and others still get in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_handshakes_is_bounded() {
+    let bench = QuicBench::new();
+    let one = start(&bench, 1, 1);
+    let mut two = start(&bench, 2, 1);
+    let stranger = bench.identity(NodeId(9), true);
+    let name = crate::identity::node_dns_name(bench.ours.cluster, NodeId(2));
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        for _ in 0..100 {
+            let client = tuning::Configs::of(&stranger, 10).unwrap().client;
+            let dialled = endpoint.connect_with(client, two.address, &name).unwrap();
+            flood.spawn(async move { dialled.await.is_ok() });
+        }
+    }
+    one.talks_to(&mut two, 2).await;
+    while let Some(joined) = flood.join_next().await {
+        assert!(!joined.unwrap(), "a stranger got in");
+    }
+    let counters = two.transport.counters();
+    let held = counters.handshakes_busy.value() + counters.handshakes_retried.value();
+    assert!(held > 0 && counters.connections.value() == 1, "{:?}", counters.rows());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dual_stack_socket_speaks_with_peers_on_ipv4() {
+    let bench = QuicBench::new();
+    let mut one = start(&bench, 1, 1);
+    let (sender, mut inbox) = mpsc::channel(10);
+    let Ok(socket) = UdpSocket::bind("[::]:0") else { return };
+    let port = socket.local_addr().unwrap().port();
+    let identity = bench.identity(NodeId(2), false);
+    let two = QuicTransport::start(&identity, Epoch(1), socket, sender).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    two.route(NodeId(1), one.address);
+    two.send(NodeId(1), Bytes::from_static(b"hello"));
+    two.datagram(one.address, Bytes::from_static(b"ping"));
+    let mut heard = [one.next().await, one.next().await];
+    heard.sort_by_key(|heard| matches!(heard, Incoming::Message { .. }));
+    assert_eq!(heard[0], Incoming::Datagram { from: address, bytes: Bytes::from_static(b"ping") });
+    one.transport.datagram(address, Bytes::from_static(b"pong"));
+    let from = one.address;
+    assert_eq!(
+        inbox.recv().await,
+        Some(Incoming::Datagram { from, bytes: Bytes::from_static(b"pong") })
+    );
+}
