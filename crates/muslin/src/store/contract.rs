@@ -238,15 +238,24 @@ impl History {
 
     /// The next batch, already part of [`History::groups`].
     pub fn batch(&mut self) -> Vec<(GroupId, Write)> {
+        self.batch_by_write(&mut Vec::new())
+    }
+
+    /// The next batch; adds what a store holds after each write of it.
+    pub fn batch_by_write(
+        &mut self,
+        states: &mut Vec<BTreeMap<GroupId, RecoveredGroup>>,
+    ) -> Vec<(GroupId, Write)> {
         let count = 1 + self.prng.below(4);
-        (0..count)
-            .map(|_| {
-                let group = GroupId(self.prng.below(3));
-                let write = self.draw(group);
-                self.model.carry_out(group, &write);
-                (group, write)
-            })
-            .collect()
+        let mut batch = Vec::new();
+        for _ in 0..count {
+            let group = GroupId(self.prng.below(3));
+            let write = self.draw(group);
+            self.model.carry_out(group, &write);
+            states.push(self.model.groups.clone());
+            batch.push((group, write));
+        }
+        batch
     }
 
     /// What a store that carried out all batches recovers.

@@ -1,7 +1,7 @@
 //! The log while it is written to: appends, moves on to the next segment, drops what is not needed.
 
 use super::super::StoreError;
-use super::disk::{explain, sync_dir};
+use super::disk;
 use super::record::{self, Content, GroupState, Place, SEAL_BYTES};
 use super::segment::{self, HEADER_BYTES, Header, Owner};
 use super::snapshot::{self, Saved};
@@ -9,8 +9,7 @@ use super::store::Options;
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{Entry, HardState, Snapshot, Write};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A batch buffer larger than this is given back after use: one huge batch is not paid for ever.
@@ -62,17 +61,18 @@ impl Live {
 
     /// Writes what was encoded for this place.
     fn put(&mut self, bytes: &[u8], chain: u32) -> Result<(), StoreError> {
-        explain("write", &self.path, self.file.write_all_at(bytes, self.end))?;
+        disk::write(&self.file, &self.path, bytes, self.end)?;
         self.end += bytes.len() as u64;
         self.chain = chain;
         Ok(())
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        explain("sync", &self.path, self.file.sync_data())
+        disk::sync(&self.file, &self.path)
     }
 
-    /// Says that all before is on the disk. The caller has just seen to it. Not synced.
+    /// Says that all before is on the disk. The caller has just seen to it, the seal before included:
+    /// were that one lost and this one not, a mere crash would look like damage. Not synced.
     fn seal(&mut self, oldest: u64, closing: bool) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
         let seal = Content::Seal { oldest, closing };
@@ -223,6 +223,7 @@ impl Log {
         let chain = record::encode(&mut bytes, place, self.live.chain, &closing, true);
         let header = self.home.header(self.live.number + 1, needed, self.oldest, chain);
         let file = segment::create(&self.home.log, &header)?;
+        self.live.sync()?;
         self.live.put(&bytes, chain)?;
         self.live.sync()?;
         self.live = Live {
@@ -282,10 +283,10 @@ impl Log {
         let Some(last) = unneeded.last() else { return Ok(()) };
         self.oldest = self.oldest.max(last + 1);
         // The seal first: should a segment be gone, a later record must say that it is not missed.
-        // All before it is durable: every append ends in a sync.
         if !self.live.has_room(SEAL_BYTES) {
             self.move_on(SEAL_BYTES)?;
         }
+        self.live.sync()?;
         self.live.seal(self.oldest, false)?;
         let groups = self.groups.iter();
         let held = groups.filter(|(_, group)| group.state_segment < self.oldest);
@@ -293,9 +294,8 @@ impl Log {
         self.append(&mut staged)?;
         self.live.sync()?;
         for number in unneeded {
-            let path = segment::path(&self.home.log, number);
-            explain("remove", &path, fs::remove_file(&path))?;
-            sync_dir(&self.home.log)?;
+            disk::remove(&segment::path(&self.home.log, number))?;
+            disk::sync_dir(&self.home.log)?;
             self.segments.remove(&number);
         }
         Ok(())

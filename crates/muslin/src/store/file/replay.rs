@@ -1,7 +1,7 @@
 //! Reading the log back, and telling a torn tail from damage.
 
 use super::super::{RecoveredGroup, StoreError};
-use super::disk::{explain, sync_dir};
+use super::disk;
 use super::log::{Group, Home, Live, Log};
 use super::record::{self, Content, GroupState, Place};
 use super::segment::{self, HEADER_BYTES, Segment, damaged};
@@ -9,14 +9,13 @@ use super::snapshot::{self, Saved};
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{Entry, Recovered, SnapshotMeta};
 use std::collections::BTreeMap;
-use std::fs;
 
 /// Reads everything; on success the log is ready for writes and all that was found is durable.
 pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGroup>), StoreError> {
     let snapshots = snapshot::load_all(&home.snapshots, home.owner)?;
-    sync_dir(&home.snapshots)?;
+    disk::sync_dir(&home.snapshots)?;
     let numbers = listed(home)?;
-    sync_dir(&home.log)?;
+    disk::sync_dir(&home.log)?;
     let mut replay = Replay::new(snapshots);
     let (mut live, mut torn) = (None, 0);
     for (at, number) in numbers.iter().enumerate() {
@@ -27,7 +26,7 @@ pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGr
             Stop::Closed if next.is_some() => {
                 // The closing seal may be known to the page cache alone. The next segment is used on
                 // the strength of it.
-                explain("sync", &segment.path, segment.file.sync_data())?;
+                disk::sync(&segment.file, &segment.path)?;
                 continue;
             }
             Stop::Closed => return Err(missing(home, number + 1)),
@@ -104,8 +103,8 @@ fn remove_unused(home: &Home, next: u64, segment: &Segment, end: &End) -> Result
         let why = why.unwrap_or("it ends before its closing record");
         return Err(damaged(&segment.path, at, why));
     }
-    explain("remove", &follower.path, fs::remove_file(&follower.path))?;
-    sync_dir(&home.log)
+    disk::remove(&follower.path)?;
+    disk::sync_dir(&home.log)
 }
 
 /// Clears what stands behind the last whole write, unless it was acknowledged. Returns its length.
@@ -126,18 +125,18 @@ fn cut(segment: &Segment, end: &End) -> Result<u64, StoreError> {
         return Err(damaged(&segment.path, there, format!("it is cut short, of {size} bytes")));
     }
     let used_end = segment.used_end(end.offset as usize) as u64;
-    explain("clear the end of", &segment.path, clear(segment, end.offset, used_end))?;
+    clear(segment, end.offset, used_end)?;
     Ok(used_end - end.offset + segment.beyond)
 }
 
 /// Gives the file its length, with zeros from the end of the log on, durably.
-fn clear(segment: &Segment, from: u64, used_end: u64) -> std::io::Result<()> {
-    let size = segment.header.size;
-    let there = segment.bytes.len() as u64;
-    segment.file.set_len(size)?;
-    segment::fill(&segment.file, from, used_end)?;
-    segment::fill(&segment.file, there, size)?;
-    segment.file.sync_all()
+fn clear(segment: &Segment, from: u64, used_end: u64) -> Result<(), StoreError> {
+    let Segment { file, path, .. } = segment;
+    let (size, there) = (segment.header.size, segment.bytes.len() as u64);
+    disk::set_length(file, path, size)?;
+    disk::fill(file, path, from, used_end)?;
+    disk::fill(file, path, there, size)?;
+    disk::sync(file, path)
 }
 
 /// A group as far as it was read.

@@ -2,12 +2,11 @@
 
 use super::super::StoreError;
 use super::crc::crc32c;
-use super::disk::{self, PIECE_BYTES, explain};
+use super::disk::{self, explain};
 use muslin_core::base::{ClusterId, NodeId};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What a segment file begins with.
@@ -154,25 +153,13 @@ fn number_of(name: &str) -> Option<u64> {
 pub(super) fn create(dir: &Path, header: &Header) -> Result<File, StoreError> {
     let path = path(dir, header.number);
     let unfinished = disk::unfinished(&path);
-    let file = explain("create", &unfinished, disk::create(&unfinished))?;
+    let file = disk::create(&unfinished)?;
     explain("make room for the log in", &unfinished, reserve(&file, header.size))?;
-    explain("make room for the log in", &unfinished, fill(&file, 0, header.size))?;
-    explain("write", &unfinished, file.write_all_at(&header.encode(), 0))?;
-    explain("sync", &unfinished, file.sync_all())?;
+    disk::fill(&file, &unfinished, 0, header.size)?;
+    disk::write(&file, &unfinished, &header.encode(), 0)?;
+    disk::sync(&file, &unfinished)?;
     disk::publish(&unfinished, &path)?;
     Ok(file)
-}
-
-/// Writes zeros.
-pub(super) fn fill(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; PIECE_BYTES.min((to - from) as usize)];
-    let mut offset = from;
-    while offset < to {
-        let piece = (to - offset).min(zeros.len() as u64);
-        file.write_all_at(&zeros[..piece as usize], offset)?;
-        offset += piece;
-    }
-    Ok(())
 }
 
 /// Has the file system find the room in one piece, or say at once that there is none.

@@ -147,6 +147,55 @@ fn a_missing_file_is_refused() {
     }
 }
 
+/// Nothing but the log's own word says that these were there.
+#[test]
+fn a_missing_file_is_refused_though_the_rest_makes_sense_without_it() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(512)).unwrap();
+    let (mut store, _) = open(dir.path(), 512).unwrap();
+    // Fills the first segment; a group's only vote is in it.
+    store.write(&[(GroupId(9), committed(1, 0)), (GroupId(8), log(1, 1..=4))]).unwrap();
+    store.write(&[(GroupId(0), log(1, 1..=4))]).unwrap();
+    store.write(&[(GroupId(0), saved(1, 2, 1, false))]).unwrap();
+    drop(store);
+    let whole = files(dir.path());
+    assert!(whole.len() >= 3);
+    for name in ["log/0000000000000001.log", "snapshot/0000000000000000.snap"] {
+        let mut files = whole.clone();
+        files.remove(Path::new(name)).unwrap();
+        let error = open(lay_out(&files).path(), 512).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("missing"), "{error}");
+    }
+}
+
+/// The next record of one history behind that of another, each at its own place.
+#[test]
+fn a_record_of_another_history_is_not_believed() {
+    let name = Path::new("log/0000000000000001.log");
+    let image = |first_term, terms: u64| {
+        let dir = scratch();
+        FileStore::create(dir.path(), OWNER, options(4096)).unwrap();
+        let (mut store, _) = open(dir.path(), 4096).unwrap();
+        let batch: Vec<_> =
+            (1..=terms).map(|at| (GroupId(0), log(first_term + at, at..=at))).collect();
+        store.write(&batch).unwrap();
+        drop(store);
+        files(dir.path())
+    };
+    let (ours, theirs) = (image(1, 3), image(5, 3));
+    let mut mixed = ours.clone();
+    // The opening's seal, and the first entry of 61 bytes.
+    let second = 72 + 40 + 64;
+    mixed.get_mut(name).unwrap()[second..].copy_from_slice(&theirs[name][second..]);
+    let found = open(lay_out(&mixed).path(), 4096).map(|(_, groups)| groups);
+    assert!(matches!(found, Err(StoreError::Damaged { .. })), "{found:?}");
+    // Unsealed, it is a torn tail.
+    let end = used(&theirs[name]) - 40;
+    mixed.get_mut(name).unwrap()[end..].fill(0);
+    let (_, groups) = open(lay_out(&mixed).path(), 4096).unwrap();
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(2, 1..=1));
+}
+
 /// What a power cut may leave of the batch that was being written: the seal behind it is not there,
 /// and any of its bytes may be zero.
 #[test]

@@ -30,7 +30,7 @@ fn a_group_that_needs_its_entries_keeps_the_log() {
     let dir = scratch();
     FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
     let (mut store, _) = open(dir.path(), 1024).unwrap();
-    store.write(&[(GroupId(9), log(1, 1..=2))]).unwrap();
+    store.write(&[(GroupId(9), log(1, 1..=12))]).unwrap();
     for at in 0..20 {
         store.write(&[(GroupId(0), log(1, at * 5 + 1..=at * 5 + 5))]).unwrap();
     }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod life;
+mod power;
 mod speed;
 
 use super::super::contract::{self, Subject};
