@@ -15,7 +15,6 @@ pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGr
     let snapshots = snapshot::load_all(&home.snapshots, home.owner)?;
     disk::sync_dir(&home.snapshots)?;
     let numbers = listed(home)?;
-    disk::sync_dir(&home.log)?;
     let mut replay = Replay::new(snapshots);
     let (mut live, mut torn) = (None, 0);
     for (at, number) in numbers.iter().enumerate() {
@@ -32,10 +31,12 @@ pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGr
             Stop::Closed => return Err(missing(home, number + 1)),
             Stop::Open { .. } => {}
         }
-        if let Some(next) = next {
-            remove_unused(home, *next, &segment, &end)?;
-        }
+        let follower = next.map(|next| unused(home, *next, &segment, &end)).transpose()?;
         torn = cut(&segment, &end)?;
+        if let Some(follower) = follower {
+            // Should its name come back, it is found unused again.
+            disk::remove(&follower.path)?;
+        }
         live = Some(end.into_live(segment));
         // If there was a next one it was empty, and thus the last.
         break;
@@ -94,17 +95,18 @@ impl End {
 }
 
 /// A segment that ends without a closing seal may be followed by one that was made just before the
-/// crash, and never used. That one goes; anything else behind it means damage.
-fn remove_unused(home: &Home, next: u64, segment: &Segment, end: &End) -> Result<(), StoreError> {
+/// crash, and never used: the log does not go on there. Anything else behind it means damage.
+fn unused(home: &Home, next: u64, segment: &Segment, end: &End) -> Result<Segment, StoreError> {
     let follower = Segment::open(&home.log, next, home.owner)?;
     let is_last = !segment::path(&home.log, next + 1).exists();
-    if !is_last || !follower.is_unused() {
-        let Stop::Open { at, why } = end.stop else { return Ok(()) };
-        let why = why.unwrap_or("it ends before its closing record");
-        return Err(damaged(&segment.path, at, why));
+    if is_last && follower.is_unused() {
+        return Ok(follower);
     }
-    disk::remove(&follower.path)?;
-    disk::sync_dir(&home.log)
+    let why = match end.stop {
+        Stop::Open { why: Some(why), .. } => why,
+        Stop::Open { why: None, .. } | Stop::Closed => "it ends before its closing seal",
+    };
+    Err(damaged(&segment.path, end.offset, why))
 }
 
 /// Clears what stands behind the last whole write, unless it was acknowledged. Returns its length.
@@ -133,7 +135,9 @@ fn cut(segment: &Segment, end: &End) -> Result<u64, StoreError> {
 fn clear(segment: &Segment, from: u64, used_end: u64) -> Result<(), StoreError> {
     let Segment { file, path, .. } = segment;
     let (size, there) = (segment.header.size, segment.bytes.len() as u64);
-    disk::set_length(file, path, size)?;
+    if there != size || segment.beyond > 0 {
+        disk::set_length(file, path, size)?;
+    }
     disk::fill(file, path, from, used_end)?;
     disk::fill(file, path, there, size)?;
     disk::sync(file, path)

@@ -13,8 +13,9 @@ const SEGMENT_BYTES: u64 = 1024;
 /// Bytes that a disk writes whole or not at all.
 const SECTOR: u64 = 512;
 
-/// Cuts tried at each step, and second cuts for each of those.
-const CUTS: u64 = 6;
+/// Histories, and cuts tried at each step of one.
+const HISTORIES: u64 = 6;
+const CUTS: u64 = 4;
 
 #[derive(Clone, Default)]
 struct File {
@@ -94,6 +95,16 @@ impl Disk {
                 here.iter().for_each(|naming| naming.carry_out(&mut self.durable));
             }
         }
+    }
+
+    /// What a process finds when the one before it was killed: nothing is lost, nothing is safe.
+    fn seen(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut all = self.clone();
+        all.files.iter_mut().for_each(File::sync);
+        all.names
+            .iter()
+            .map(|(name, file)| (name.clone(), all.files[*file].durable.clone()))
+            .collect()
     }
 
     /// What may be found after a power cut.
@@ -216,7 +227,7 @@ fn live(seed: u64) -> Lived {
 #[test]
 fn whatever_step_the_power_is_cut_at_all_that_was_acknowledged_is_there() {
     let (mut cuts, mut torn, mut ahead) = (0, 0, 0);
-    for seed in 0..12 {
+    for seed in 0..HISTORIES {
         let lived = live(seed);
         let mut prng = Prng::seeded(seed);
         let mut disk = Disk::of(&lived.before);
@@ -236,7 +247,49 @@ fn whatever_step_the_power_is_cut_at_all_that_was_acknowledged_is_there() {
         }
     }
     println!("power cuts: {cuts}; {torn} with a torn tail, {ahead} ahead of what was acknowledged");
-    assert!(torn > 100 && ahead > 100, "the cuts must hit something");
+    assert!(torn > 30 && ahead > 500, "the cuts must hit something");
+}
+
+/// What a process recovered it builds on: it must be on the disk by then, though the process before it
+/// was killed and never synced it.
+#[test]
+fn what_a_process_recovers_from_a_killed_one_survives_a_power_cut() {
+    for seed in 0..HISTORIES {
+        let lived = live(seed);
+        let mut prng = Prng::seeded(seed);
+        let mut disk = Disk::of(&lived.before);
+        for (at, step) in lived.steps.iter().enumerate() {
+            disk.take(&lived.root, step);
+            let safe = lived.acknowledged.iter().rfind(|(step, _)| *step <= at + 1).unwrap().1;
+            let what = format!("seed {seed}, killed behind step {at}");
+            take_over(disk.clone(), &lived.expected, safe, &mut prng, &what);
+        }
+    }
+}
+
+/// Recovers from a killed process, works on, and loses power.
+fn take_over(disk: Disk, expected: &Expected, safe: usize, prng: &mut Prng, what: &str) {
+    let dir = lay_out(&disk.seen());
+    keep_steps();
+    let (mut store, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    let mut steps = keep_steps();
+    let found = expected.check(groups, safe, what);
+    let recovered = steps.len();
+    for at in 0..4 {
+        store.write(&[(GroupId(99), log(1, at * 5 + 1..=at * 5 + 5))]).unwrap();
+    }
+    steps.append(&mut keep_steps());
+    for _ in 0..2 {
+        let stop = recovered + prng.below((steps.len() - recovered) as u64 + 1) as usize;
+        let mut disk = disk.clone();
+        steps[..stop].iter().for_each(|step| disk.take(dir.path(), step));
+        let image = lay_out(&disk.cut(prng));
+        let what = format!("{what}, power cut at step {stop}, recovered at {recovered}");
+        let (_, mut groups) =
+            open(image.path(), SEGMENT_BYTES).unwrap_or_else(|e| panic!("{what}: {e}"));
+        groups.remove(&GroupId(99));
+        assert_eq!(expected.check(groups, found, &what), found, "{what}");
+    }
 }
 
 /// Recovers, and cuts the power at one step of that too. Then the store must work on.
