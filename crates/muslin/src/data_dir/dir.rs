@@ -26,8 +26,8 @@ const UNFINISHED: &[&str] = &[lock::NAME, "log", "snapshot", IDENTITY, "node.jso
 /// The directory is for its owner alone: keys are in it.
 const MODE: u32 = 0o700;
 
-/// A data directory that this process has. Others are shut out until it is dropped: keep it as long as
-/// its [store](DataDir::store) is used.
+/// A data directory that this process has. Others are shut out until it is dropped: keep it as long
+/// as its [store](DataDir::store) is used.
 pub struct DataDir {
     path: PathBuf,
     stored: Stored,
@@ -59,8 +59,8 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// Whether [`DataDir::create`] would take this directory, as far as can be told without changing
-    /// anything.
+    /// Whether [`DataDir::create`] would take this directory, as far as can be told without
+    /// changing anything.
     pub fn check_unused(path: &Path) -> Result<(), StoreError> {
         match path.try_exists() {
             Ok(false) => Ok(()),

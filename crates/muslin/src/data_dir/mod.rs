@@ -3,16 +3,18 @@
 //! | name | what |
 //! | --- | --- |
 //! | `LOCK` | locked while a process has the directory; its number inside |
-//! | `node.json` | [`NodeConfig`], the founding and the boot counter; written last when a directory is made |
+//! | `node.json` | [`NodeConfig`], the founding, the boot counter; comes last in the making |
 //! | `peers.json` | where members were last seen: a hint, may be deleted |
 //! | `log/`, `snapshot/` | the [store](crate::store::file) |
 //! | `identity/` | certificates and keys, written by [`identity`](crate::identity) |
 //!
 //! # Invariants
-//! 1. At most one process has a directory: the lock is the operating system's and ends with the process.
-//! 2. The boot counter is raised, durably, before a process promises anything: no two processes of a
-//!    node ever number their proposals alike.
-//! 3. A directory has a node whole or not at all: `node.json` comes last and is replaced in one step.
+//! 1. At most one process has a directory: the lock is the operating system's and ends with the
+//!    process.
+//! 2. The boot counter is raised, durably, before a process promises anything: no two processes of
+//!    a node ever number their proposals alike.
+//! 3. A directory has a node whole or not at all: `node.json` comes last and is replaced in one
+//!    step.
 //! 4. What is not ours is never written to.
 
 mod config;

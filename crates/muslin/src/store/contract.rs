@@ -1,7 +1,8 @@
-//! What every [`Store`] must obey. Give [`check_all`] a way to make disks and to open stores on them.
+//! What every [`Store`] must obey. Give [`check_all`] a way to make disks and to open stores on
+//! them.
 //!
-//! Each check panics with what it missed. Between two openings a store is only dropped, never closed:
-//! what it acknowledged must be there, as after a crash.
+//! Each check panics with what it missed. Between two openings a store is only dropped, never
+//! closed: what it acknowledged must be there, as after a crash.
 
 use super::{RecoveredGroup, Store};
 use bytes::Bytes;

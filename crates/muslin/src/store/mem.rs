@@ -1,5 +1,5 @@
-//! The store in memory, for tests: what was written survives the store, as long as its disk is held,
-//! and the disk can be told to fail.
+//! The store in memory, for tests: what was written survives the store, as long as its disk is
+//! held, and the disk can be told to fail.
 
 use super::{RecoveredGroup, Store, StoreError};
 use muslin_core::base::{GroupId, Index};
@@ -134,8 +134,7 @@ impl Store for MemStore {
             Some(Leaves::Nothing) => 0,
             Some(Leaves::Some(writes)) => writes.min(batch.len()),
         };
-        let says_something = |(_, write): &&(GroupId, Write)| !matches!(write, Write::Log { hard_state: None, entries } if entries.is_empty());
-        for (id, write) in batch[..carried].iter().filter(says_something) {
+        for (id, write) in batch[..carried].iter().filter(|(_, write)| !is_nothing(write)) {
             platter.groups.entry(*id).or_default().write(*id, write);
         }
         if failed.is_some() {
@@ -146,6 +145,11 @@ impl Store for MemStore {
         platter.writes += 1;
         Ok(())
     }
+}
+
+/// Says nothing of any group, not even that it exists.
+fn is_nothing(write: &Write) -> bool {
+    matches!(write, Write::Log { hard_state: None, entries } if entries.is_empty())
 }
 
 fn refused(why: &'static str) -> StoreError {

@@ -1,7 +1,7 @@
 //! CRC-32C (Castagnoli), eight bytes at a time from tables.
 //!
-//! Reflected polynomial 0x82f63b78, initial value and final exclusive-or all ones: what iSCSI, ext4 and
-//! btrfs use. It finds every burst of up to 32 bits, hence every flipped byte.
+//! Reflected polynomial 0x82f63b78, initial value and final exclusive-or all ones: what iSCSI, ext4
+//! and btrfs use. It finds every burst of up to 32 bits, hence every flipped byte.
 
 /// The polynomial, bits reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;

@@ -1,5 +1,5 @@
-//! Steps on the disk whose order matters, with errors that say what was tried. Everything that changes
-//! the disk goes through here, so that tests can cut the power between any two steps.
+//! Steps on the disk whose order matters, with errors that say what was tried. Everything that
+//! changes the disk goes through here, so that tests can cut the power between any two steps.
 
 use super::super::StoreError;
 use std::fs::{self, File, OpenOptions};
@@ -7,8 +7,8 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Files are written in pieces of at most this many bytes: one system call never takes long enough to
-/// look like a hang.
+/// Files are written in pieces of at most this many bytes: one system call never takes long enough
+/// to look like a hang.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Ending of a file that is being made. Whatever has it after a crash is removed.
@@ -84,8 +84,8 @@ pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), StoreError> 
     sync_dir(path.parent().expect("every file of a store stands in its directory"))
 }
 
-/// Replaces a file, or makes it, in one step that a crash cannot split: the old bytes or the parts one
-/// after the other. Durable on return.
+/// Replaces a file, or makes it, in one step that a crash cannot split: the old bytes or the parts
+/// one after the other. Durable on return.
 pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     let unfinished = unfinished(path);
     let file = create(&unfinished)?;

@@ -54,7 +54,8 @@ impl Live {
         Place { segment: self.number, offset: self.end }
     }
 
-    /// Whether records of this many bytes fit, and behind them the batch's seal and the closing one.
+    /// Whether records of this many bytes fit, and behind them the batch's seal and the closing
+    /// one.
     fn has_room(&self, needed: u64) -> bool {
         self.end + needed + 2 * SEAL_BYTES <= self.size
     }
@@ -71,8 +72,9 @@ impl Live {
         disk::sync(&self.file, &self.path)
     }
 
-    /// Says that all before is on the disk. The caller has just seen to it, the seal before included:
-    /// were that one lost and this one not, a mere crash would look like damage. Not synced.
+    /// Says that all before is on the disk. The caller has just seen to it, the seal before
+    /// included: were that one lost and this one not, a mere crash would look like damage. Not
+    /// synced.
     fn seal(&mut self, oldest: u64, closing: bool) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
         let seal = Content::Seal { oldest, closing };
@@ -252,8 +254,8 @@ impl Log {
         assert!(last >= before, "{id}: snapshot {last} would replace the later {before}");
         // A log that ends before the snapshot cannot be continued behind it.
         if discard_log || group.last < last {
-            // The place must be on the disk before a snapshot names it: with the seal before it lost,
-            // entries to come would stand before the place, and not count.
+            // The place must be on the disk before a snapshot names it: with the seal before it
+            // lost, entries to come would stand before the place, and not count.
             self.live.sync()?;
             group.void_before = self.live.place();
             group.last = last;

@@ -1,8 +1,8 @@
 //! One record of the log: how it is written and how it is believed.
 //!
-//! A record is believed when its checksum matches, which covers the segment's number and the record's
-//! own offset besides its bytes, and when it names the checksum of the record before it. So none can be
-//! moved, swapped, left out or taken from an earlier life of the file.
+//! A record is believed when its checksum matches, which covers the segment's number and the
+//! record's own offset besides its bytes, and when it names the checksum of the record before it.
+//! So none can be moved, swapped, left out or taken from an earlier life of the file.
 
 use super::crc::Crc;
 use super::segment::{array, u32_at, u64_at};
@@ -53,8 +53,8 @@ pub(super) struct GroupState {
 /// What a record says.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum Content {
-    /// All before is on the disk. No segment below `oldest` is needed. After a closing one the log goes
-    /// on in the next segment.
+    /// All before is on the disk. No segment below `oldest` is needed. After a closing one the log
+    /// goes on in the next segment.
     Seal { oldest: u64, closing: bool },
     /// Replaces what was said of this group.
     State { group: GroupId, state: GroupState },

@@ -23,8 +23,8 @@ pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGr
         let next = numbers.get(at + 1);
         match end.stop {
             Stop::Closed if next.is_some() => {
-                // The closing seal may be known to the page cache alone. The next segment is used on
-                // the strength of it.
+                // The closing seal may be known to the page cache alone. The next segment is used
+                // on the strength of it.
                 disk::sync(&segment.file, &segment.path)?;
                 continue;
             }

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// What a segment file begins with.
 const MAGIC: &[u8; 8] = b"MUSLINLG";
 
-/// The format described in `docs/design/disk.md`. Magic, format and checksum keep their places in every
-/// later one.
+/// The format described in `docs/design/disk.md`. Magic, format and checksum keep their places in
+/// every later one.
 pub(super) const FORMAT: u32 = 1;
 
 /// Where records begin.
@@ -107,8 +107,8 @@ impl Header {
     }
 }
 
-/// Checks magic, checksum (the last four bytes) and format of a header. The checksum comes before the
-/// format, so that a damaged number is not taken for a later version.
+/// Checks magic, checksum (the last four bytes) and format of a header. The checksum comes before
+/// the format, so that a damaged number is not taken for a later version.
 pub(super) fn check_header(
     magic: &[u8; 8],
     format: u32,
@@ -148,8 +148,8 @@ fn number_of(name: &str) -> Option<u64> {
 
 /// Makes a segment: full length, zeros behind the header, all of it and its name on the disk.
 ///
-/// The zeros are really written, not only reserved: a sync then never waits for the file system to note
-/// that a reserved block came into use.
+/// The zeros are really written, not only reserved: a sync then never waits for the file system to
+/// note that a reserved block came into use.
 pub(super) fn create(dir: &Path, header: &Header) -> Result<File, StoreError> {
     let path = path(dir, header.number);
     let unfinished = disk::unfinished(&path);

@@ -29,8 +29,9 @@ pub(super) struct Saved {
     pub(super) snapshot: Snapshot,
     /// Entries below this are not needed.
     pub(super) keep_from: Index,
-    /// Entries of this group that stand before this place of the log do not count: they disagree with
-    /// the snapshot, or end before it. In the same file as the state, so that both change in one step.
+    /// Entries of this group that stand before this place of the log do not count: they disagree
+    /// with the snapshot, or end before it. In the same file as the state, so that both change in
+    /// one step.
     pub(super) void_before: Place,
 }
 

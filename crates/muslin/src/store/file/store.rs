@@ -50,8 +50,8 @@ enum Phase {
 }
 
 impl FileStore {
-    /// Makes an empty store in a directory: `log/` with its first segment and `snapshot/`. Remakes one
-    /// in which nothing was ever written; refuses any other that is there.
+    /// Makes an empty store in a directory: `log/` with its first segment and `snapshot/`. Remakes
+    /// one in which nothing was ever written; refuses any other that is there.
     pub fn create(root: &Path, owner: Owner, options: Options) -> Result<(), StoreError> {
         let home = Home::new(root, owner, options);
         for dir in [&home.log, &home.snapshots] {

@@ -250,8 +250,8 @@ fn whatever_step_the_power_is_cut_at_all_that_was_acknowledged_is_there() {
     assert!(torn > 30 && ahead > 500, "the cuts must hit something");
 }
 
-/// What a process recovered it builds on: it must be on the disk by then, though the process before it
-/// was killed and never synced it.
+/// What a process recovered it builds on: it must be on the disk by then, though the process before
+/// it was killed and never synced it.
 #[test]
 fn what_a_process_recovers_from_a_killed_one_survives_a_power_cut() {
     for seed in 0..HISTORIES {
