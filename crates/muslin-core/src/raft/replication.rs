@@ -26,7 +26,8 @@ impl Raft {
     ) {
         let mut last = self.log.last().index;
         let mut is_configuration = false;
-        let mut entries = Vec::new();
+        let payloads = payloads.into_iter();
+        let mut entries = Vec::with_capacity(payloads.size_hint().0);
         for payload in payloads {
             last = last.next();
             let entry = Entry { id: LogId::new(self.term, last), payload };
