@@ -68,8 +68,8 @@ fn figure_bulk_per_second() {
     println!("bulk: 256 KiB pieces one by one: {rate:.0} MiB/s");
 }
 
-/// How long after a crashed peer's socket is back it is reached by a sender that says something every
-/// 20 ms.
+/// How long after a crashed peer's socket is back it is reached by a sender that says something
+/// every 20 ms.
 #[test]
 #[ignore = "a figure, not a test"]
 fn figure_reconnect_after_crash() {

@@ -313,21 +313,31 @@ async fn an_oversized_frame_ends_the_connection() {
     one.talks_to(&mut two, 2).await;
 }
 
-/// Not by waiting for silence to be noticed: the next process answers for the one before.
+/// Not by waiting for silence to be noticed: the next process answers for the one before. (On a
+/// machine so busy that it comes up only after the silence was noticed, it is tried again.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_process_of_a_crashed_peer_disowns_its_connections() {
     let bench = QuicBench::new();
     let one = start(&bench, 1, 1);
-    let mut two = start(&bench, 2, 1);
-    one.talks_to(&mut two, 2).await;
-    let address = two.address;
-    bench.crash(two.transport).await;
-    let (sender, _inbox) = mpsc::channel(10);
-    let place = Place { node: NodeId(2), address: Some(address), is_foreign: false };
-    let _again = bench.start(place, sender).await;
-    one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
     let counters = one.transport.counters();
-    until(|| counters.connections_reset.value() == 1, "the connection is disowned").await;
+    let mut two = start(&bench, 2, 1);
+    for _ in 0..10 {
+        one.talks_to(&mut two, 2).await;
+        let address = two.address;
+        bench.crash(two.transport).await;
+        let (sender, inbox) = mpsc::channel(1_000);
+        let place = Place { node: NodeId(2), address: Some(address), is_foreign: false };
+        let (transport, address) = bench.start(place, sender).await;
+        two = Node { transport, address, inbox };
+        one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+        let has_ended =
+            || counters.connections.value() == 0 || counters.connections_reset.value() > 0;
+        until(has_ended, "the connection ends").await;
+        if counters.connections_reset.value() > 0 {
+            return;
+        }
+    }
+    panic!("no connection is ever disowned: {:?}", counters.rows());
 }
 
 /// Gossip of a later start ends the connection to the earlier one, and the wait between dials.
