@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -70,6 +70,19 @@ impl Running {
     /// Starts it.
     pub(crate) fn start(command: &mut Command) -> Running {
         Running { child: command.spawn().unwrap() }
+    }
+
+    /// Tries to run the node of a directory, which must be refused; what it says.
+    #[track_caller]
+    pub(crate) fn refused_up(data_dir: &Path, more: &[&str]) -> String {
+        let mut command = muslin(&["up", "--data-dir", data_dir.to_str().unwrap()]);
+        command.args(more).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let status = running.wait();
+        let mut said = String::new();
+        running.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(status.code().is_some_and(|code| code != 0), "{status}: {said}");
+        said
     }
 
     /// Runs the node of a directory; its log goes to a file beside it.

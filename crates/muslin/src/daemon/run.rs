@@ -12,6 +12,7 @@ use crate::transport::quic::{QuicTransport, Start};
 use muslin_core::node::Options;
 use muslin_core::swim;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -31,13 +32,22 @@ pub async fn run(
     options: UpOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let mut directory = DataDir::open(&options.data_dir)?;
-    let identity = Identity::load(directory.path())?;
+    let (mut directory, identity) = open(&options.data_dir)?;
     let sockets = Sockets::bind(&options, &directory).await?;
     directory.set_addresses(sockets.addresses)?;
     let identity = Arc::new(certified_for(identity, &directory, sockets.addresses.advertise)?);
     let running = Running::start(&options, &directory, &identity, sockets)?;
     running.until(shutdown, &directory).await
+}
+
+/// The directory and the identity in it, which must be the same node's: a directory put together of
+/// two nodes' would answer for one with the promises of the other.
+fn open(path: &Path) -> Result<(DataDir, Identity), DaemonError> {
+    match Identity::load(path) {
+        Ok(identity) => Ok((DataDir::open_as(path, identity.cluster, identity.node)?, identity)),
+        // A directory that is no node's is the better reason, if it is one.
+        Err(error) => DataDir::open(path).map_err(DaemonError::from).and(Err(error.into())),
+    }
 }
 
 /// The ports of a node, taken.
