@@ -33,6 +33,8 @@ pub struct Summary {
     pub committed: u64,
     /// Times that a node lost power.
     pub crashes: u64,
+    /// Snapshots that nodes installed from a leader.
+    pub installs: u64,
     /// Terms that had a leader.
     pub terms: u64,
     /// Of every input and output in order: equal for equal seeds.
@@ -114,16 +116,13 @@ impl Cluster {
 }
 
 fn run_world(world: &mut World, unsafe_time: Duration) -> Result<(), Violation> {
+    world.let_loose();
     let end = Time::START + unsafe_time;
-    while world.next_at().is_some_and(|at| at <= end) {
-        world.step()?;
-    }
+    world.run_until(end)?;
     world.heal();
     let mut look = world.time;
     loop {
-        while world.next_at().is_some_and(|at| at <= look) {
-            world.step()?;
-        }
+        world.run_until(look)?;
         if world.is_settled()? {
             return Ok(());
         }
@@ -139,6 +138,7 @@ fn summarize(seed: u64, world: &World) -> Summary {
         acked: world.ledger.acked(),
         committed: world.committed().0,
         crashes: world.crashes,
+        installs: world.installs,
         terms: world.terms(),
         hash: world.trace.finish(),
     }

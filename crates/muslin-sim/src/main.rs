@@ -41,6 +41,7 @@ struct Sum {
     events: u64,
     acked: u64,
     crashes: u64,
+    installs: u64,
     terms: u64,
     violations: u64,
 }
@@ -54,6 +55,7 @@ impl Sum {
                 self.events += summary.events;
                 self.acked += summary.acked;
                 self.crashes += summary.crashes;
+                self.installs += summary.installs;
                 self.terms += summary.terms;
             }
             Err(_) => self.violations += 1,
@@ -78,7 +80,13 @@ fn run_seeds(args: &Args) -> ExitCode {
     }
     let took = began.elapsed().as_secs_f64().max(1e-9);
     let simulated = sum.simulated.as_secs_f64();
-    println!("crashes={} terms={} x_real_time={:.0}", sum.crashes, sum.terms, simulated / took);
+    println!(
+        "crashes={} terms={} installs={} x_real_time={:.0}",
+        sum.crashes,
+        sum.terms,
+        sum.installs,
+        simulated / took
+    );
     println!(
         "seeds={} nodes={} simulated_s={simulated:.0} events={} events_per_s={:.0} acked={} \
          violations={}",

@@ -32,6 +32,9 @@ pub(super) enum Duty {
     Admit { next: usize },
     /// Once all is well: writes and reads at one node until both are answered.
     Probe { written: bool, read: bool },
+    /// Asks what a script says, and keeps the answer.
+    #[cfg(test)]
+    Hand { answer: Option<Answer> },
 }
 
 pub(super) struct Client {
@@ -124,6 +127,8 @@ impl World {
                 self.clients[client].asking = Asking::Anything;
                 self.ask_home(client, request);
             }
+            #[cfg(test)]
+            Duty::Hand { .. } => {}
         }
     }
 
@@ -137,6 +142,11 @@ impl World {
         let is_write = self.clients[client].asking == Asking::Write;
         self.clients[client].asking = Asking::Nothing;
         let is_ok = !matches!(answer, Answer::Failed);
+        #[cfg(test)]
+        if let Duty::Hand { answer: kept } = &mut self.clients[client].duty {
+            *kept = Some(answer);
+            return;
+        }
         match &mut self.clients[client].duty {
             Duty::Probe { written, read } if is_ok => {
                 (*written, *read) = (true, *written);
@@ -173,6 +183,11 @@ impl World {
 
     /// The node that a client asked is gone.
     pub(super) fn on_lost(&mut self, client: usize) {
+        #[cfg(test)]
+        if let Duty::Hand { answer } = &mut self.clients[client].duty {
+            *answer = Some(Answer::Failed);
+            return;
+        }
         self.clients[client].asking = Asking::Nothing;
         match &mut self.clients[client].duty {
             Duty::Watch { running, .. } => *running = None,
@@ -468,9 +483,10 @@ impl World {
             1 => KeyRange::of_prefix("k"),
             _ => KeyRange::of_prefix(""),
         };
-        let start_revision = match self.draws.client.below(4) {
-            0 => 0,
-            1 => last + 1,
+        let start_revision = match self.draws.client.below(10) {
+            0..2 => 0,
+            2..4 => last + 1,
+            4 => compacted.max(1),
             _ => last.saturating_sub(self.draws.client.below(40)).max(compacted + 1),
         };
         let prev_kv = self.draws.client.chance(300_000);

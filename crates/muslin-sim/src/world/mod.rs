@@ -11,8 +11,12 @@
 mod asks;
 mod clients;
 mod faults;
+#[cfg(test)]
+mod hand;
 mod process;
 mod settle;
 mod steps;
 
+#[cfg(test)]
+pub(crate) use asks::Answer;
 pub(crate) use steps::World;

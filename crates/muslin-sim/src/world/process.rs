@@ -12,7 +12,7 @@ use muslin_core::base::{
     ClusterId, GroupId, Index, LogId, Machine as _, NodeId, Outputs, PersistId,
 };
 use muslin_core::node::{self, Input, Node, Output, PeerMessage};
-use muslin_core::raft::{Message, Role, Write};
+use muslin_core::raft::{self, Message, Role, Write};
 use muslin_core::state::CommandKind;
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -407,6 +407,10 @@ impl World {
                 process.routes.remove(&node);
                 process.refused.insert(node);
             }
+            Output::Report(node::Event::Raft {
+                event: raft::Event::SnapshotInstalled { .. },
+                ..
+            }) => self.installs += 1,
             Output::Report(_) => {}
         }
         Ok(())

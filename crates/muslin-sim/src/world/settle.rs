@@ -6,6 +6,7 @@ use crate::checkers::{Broken, Violation};
 use muslin_core::base::Index;
 use muslin_core::plan::SMALL_VOTERS;
 use muslin_core::raft::Role;
+use muslin_core::swim::Liveness;
 use std::time::Duration;
 
 /// From the last write on: catching up, telling watchers, ending leases.
@@ -58,7 +59,10 @@ impl World {
         if !self.is_configured() {
             return Some(Unsettled::Configuration);
         }
-        (!self.are_watchers_complete()).then_some(Unsettled::Watchers)
+        if !self.are_watchers_complete() {
+            return Some(Unsettled::Watchers);
+        }
+        self.find_pessimist().map(|(place, of)| Unsettled::View(place, of))
     }
 
     /// A node that has not applied everything, or applied it to another effect.
@@ -70,6 +74,16 @@ impl World {
             raft.applied() != last
                 || raft.last().index != last
                 || process.node.state().digest() != self.ledger.digest()
+        })
+    }
+
+    /// A node in whose view another one is not alive, though all of them are.
+    fn find_pessimist(&self) -> Option<(usize, usize)> {
+        let places = || 0..self.hosts.len();
+        places().flat_map(|place| places().map(move |of| (place, of))).find(|(place, of)| {
+            let Some(process) = &self.hosts[*place].process else { return true };
+            let entry = process.node.swim().entry(self.hosts[*of].id);
+            place != of && entry.is_none_or(|seen| seen.state != Liveness::Alive)
         })
     }
 
@@ -123,6 +137,9 @@ impl World {
                 format!("too few vote, or nobody leads: {voters:?}")
             }
             Unsettled::Watchers => "a watch was not told everything".into(),
+            Unsettled::View(place, of) => {
+                format!("{:?} does not see {:?} alive", self.hosts[place].id, self.hosts[of].id)
+            }
         };
         let (last, digest) = (self.logs.last(), self.ledger.digest());
         format!("{what}; committed {last} digest {digest:016x}; {}", nodes.join("; "))
@@ -143,4 +160,5 @@ enum Unsettled {
     Log(usize),
     Configuration,
     Watchers,
+    View(usize, usize),
 }

@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) events: u64,
     pub(super) events_at_look: u64,
     pub(crate) crashes: u64,
+    /// Snapshots that nodes installed from a leader.
+    pub(crate) installs: u64,
     /// Kept for its allocation.
     pub(super) out: Outputs<Output>,
     pub(super) fresh: Vec<Fresh>,
@@ -136,6 +138,7 @@ impl World {
             events: 0,
             events_at_look: 0,
             crashes: 0,
+            installs: 0,
             out: Outputs::new(),
             fresh: Vec::new(),
             profile,
@@ -144,29 +147,37 @@ impl World {
         world
     }
 
-    /// Founders start within a moment of each other, clients soon after.
+    /// Clients come, and faults.
+    pub(crate) fn let_loose(&mut self) {
+        self.hire_clients();
+        self.plan_fault();
+    }
+
+    /// Founders start within a moment of each other.
     fn begin(&mut self) {
         for host in 0..self.profile.founders {
             let after =
                 self.draws.process.duration(Duration::from_millis(1), Duration::from_millis(50));
             self.queue.push(self.time + after, Happening::Mend(Mend::Start(host)));
         }
-        self.hire_clients();
         self.queue.push(self.time + LOOK_EVERY, Happening::Look);
-        self.plan_fault();
+    }
+
+    /// Lets everything happen up to a moment.
+    pub(crate) fn run_until(&mut self, end: Time) -> Result<(), Violation> {
+        while self.queue.next_at().is_some_and(|at| at <= end) {
+            self.step()?;
+        }
+        self.time = self.time.max(end);
+        Ok(())
     }
 
     /// Lets the next thing happen.
-    pub(crate) fn step(&mut self) -> Result<(), Violation> {
+    fn step(&mut self) -> Result<(), Violation> {
         let Some((at, happening)) = self.queue.pop() else { return Ok(()) };
         assert!(at >= self.time, "time does not go back");
         self.time = at;
         self.happen(happening).map_err(|broken| self.violation(broken))
-    }
-
-    /// When the next thing happens.
-    pub(crate) fn next_at(&self) -> Option<Time> {
-        self.queue.next_at()
     }
 
     pub(crate) fn violation(&self, broken: Broken) -> Violation {
