@@ -1,8 +1,9 @@
 //! The deciding half of Muslin.
 //!
-//! Everything in this crate is a plain value that is stepped: it takes the present time, an input and
-//! a seed, and answers with an ordered list of outputs. It never reads a clock, draws entropy, opens a
-//! socket or a file, takes a lock or starts a thread; `no_std` makes most of that a compile error.
+//! Everything in this crate is a plain value that is stepped: it takes the present time, an input
+//! and a seed, and answers with an ordered list of outputs. It never reads a clock, draws entropy,
+//! opens a socket or a file, takes a lock or starts a thread; `no_std` makes most of that a compile
+//! error.
 //!
 //! Reading order: [`base`] (the shape every machine has), [`raft`] (agreement), [`swim`] (who is
 //! alive), [`state`] (what is replicated), [`node`] (the value that joins them).

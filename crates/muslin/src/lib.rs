@@ -1,15 +1,15 @@
 //! Muslin: a light-weight cluster fabric.
 //!
-//! This crate acts; [`core`] decides. It has the driver that owns a node, the transports, the store, the
-//! identity and discovery of nodes, and, behind the feature `api`, what a daemon serves: the etcd v3 API,
-//! HTTP and metrics. Take the whole ([`daemon`] with `api`), or a part:
+//! This crate acts; [`core`] decides. It has the driver that owns a node, the transports, the
+//! store, the identity and discovery of nodes, and, behind the feature `api`, what a daemon serves:
+//! the etcd v3 API, HTTP and metrics. Take the whole ([`daemon`] with `api`), or a part:
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | [`driver`] | the loop that owns a node, and the [`Handle`](driver::Handle) everyone else holds |
+//! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds |
 //! | [`store`] | the log and the snapshots, on disk and in memory |
 //! | [`transport`] | QUIC and sealed gossip on one UDP port, and the same in memory |
-//! | [`identity`], [`join`], [`data_dir`] | certificates and keys; admission; the directory of a node |
+//! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory |
 //! | [`discovery`] | where members may be |
 //!
 //! Every seam has a public contract suite (`store::contract`, `transport::contract`,

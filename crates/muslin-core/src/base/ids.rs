@@ -58,7 +58,8 @@ number!(
     LeaseId, u64, "{:x}"
 );
 number!(
-    /// One write to stable storage, numbered in the order of issue; writes become durable in this order.
+    /// One write to stable storage. Numbered in the order of issue, which is the order in which writes
+    /// become durable.
     PersistId, u64, "p{}"
 );
 number!(
@@ -75,7 +76,8 @@ impl GroupId {
     pub const CONTROL: GroupId = GroupId(0);
 }
 
-/// Identity of a running Muslin process, drawn at random when its data directory is made, never reused.
+/// Identity of a running Muslin process, drawn at random when its data directory is made, never
+/// reused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeId(pub u64);
 
@@ -133,7 +135,8 @@ impl fmt::Debug for ClusterId {
     }
 }
 
-/// Names one entry for ever: two entries with equal `LogId` are equal, and so is all before them (R2).
+/// Names one entry for ever: two entries with equal `LogId` are equal, and so is all before them
+/// (R2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogId {
     /// Compared first: the more recent term wins (Raft 5.4.1).

@@ -1,7 +1,8 @@
 //! Planted bugs, to show that the tests can see.
 //!
-//! Each is a bug that some implementation shipped. Without the `mutants` feature all of this compiles to
-//! `false`; with it, one bug at a time can be switched on in a process, and the simulator must find it.
+//! Each is a bug that some implementation shipped. Without the `mutants` feature all of this
+//! compiles to `false`; with it, one bug at a time can be switched on in a process, and the
+//! simulator must find it.
 
 macro_rules! mutants {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal),+ $(,)?) => {

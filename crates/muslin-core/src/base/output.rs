@@ -15,7 +15,8 @@ pub trait Machine {
     /// `now` never goes back between calls.
     fn handle(&mut self, now: Now, input: Self::Input, out: &mut Outputs<Self::Output>);
 
-    /// When it wants to be woken (with its own kind of time-out input) if nothing else happens first.
+    /// When it wants to be woken (with its own kind of time-out input) if nothing else happens
+    /// first.
     fn deadline(&self) -> Option<(Now, Wake)>;
 }
 

@@ -1,12 +1,12 @@
 //! The time of leases, which is the leader's alone, and questions about it from elsewhere.
 //!
-//! A lease ends by a committed revoke that the leader proposes when its time is up. The time runs on
-//! the leader's monotonic clock, from the latest of: the grant's application, the receipt of a
-//! keep-alive that the leader answered after a quorum confirmed it, and the leader's first commit in
-//! its term. A later leader was elected after every answer its predecessor gave, so it never ends a
-//! lease before what was promised (K3), up to the drift between two clocks. For the same reason a
-//! proposed end is the leader's own, of its term: it is never handed to a later leader, under whom
-//! the lease may have been kept alive.
+//! A lease ends by a committed revoke that the leader proposes when its time is up. The time runs
+//! on the leader's monotonic clock, from the latest of: the grant's application, the receipt of a
+//! keep-alive that the leader answered after a quorum confirmed it, and the leader's first commit
+//! in its term. A later leader was elected after every answer its predecessor gave, so it never
+//! ends a lease before what was promised (K3), up to the drift between two clocks. For the same
+//! reason a proposed end is the leader's own, of its term: it is never handed to a later leader,
+//! under whom the lease may have been kept alive.
 
 use super::{Failure, KeepAliveAnswer, PeerMessage};
 use crate::base::mutant::{self, Mutant};
@@ -199,7 +199,8 @@ impl LeaseForwards {
             .collect()
     }
 
-    /// This node leads: it answers those that wait itself. Request, lease, whether to extend, asked when.
+    /// This node leads: it answers those that wait itself. Request, lease, whether to extend, asked
+    /// when.
     pub(super) fn take_all(&mut self) -> Vec<(RequestId, LeaseId, bool, Now)> {
         core::mem::take(&mut self.waiting)
             .into_values()
@@ -208,7 +209,6 @@ impl LeaseForwards {
     }
 
     /// The leader answered: who asked, and granted and left time.
-    #[expect(clippy::type_complexity, reason = "the pair is a reply's shape")]
     pub(super) fn on_reply(
         &mut self,
         number: u64,

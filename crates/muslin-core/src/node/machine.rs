@@ -65,7 +65,8 @@ impl Node {
     /// A node that continues from what it finds on its disk, or begins at the founding.
     ///
     /// # Panics
-    /// When `recovered.snapshot` cannot be read: the store has verified its checksum, so this is a bug.
+    /// When `recovered.snapshot` cannot be read: the store has verified its checksum, so this is a
+    /// bug.
     pub fn new(options: Options, recovered: Recovered, seed: u64, now: Now) -> Node {
         let mut prng = Prng::seeded(seed);
         let mut group = recovered.raft;
@@ -157,7 +158,8 @@ impl Node {
     }
 }
 
-/// Founders vote from the start; whoever joins later starts from the same configuration, without itself.
+/// Founders vote from the start; whoever joins later starts from the same configuration, without
+/// itself.
 fn founding_snapshot(options: &Options) -> SnapshotMeta {
     let is_control = |member: &&crate::state::Member| {
         member.roles.iter().any(|role| role == super::members::CONTROL_ROLE)
@@ -269,10 +271,14 @@ impl Node {
             }
             PeerMessage::ProposeRefused { sequences, .. } => self.proposals.requeue(&sequences),
             PeerMessage::KeepAlive { number, lease } => {
-                self.ask_lease(now, Asker::Peer { node: from, number }, LeaseId(lease), true, out);
+                let asker = Asker::Peer { node: from, number };
+                let what = What::Lease { asker, lease: LeaseId(lease), extend: true };
+                self.take_lease_question(Ask { asked: now, what }, out);
             }
             PeerMessage::TimeToLive { number, lease } => {
-                self.ask_lease(now, Asker::Peer { node: from, number }, LeaseId(lease), false, out);
+                let asker = Asker::Peer { node: from, number };
+                let what = What::Lease { asker, lease: LeaseId(lease), extend: false };
+                self.take_lease_question(Ask { asked: now, what }, out);
             }
             PeerMessage::KeepAliveReply { number, answer } => {
                 if let Some((id, ttl)) = self.lease_forwards.on_reply(number, answer) {
@@ -456,18 +462,11 @@ impl Node {
         }
     }
 
-    fn ask_lease(
-        &mut self,
-        now: Now,
-        asker: Asker,
-        lease: LeaseId,
-        extend: bool,
-        out: &mut Outputs<Output>,
-    ) {
+    /// A peer's question about a lease: for the leader alone to answer, after a read round.
+    fn take_lease_question(&mut self, ask: Ask, out: &mut Outputs<Output>) {
+        let What::Lease { asker: Asker::Peer { node, number }, .. } = ask.what else { return };
         let is_leader = self.raft.role() == Role::Leader;
-        let ask = Ask { asked: now, what: What::Lease { asker, lease, extend } };
-        let is_taken = is_leader && self.reads.add(ask).is_ok();
-        if let (false, Asker::Peer { node, number }) = (is_taken, asker) {
+        if !is_leader || self.reads.add(ask).is_err() {
             out.push(answer_to(node, number, KeepAliveAnswer::NotLeader));
         }
     }
@@ -662,7 +661,8 @@ impl Node {
 
     fn install(&mut self, now: Now, snapshot: Snapshot, out: &mut Outputs<Output>) {
         let state = State::restore(snapshot.data);
-        // R6: a leader's snapshot, whole by its checksum, that cannot be read is a bug of one of us.
+        // R6: a leader's snapshot, whole by its checksum, that cannot be read is a bug of one of
+        // us.
         self.state = state.expect("a snapshot with a good checksum can be read");
         self.applied = snapshot.meta.last.index;
         self.snapshot_at = self.applied;
@@ -672,8 +672,8 @@ impl Node {
         self.next_chores = now;
     }
 
-    /// Snapshots are made of a state that has everything the group has handed out: one to be saved, so
-    /// that the log can shrink, or one for a peer that lags behind the log.
+    /// Snapshots are made of a state that has everything the group has handed out: one to be saved,
+    /// so that the log can shrink, or one for a peer that lags behind the log.
     fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
         let since = self.applied.0.saturating_sub(self.snapshot_at.0);
         let save = since >= self.options.snapshot_entries;

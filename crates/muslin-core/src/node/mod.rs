@@ -2,10 +2,10 @@
 //!
 //! # What it does
 //! A [`Node`] owns a failure detector ([`Swim`](crate::swim::Swim)), a replica of the control group
-//! ([`Raft`](crate::raft::Raft)) and the replicated [`State`](crate::state::State), and passes on what
-//! one of them says that another must know:
-//! - committed entries are applied at once, in order; the node whose client asked answers it when its
-//!   own replica applies the entry, so an answer never needs a message of its own;
+//! ([`Raft`](crate::raft::Raft)) and the replicated [`State`](crate::state::State), and passes on
+//! what one of them says that another must know:
+//! - committed entries are applied at once, in order; the node whose client asked answers it when
+//!   its own replica applies the entry, so an answer never needs a message of its own;
 //! - proposals of a node that does not lead travel to the leader and are sent again when leadership
 //!   moves; `(origin, boot, sequence)` makes the repetition harmless;
 //! - linearizable reads gather between two flushes and share one read index;
@@ -15,12 +15,12 @@
 //! # Invariants
 //! - A reply to a write is given only from an applied, committed entry of this process's own `boot`
 //!   (K1), or is a [`Failure`].
-//! - A linearizable read is answered from a state applied at least up to an index that a leader's quorum
-//!   confirmed after the read began (R7).
-//! - A watch is told every revision from its first on, in order, once (K2): it is either live, and told
-//!   of each batch as it is applied, or behind, and told from history.
-//! - A lease is ended by the leader alone, never before its time to live has passed since the leader
-//!   received the last keep-alive it answered, nor since it became leader (K3).
+//! - A linearizable read is answered from a state applied at least up to an index that a leader's
+//!   quorum confirmed after the read began (R7).
+//! - A watch is told every revision from its first on, in order, once (K2): it is either live, and
+//!   told of each batch as it is applied, or behind, and told from history.
+//! - A lease is ended by the leader alone, never before its time to live has passed since the
+//!   leader received the last keep-alive it answered, nor since it became leader (K3).
 //! - What the view believes never changes the record: it gives routes and advice to the planner.
 //!
 //! # Limits

@@ -36,7 +36,8 @@ struct Pending {
     bytes: Bytes,
     asked: Now,
     sent: Option<Now>,
-    /// Only this node may append it, as the leader of this term; it is dropped when the term is over.
+    /// Only this node may append it, as the leader of this term; it is dropped when the term is
+    /// over.
     only_in: Option<Term>,
 }
 

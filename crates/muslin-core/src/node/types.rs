@@ -26,7 +26,8 @@ pub struct Options {
     pub address: SocketAddr,
     /// What it says about itself.
     pub metadata: swim::Metadata,
-    /// The members the cluster was founded with (needed only while the log starts at its beginning).
+    /// The members the cluster was founded with (needed only while the log starts at its
+    /// beginning).
     pub founding: Founding,
     /// Control group settings.
     pub raft: raft::Options,
@@ -181,8 +182,8 @@ pub enum Request {
         /// How fresh.
         consistency: Consistency,
     },
-    /// Follow changes: [`Reply::WatchStarted`] or [`Reply::WatchRefused`], then [`Reply::WatchEvents`]
-    /// until cancelled.
+    /// Follow changes: [`Reply::WatchStarted`] or [`Reply::WatchRefused`], then
+    /// [`Reply::WatchEvents`] until cancelled.
     Watch(WatchSpec),
     /// The reader of a watch that lags has room again: tell more.
     WatchMore {
@@ -303,8 +304,8 @@ pub enum Output {
         /// What.
         write: raft::Write,
     },
-    /// Send on the stream to a peer, not before the named write of that group is durable. In order per
-    /// peer as far as the writes allow; may be lost.
+    /// Send on the stream to a peer, not before the named write of that group is durable. In order
+    /// per peer as far as the writes allow; may be lost.
     Send {
         /// To whom.
         to: NodeId,
@@ -428,8 +429,8 @@ pub struct NodeStatus {
     pub view: Vec<ViewEntry>,
     /// How far each peer's log is known to match (leader only), in id order.
     pub progress: Vec<(NodeId, Index)>,
-    /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does not
-    /// lead.
+    /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does
+    /// not lead.
     pub quorum_age: Option<Duration>,
     /// The node's own clock when this was made.
     pub uptime: Duration,

@@ -1,7 +1,8 @@
 //! Followers of key changes on this node.
 //!
-//! A watch is *live* when it has been told everything: each batch is passed on as it is applied. It is
-//! *behind* while history has to be read: it is told a piece, and the next one when its reader has room.
+//! A watch is *live* when it has been told everything: each batch is passed on as it is applied. It
+//! is *behind* while history has to be read: it is told a piece, and the next one when its reader
+//! has room.
 
 use super::{Output, Reply};
 use crate::base::{Outputs, RequestId, Revision};
@@ -73,7 +74,8 @@ impl Watches {
                 watcher.is_behind = piece.through < state.revision();
                 let behind = watcher.is_behind;
                 let events = wanted(&watcher.spec, &piece.events);
-                // A piece without a wanted event is still told while behind: its reader asks for more.
+                // A piece without a wanted event is still told while behind: its reader asks for
+                // more.
                 if behind || !events.is_empty() {
                     let reply = Reply::WatchEvents { events, revision: piece.through, behind };
                     out.push(Output::Reply { id, reply });

@@ -50,8 +50,8 @@
 //! - **R7** A linearizable read sees every write acknowledged before it began.
 //! - **R8** Any two quorums that could decide overlap, also while the configuration changes.
 //! - **R9** Nothing is promised, and nothing of one's own is counted, before it is durable.
-//! - **R10** An acknowledgement counts only for the session of replication it answers: one per
-//!   term and addition of a peer.
+//! - **R10** An acknowledgement counts only for the session of replication it answers: one per term
+//!   and addition of a peer.
 //!
 //! # Departures
 //! - Appends leave before the leader's own write is durable (thesis 10.2.1); it counts itself when

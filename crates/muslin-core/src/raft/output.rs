@@ -16,8 +16,8 @@ pub struct HardState {
     pub term: Term,
     /// Who got this replica's vote in that term.
     pub vote: Option<NodeId>,
-    /// A commit index known when this was written. Only a lower bound: it tells a torn tail (beyond
-    /// it) from damage (below it).
+    /// A commit index known when this was written. Only a lower bound: it tells a torn tail
+    /// (beyond it) from damage (below it).
     pub commit: Index,
 }
 

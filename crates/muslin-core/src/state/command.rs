@@ -21,8 +21,8 @@ pub struct Proposal {
     /// Numbered from 1 within a start.
     #[prost(uint64, tag = "3")]
     pub sequence: u64,
-    /// Every sequence below this is settled at the origin and will not be proposed again: the table
-    /// may forget it.
+    /// Every sequence below this is settled at the origin and will not be proposed again: the
+    /// table may forget it.
     #[prost(uint64, tag = "4")]
     pub settled_below: u64,
     /// What to do.

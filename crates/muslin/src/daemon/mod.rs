@@ -1,12 +1,12 @@
 //! A node put together: data directory, identity, transport, discovery, driver and API.
 //!
-//! [`init`] makes the first node of a cluster, [`join`] another one, [`init_founders`] several at once on
-//! one machine; [`run`] runs what they made until it is told to stop. Applications that want a part of
-//! this only take the part: each is public by itself.
+//! [`init`] makes the first node of a cluster, [`join`] another one, [`init_founders`] several at
+//! once on one machine; [`run`] runs what they made until it is told to stop. Applications that
+//! want a part of this only take the part: each is public by itself.
 //!
 //! # Invariants
-//! - Nothing is served before the data directory is this process's alone, and its start counter is raised
-//!   and durable.
+//! - Nothing is served before the data directory is this process's alone, and its start counter is
+//!   raised and durable.
 //! - The process ends when its driver does: a node is never half alive.
 //! - A node that was refused has changed nothing, here or in the cluster.
 

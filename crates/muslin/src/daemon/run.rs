@@ -27,7 +27,8 @@ const PROTOCOL: (u32, u32) = (1, 1);
 /// Runs a node until `shutdown` resolves, then says good-bye and stops cleanly.
 ///
 /// # Errors
-/// Whatever keeps it from starting, and whatever makes going on unsafe: the caller ends the process.
+/// Whatever keeps it from starting, and whatever makes going on unsafe: the caller ends the
+/// process.
 pub async fn run(
     options: UpOptions,
     shutdown: impl Future<Output = ()>,

@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 /// Requests that wait for the driver; further callers wait for room.
 const MAIL_MAX: usize = 16_384;
 
-/// Inputs handled between two flushes: large enough to gather a batch, small enough that an answer is
-/// not long in coming.
+/// Inputs handled between two flushes: large enough to gather a batch, small enough that an answer
+/// is not long in coming.
 const GATHER_MAX: usize = 4_096;
 
 /// How long a stopping node goes on, so that its good-bye and a leader's successor get out.
@@ -51,8 +51,8 @@ pub struct Driver {
     pub seed: u64,
 }
 
-/// Recovers the node and starts its loop. The returned task ends after [`Handle::shutdown`], or with
-/// the error that makes going on unsafe; a panic in it must stop the process as well.
+/// Recovers the node and starts its loop. The returned task ends after [`Handle::shutdown`], or
+/// with the error that makes going on unsafe; a panic in it must stop the process as well.
 pub fn start(
     driver: Driver,
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), DriverError>>), DriverError> {

@@ -19,7 +19,8 @@ pub(super) struct Net {
     pub(super) now: Now,
     pub(super) options: Options,
     pub(super) nodes: BTreeMap<u64, Host>,
-    /// When running nodes want to be woken, and where nodes are: found without asking each of them.
+    /// When running nodes want to be woken, and where nodes are: found without asking each of
+    /// them.
     wakes: BTreeSet<(Now, u64)>,
     places: BTreeMap<SocketAddr, u64>,
     /// Packets under way, by arrival.
