@@ -142,21 +142,9 @@ fn failure(error: ClientError) -> Failure {
         ClientError::Protocol { .. } => Failure::new(Kind::Unreachable, sentence)
             .hint("a write may or may not have happened: read before you repeat it"),
         ClientError::Problem { status, hint, .. } => {
-            let failure = Failure::new(kind(status), sentence);
+            let failure = Failure::new(Kind::of_status(status), sentence);
             if hint.is_empty() { failure } else { failure.hint(hint) }
         }
-    }
-}
-
-fn kind(status: u16) -> Kind {
-    match status {
-        400 | 405 | 415 => Kind::Usage,
-        401 | 403 => Kind::Denied,
-        404 => Kind::NotFound,
-        409 | 412 => Kind::Conflict,
-        408 | 504 => Kind::TimedOut,
-        429 | 502 | 503 => Kind::Unreachable,
-        _ => Kind::Failed,
     }
 }
 

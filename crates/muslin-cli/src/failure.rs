@@ -26,6 +26,21 @@ pub(crate) enum Kind {
     Interrupted = 130,
 }
 
+impl Kind {
+    /// What an HTTP status of failure comes to.
+    pub(crate) fn of_status(status: u16) -> Kind {
+        match status {
+            400 | 405 | 413 | 415 => Kind::Usage,
+            401 | 403 => Kind::Denied,
+            404 => Kind::NotFound,
+            409 | 412 => Kind::Conflict,
+            408 | 504 => Kind::TimedOut,
+            429 | 502 | 503 => Kind::Unreachable,
+            _ => Kind::Failed,
+        }
+    }
+}
+
 /// A refusal or fault as the person at the terminal reads it.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Failure {

@@ -7,7 +7,6 @@
 mod args;
 mod client;
 mod cmd;
-mod daemon;
 mod failure;
 mod output;
 mod run;

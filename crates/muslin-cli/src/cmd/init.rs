@@ -1,9 +1,9 @@
 //! `muslin init`
 
 use crate::args::{Format, Global, Init, NewNode, Profile};
-use crate::daemon::{self, InitOptions};
 use crate::failure::{Failure, Kind};
 use crate::output;
+use muslin::daemon::{self, InitOptions};
 use std::net::SocketAddr;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! `muslin join`
 
 use crate::args::{Format, Global, Join, NewNode};
-use crate::daemon::{self, JoinOptions, UpOptions};
 use crate::failure::Failure;
 use crate::output;
+use muslin::daemon::{self, JoinOptions, UpOptions};
 
 /// Joins, and with `--up` goes on as the node.
 pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {

@@ -1,9 +1,11 @@
 //! `muslin up`: the daemon.
 
 use crate::args::Up;
-use crate::daemon::{self, DaemonError, UpOptions};
 use crate::failure::{Failure, Kind};
 use crate::signals;
+use muslin::daemon::{self, DaemonError, UpOptions};
+use muslin::join::JoinError;
+use muslin::store::StoreError;
 use std::future::Future;
 use std::io::{IsTerminal, Read};
 use std::net::SocketAddr;
@@ -93,7 +95,26 @@ pub(crate) async fn resolve(contact: &str) -> Result<SocketAddr, Failure> {
     Err(failure.hint("write HOST:PORT"))
 }
 
-/// Why a node did not run, with the exit code that says so.
+/// Why a node was not made or did not run, with the exit code that says so.
 pub(crate) fn failure(error: DaemonError) -> Failure {
-    Failure::new(Kind::Failed, error.to_string())
+    Failure::new(kind(&error), error.to_string())
+}
+
+fn kind(error: &DaemonError) -> Kind {
+    match error {
+        DaemonError::Unspecified(_) | DaemonError::Name(_) | DaemonError::Seed(_) => Kind::Usage,
+        DaemonError::Listen { .. } => Kind::Conflict,
+        DaemonError::Store(StoreError::Locked { .. } | StoreError::Foreign { .. }) => {
+            Kind::Conflict
+        }
+        DaemonError::Join(refusal) => match refusal {
+            JoinError::Token(_) => Kind::Usage,
+            JoinError::Connect { .. } => Kind::Unreachable,
+            JoinError::WrongCluster(_) => Kind::Denied,
+            JoinError::TimedOut(_) => Kind::TimedOut,
+            JoinError::Refused { status, .. } => Kind::of_status(*status),
+            JoinError::Identity(_) | JoinError::Answer { .. } => Kind::Failed,
+        },
+        _ => Kind::Failed,
+    }
 }

@@ -7,9 +7,9 @@ use super::ready;
 use super::say::Voice;
 use crate::args::{Dev, Global};
 use crate::client::{Call, Client};
-use crate::daemon::{self, InitOptions};
 use crate::failure::{Failure, Kind};
 use crate::signals;
+use muslin::daemon::{self, InitOptions};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
