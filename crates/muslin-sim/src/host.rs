@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::time::{Clock, Time};
-use muslin_core::base::{Index, NodeId, PersistId, Term};
+use muslin_core::base::{Index, NodeId, Now, PersistId, Term};
 use muslin_core::node::{Input, Node, PeerMessage};
 use muslin_core::raft::{HardState, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -51,7 +51,9 @@ pub(crate) struct Process {
     pub(crate) busy_until: Time,
     /// Its turn to work is in the queue.
     pub(crate) is_roused: bool,
-    /// When it will be woken for its deadline.
+    /// Its deadline as of the last batch, by its own clock.
+    pub(crate) due: Option<Now>,
+    /// When it will be woken for it.
     pub(crate) wake_at: Option<Time>,
     pub(crate) is_paused: bool,
     pub(crate) is_stopping: bool,

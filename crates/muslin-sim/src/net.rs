@@ -23,7 +23,7 @@ struct Link {
     cuts: u32,
     /// While cut, what arrives waits for the end of the cut; else it is lost.
     is_stalling: bool,
-    stalled: Vec<Parcel>,
+    stalled: Vec<Box<Parcel>>,
     connection: u64,
     last_arrival: Time,
     /// Added to every delay.
@@ -56,9 +56,9 @@ impl Net {
     }
 
     /// Puts a message into its parcel.
-    pub(crate) fn pack(&mut self, from: usize, to: usize, message: PeerMessage) -> Parcel {
+    pub(crate) fn pack(&mut self, from: usize, to: usize, message: PeerMessage) -> Box<Parcel> {
         let connection = self.link(from, to).connection;
-        Parcel { from, to, connection, message }
+        Box::new(Parcel { from, to, connection, message })
     }
 
     /// A parcel leaves at `at`.
@@ -86,7 +86,7 @@ impl Net {
 
     /// A parcel comes to the end of its way: handed over, unless its link is cut or its connection
     /// gone.
-    pub(crate) fn arrive(&mut self, parcel: Parcel) -> Option<Parcel> {
+    pub(crate) fn arrive(&mut self, parcel: Box<Parcel>) -> Option<Box<Parcel>> {
         let link = self.link(parcel.from, parcel.to);
         if parcel.connection != link.connection {
             return None;
@@ -130,7 +130,7 @@ impl Net {
     }
 
     /// One fault less. What was stalled goes on, unless the connection gave up meanwhile.
-    pub(crate) fn mend(&mut self, from: usize, to: usize, now: Time) -> Vec<(Time, Parcel)> {
+    pub(crate) fn mend(&mut self, from: usize, to: usize, now: Time) -> Vec<(Time, Box<Parcel>)> {
         let link = self.link(from, to);
         link.cuts = link.cuts.saturating_sub(1);
         if link.cuts > 0 {

@@ -2,7 +2,7 @@
 //! `N` being `n1`, .., `leader`, `follower`, or a name given to one:
 //!
 //! ```text
-//! cluster nodes=3 [founders=3] [seed=1] [snapshot=2000]
+//! cluster nodes=3 [founders=3] [seed=1] [snapshot=2000] [tail=2000]
 //! name NAME N              the node that N is at present is called NAME from here on
 //! put N key=value [lease=L] | del N key | get N key [local]
 //! grant N lease ttl=MS | keep N lease | admit N by=N
@@ -59,7 +59,8 @@ impl Runner for Script {
 
 impl Script {
     fn found(&mut self, command: &Command) -> Result<String, Box<dyn Error>> {
-        let (mut nodes, mut founders, mut seed, mut snapshot) = (3, None, 1, 2_000);
+        let (mut nodes, mut founders, mut seed) = (3, None, 1);
+        let (mut snapshot, mut tail) = (2_000, 2_000);
         let mut args = command.consume_args();
         while let Some((key, value)) = args.next_key() {
             match key {
@@ -67,13 +68,14 @@ impl Script {
                 "founders" => founders = Some(value.parse()?),
                 "seed" => seed = value.parse()?,
                 "snapshot" => snapshot = value.parse()?,
+                "tail" => tail = value.parse()?,
                 _ => return Err(format!("what is {key}?").into()),
             }
         }
         let mut profile = Profile::drawn(seed, nodes, Preset::Calm);
         profile.founders = founders.unwrap_or(nodes);
         profile.snapshot_entries = snapshot;
-        profile.raft.log_tail_entries = profile.raft.log_tail_entries.min(snapshot);
+        profile.raft.log_tail_entries = tail;
         let mut world = World::new(seed, profile, Trace::new(None));
         world.run_until(world.time + SETTLES_IN)?;
         self.world = Some(world);

@@ -230,7 +230,7 @@ impl World {
         }
     }
 
-    fn queue_parcels(&mut self, parcels: Vec<(Time, Parcel)>) {
+    fn queue_parcels(&mut self, parcels: Vec<(Time, Box<Parcel>)>) {
         for (at, parcel) in parcels {
             self.queue.push(at, Happening::Parcel(parcel));
         }

@@ -62,6 +62,7 @@ impl World {
             held: Vec::new(),
             busy_until: self.time,
             is_roused: true,
+            due: None,
             wake_at: None,
             is_paused: false,
             is_stopping: false,
@@ -153,7 +154,7 @@ impl World {
         }
         process.wake_at = None;
         let now = process.clock.now(self.time);
-        if process.node.deadline().is_some_and(|(at, _)| at <= now) {
+        if process.due.is_some_and(|due| due <= now) {
             self.rouse(place)
         } else {
             self.plan_wake(place);
@@ -161,10 +162,9 @@ impl World {
         }
     }
 
-    pub(super) fn on_parcel(&mut self, parcel: Parcel) -> Result<(), Broken> {
-        let Some(Parcel { from, to, message, .. }) = self.net.arrive(parcel) else {
-            return Ok(());
-        };
+    pub(super) fn on_parcel(&mut self, parcel: Box<Parcel>) -> Result<(), Broken> {
+        let Some(parcel) = self.net.arrive(parcel) else { return Ok(()) };
+        let Parcel { from, to, message, .. } = *parcel;
         let from = id_of(from);
         let process = self.hosts[to].process.as_ref();
         if process.is_none_or(|process| process.refused.contains(&from)) {
@@ -233,7 +233,7 @@ impl World {
             self.queue.push(done, Happening::Work { host: place, life });
         }
         self.sync(place, done);
-        self.plan_wake(place);
+        self.note_deadline(place);
         Ok(())
     }
 
@@ -261,7 +261,10 @@ impl World {
             self.trace.input(at, id, &input);
             process.node.handle(now, input, out);
         }
-        if process.node.deadline().is_some_and(|(deadline, _)| deadline <= now) {
+        // The inputs may have put it off.
+        if process.due.is_some_and(|due| due <= now)
+            && process.node.deadline().is_some_and(|(due, _)| due <= now)
+        {
             handled += 1;
             self.trace.input(at, id, &Input::Tick);
             process.node.handle(now, Input::Tick, out);
@@ -466,11 +469,22 @@ impl World {
         self.queue.push(first, Happening::Datagram { from, to: other, bytes });
     }
 
+    /// The node's deadline may be another after a batch. One that was put off is looked at again when
+    /// the old one comes: most are put off many times before they come.
+    fn note_deadline(&mut self, place: usize) {
+        let Some(process) = &mut self.hosts[place].process else { return };
+        let before = process.due;
+        process.due = process.node.deadline().map(|(due, _)| due);
+        if process.wake_at.is_none() || process.due < before {
+            self.plan_wake(place);
+        }
+    }
+
     /// Sees to it that the node is woken for its deadline, a little late as timers are.
     fn plan_wake(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         let Some(process) = &mut host.process else { return };
-        let Some((deadline, _)) = process.node.deadline() else { return };
+        let Some(deadline) = process.due else { return };
         let due = process.clock.when(deadline).max(process.busy_until);
         if process.wake_at.is_some_and(|at| at <= due) {
             return;

@@ -31,7 +31,7 @@ const STORM: u64 = 400_000;
 /// What is going to happen.
 pub(super) enum Happening {
     /// A peer's message comes to the end of its way.
-    Parcel(Parcel),
+    Parcel(Box<Parcel>),
     /// A gossip datagram arrives.
     Datagram { from: SocketAddr, to: usize, bytes: Bytes },
     /// A sync is over.
