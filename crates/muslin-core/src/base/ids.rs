@@ -58,8 +58,8 @@ number!(
     LeaseId, u64, "{:x}"
 );
 number!(
-    /// One write to stable storage. Numbered in the order of issue, which is the order in which writes
-    /// become durable.
+    /// One write to stable storage. Numbered in the order of issue, which is the order in which
+    /// writes become durable.
     PersistId, u64, "p{}"
 );
 number!(

@@ -1,6 +1,6 @@
 //! The loop that owns a node, and the handle everyone else holds.
 //!
-//! Nothing but [`run`] owns a [`Node`](muslin_core::node::Node). It gathers what waits, steps the
+//! Nothing but this loop owns a [`Node`](muslin_core::node::Node). It gathers what waits, steps the
 //! node through it, and carries the outputs out in order. Writes go to a thread of their own, which
 //! gathers in turn whatever came during the last sync (group commit), so that the loop never waits
 //! for a disk.

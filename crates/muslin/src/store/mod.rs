@@ -1,7 +1,7 @@
 //! What survives a crash: the log, the hard state and the snapshots of every group of a node.
 //!
-//! [`file`] is the real one; [`mem`] its twin in memory, which can crash on purpose. [`contract`]
-//! is what both, and any other, must obey.
+//! [`mod@file`] is the real one; [`mem`] its twin in memory, which can crash on purpose.
+//! [`contract`] is what both, and any other, must obey.
 
 pub mod contract;
 mod error;

@@ -4,7 +4,7 @@
 //! paused and started again. [`plan`] says where everything goes and refuses what cannot work
 //! before anything starts; [`fleet`] owns the children; [`ready`] waits for answered writes;
 //! [`say`] prints (JSON lines for scripts, tables for people); [`order`] reads what is typed or
-//! piped in; [`run`] is the loop that joins them.
+//! piped in; [`run()`] is the loop that joins them.
 //!
 //! # Invariants
 //! 1. No child outlives the supervisor, however it ends: the kernel kills them when it is gone, and
