@@ -188,25 +188,29 @@ impl Script {
         Ok(told(answer))
     }
 
+    /// Without names: who leads is a matter of chance, and not what scenarios are about.
     fn status(&mut self) -> Result<String, Box<dyn Error>> {
         let world = self.world()?;
-        let mut text = String::new();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut digests = Vec::new();
         for host in &world.hosts {
-            let id = host.id;
-            let Some(process) = &host.process else {
-                text += &format!("{id:?} down\n");
-                continue;
+            let text = match &host.process {
+                None => "down".to_string(),
+                Some(process) => {
+                    let raft = process.node.raft();
+                    digests.push((raft.applied(), process.node.state().digest()));
+                    let configuration = raft.configuration();
+                    let (voters, learners) = (&configuration.voters, &configuration.learners);
+                    format!("voters={voters:?} learners={learners:?}")
+                }
             };
-            let raft = process.node.raft();
-            let configuration = raft.configuration();
-            let (voters, learners) = (&configuration.voters, &configuration.learners);
-            text += &format!("{id:?} voters={voters:?} learners={learners:?}\n");
-            digests.push((raft.applied(), process.node.state().digest()));
+            *counts.entry(text).or_default() += 1;
         }
         digests.dedup();
+        let lines: Vec<String> =
+            counts.into_iter().map(|(text, count)| format!("{count}: {text}\n")).collect();
         let agree = if digests.len() == 1 { "all agree" } else { "they differ" };
-        Ok(text + agree + "\n")
+        Ok(lines.concat() + agree + "\n")
     }
 }
 
