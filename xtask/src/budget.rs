@@ -80,7 +80,7 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
     let mut node = Running::start(up.stdin(Stdio::null()))?;
     while !write(&address) {
         if node.has_ended() || start.elapsed() > GIVE_UP {
-            return Err("the sole node did not answer a write".to_string());
+            return Err("the sole node answered no write with success".to_string());
         }
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -94,7 +94,7 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
 
 /// One write; whether it was answered with success.
 fn write(address: &str) -> bool {
-    let request = "PUT /v1/kv/budget HTTP/1.1\r\nhost: muslin\r\ncontent-length: 1\r\n\
+    let request = "PUT /v1/kv/budget HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\
                    connection: close\r\n\r\n1";
     let Ok(mut stream) = TcpStream::connect(address) else { return false };
     let _ = stream.set_read_timeout(Some(GIVE_UP));

@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// How long a child has to end after SIGTERM before it is killed.
@@ -30,14 +30,15 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs to the end and returns what it printed on stdout; an error when it fails.
+/// Runs to the end and returns what it printed on stdout; when it fails, an error with what it
+/// printed on stderr.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     let line = line_of(command);
-    let answer = command.stderr(Stdio::inherit()).output();
-    let answer = answer.map_err(|error| format!("cannot run `{line}`: {error}"))?;
+    let answer = command.output().map_err(|error| format!("cannot run `{line}`: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match answer.status.success() {
-        true => Ok(String::from_utf8_lossy(&answer.stdout).into_owned()),
-        false => Err(format!("`{line}` failed ({})", answer.status)),
+        true => Ok(text(&answer.stdout)),
+        false => Err(format!("`{line}` failed ({}): {}", answer.status, text(&answer.stderr))),
     }
 }
 
