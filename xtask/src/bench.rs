@@ -1,8 +1,8 @@
 //! The same load on three etcd and on three muslin nodes, one after the other, on this machine.
 
+use crate::cluster::Cluster;
+use crate::conformance;
 use crate::process::{self, Running, Scratch};
-use crate::{budget, conformance};
-use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -53,17 +53,8 @@ fn on_etcd(binary: &Path, arguments: &[String]) -> Result<f64, String> {
 }
 
 fn on_muslin(binary: &Path, arguments: &[String]) -> Result<f64, String> {
-    let scratch = Scratch::new("bench-muslin")?;
-    let (base, etcd) = (budget::free_row(3)? - 1, budget::free_row(21)?);
-    let (base, first, directory) = (base.to_string(), etcd.to_string(), scratch.join("dev"));
-    let line = ["dev", "-o", "json", "--base-port", &base, "--etcd-base-port", &first];
-    let mut command = process::command(binary, &line);
-    command.args(["--data-dir", &directory]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut dev = Running::start(&mut command)?;
-    let mut ready = String::new();
-    let _ = BufReader::new(dev.stdout()).read_line(&mut ready);
-    let endpoints: Vec<String> = (0..3).map(|n| format!("127.0.0.1:{}", etcd + 10 * n)).collect();
-    load("muslin", binary, &endpoints, arguments)
+    let cluster = Cluster::start(binary, "bench-muslin")?;
+    load("muslin", binary, &cluster.etcd, arguments)
 }
 
 /// The load itself; answers per second.

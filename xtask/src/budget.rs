@@ -1,8 +1,8 @@
 //! What makes "light-weight" a number.
 
+use crate::cluster::Cluster;
 use crate::process::{self, Running, Scratch};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use crate::{failover, http};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const IDLE_MB_MAX: f64 = 30.0;
 
 /// From starting `dev` to its ready line: three nodes, one answered write.
 const DEV_READY_MS_MAX: f64 = 2_000.0;
+
+/// Median time without an answered write around the kill of a leader.
+const WRITE_GAP_MS_MAX: f64 = 1_000.0;
 
 /// Starts measured; the best is judged, for a busy machine says nothing about the program.
 const ROUNDS: usize = 5;
@@ -53,9 +56,14 @@ pub(crate) fn run() -> Result<(), String> {
     let (best, note) = best_of(starts);
     judge("sole node, first answered write", best, FIRST_WRITE_MS_MAX, "ms", note);
     judge("sole node, idle memory", idle, IDLE_MB_MAX, "MB", String::new());
-    let readies: Result<Vec<f64>, String> = (0..ROUNDS).map(|_| dev_ready(&binary)).collect();
+    let ready_ms = |_| Ok(Cluster::start(&binary, "budget")?.ready.as_secs_f64() * 1e3);
+    let readies: Result<Vec<f64>, String> = (0..ROUNDS).map(ready_ms).collect();
     let (best, note) = best_of(readies?);
     judge("dev, three nodes to ready line", best, DEV_READY_MS_MAX, "ms", note);
+    let mut gaps = failover::gaps_ms(&binary)?;
+    gaps.sort_by(f64::total_cmp);
+    let note = format!("; of {} kills, longest {:.0}", gaps.len(), gaps[gaps.len() - 1]);
+    judge("leader killed, median write gap", gaps[gaps.len() / 2], WRITE_GAP_MS_MAX, "ms", note);
     match broken.as_slice() {
         [] => Ok(()),
         names => Err(format!("over budget: {}", names.join(", "))),
@@ -78,7 +86,7 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
     let start = Instant::now();
     let mut up = process::command(binary, &["up", "--data-dir", &directory, "--log", "error"]);
     let mut node = Running::start(up.stdin(Stdio::null()))?;
-    while !write(&address) {
+    while !http::put(&address, "budget", GIVE_UP) {
         if node.has_ended() || start.elapsed() > GIVE_UP {
             return Err("the sole node answered no write with success".to_string());
         }
@@ -92,51 +100,9 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
     Ok((start_ms, Some(resident_mb(node.id())?)))
 }
 
-/// One write; whether it was answered with success.
-fn write(address: &str) -> bool {
-    let request = "PUT /v1/kv/budget HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\n\
-                   connection: close\r\n\r\n1";
-    let Ok(mut stream) = TcpStream::connect(address) else { return false };
-    let _ = stream.set_read_timeout(Some(GIVE_UP));
-    let mut answer = String::new();
-    let is_sent = stream.write_all(request.as_bytes()).is_ok();
-    let _ = is_sent && stream.read_to_string(&mut answer).is_ok();
-    answer.starts_with("HTTP/1.1 200")
-}
-
 fn resident_mb(id: u32) -> Result<f64, String> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
     kilobytes.map(|kb| kb * 1024.0 / 1e6).ok_or("the node has no memory to read".to_string())
-}
-
-fn dev_ready(binary: &Path) -> Result<f64, String> {
-    let scratch = Scratch::new("budget-dev")?;
-    let first = free_row(3)?;
-    let (base, etcd) = ((first - 1).to_string(), free_row(21)?.to_string());
-    let directory = scratch.join("dev");
-    let line = ["dev", "-o", "json", "--base-port", &base, "--etcd-base-port", &etcd];
-    let mut command = process::command(binary, &line);
-    command.args(["--data-dir", &directory]).stdin(Stdio::null()).stdout(Stdio::piped());
-    let start = Instant::now();
-    let mut dev = Running::start(&mut command)?;
-    let mut ready = String::new();
-    let _ = BufReader::new(dev.stdout()).read_line(&mut ready);
-    match ready.contains("\"ready\"") {
-        true => Ok(start.elapsed().as_secs_f64() * 1e3),
-        false => Err(format!("dev said {ready:?} where its ready line should be")),
-    }
-}
-
-/// The first of `count` ports in a row that are free at this moment.
-pub(crate) fn free_row(count: u16) -> Result<u16, String> {
-    for _ in 0..100 {
-        let first = process::free_ports(1)?[0];
-        let Some(last) = first.checked_add(count) else { continue };
-        if (first..last).all(|port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return Ok(first);
-        }
-    }
-    Err(format!("no {count} free ports in a row"))
 }

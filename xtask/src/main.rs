@@ -5,8 +5,11 @@
 mod bench;
 mod budget;
 mod ci;
+mod cluster;
 mod conformance;
 mod deny;
+mod failover;
+mod http;
 mod nostd;
 mod process;
 mod simulate;
@@ -27,7 +30,7 @@ cargo xtask COMMAND
   determinism --seeds N    each seed in two processes, traces compared
   mutants [--seeds MAX]    each planted bug must be caught by the simulator
   codegen [--check]        Rust from the .proto files
-  budget                   size, memory and start-up times against their limits
+  budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
   deny                     licences, bans and sources of dependencies
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes

@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, ChildStdin, ChildStdout, Command};
 use std::time::{Duration, Instant};
 
 /// How long a child has to end after SIGTERM before it is killed.
@@ -70,9 +70,10 @@ impl Running {
         self.0.id()
     }
 
-    /// Its standard output, once.
-    pub(crate) fn stdout(&mut self) -> std::process::ChildStdout {
-        self.0.stdout.take().expect("taken once, from a child started with a pipe")
+    /// Its standard input and output, once.
+    pub(crate) fn pipes(&mut self) -> (ChildStdin, ChildStdout) {
+        let (stdin, stdout) = (self.0.stdin.take(), self.0.stdout.take());
+        stdin.zip(stdout).expect("taken once, from a child started with pipes")
     }
 
     /// Whether it has ended.
@@ -98,9 +99,10 @@ impl Drop for Running {
 pub(crate) struct Scratch(std::path::PathBuf);
 
 impl Scratch {
-    /// An empty directory whose name says what it is for.
+    /// An empty directory whose name says what it is for, beside what is built: the system's own
+    /// place for such things may be memory, which says nothing about disks.
     pub(crate) fn new(purpose: &str) -> Result<Scratch, String> {
-        let path = std::env::temp_dir().join(format!("muslin-{purpose}-{}", std::process::id()));
+        let path = crate::target().join(format!("tmp/xtask-{purpose}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).map_err(|e| format!("cannot make {path:?}: {e}"))?;
         Ok(Scratch(path))
