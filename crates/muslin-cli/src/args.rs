@@ -14,8 +14,12 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Heading of the flags every command takes: they stand behind its own.
+const FOR_ALL: &str = "Options of every command";
+
 /// Flags every command takes.
 #[derive(Args, Debug, Clone)]
+#[command(next_help_heading = FOR_ALL)]
 pub(crate) struct Global {
     /// How results are printed; a table becomes tab-separated when piped
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
@@ -227,6 +231,7 @@ pub(crate) enum Kv {
     /// Print a value as it is (with a line end on a terminal)
     #[command(after_help = examples::KV_GET)]
     Get {
+        /// Which key
         key: String,
         /// What the read promises
         #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
@@ -235,6 +240,7 @@ pub(crate) enum Kv {
     /// Write a value
     #[command(after_help = examples::KV_PUT)]
     Put {
+        /// Which key
         key: String,
         /// The value; `-`, or nothing, reads it from stdin
         #[arg(allow_negative_numbers = true)]
@@ -248,7 +254,10 @@ pub(crate) enum Kv {
     },
     /// Delete a key
     #[command(visible_alias = "delete", alias = "rm", after_help = examples::KV_DEL)]
-    Del { key: String },
+    Del {
+        /// Which key
+        key: String,
+    },
     /// List keys
     #[command(visible_alias = "list", after_help = examples::KV_LS)]
     Ls {

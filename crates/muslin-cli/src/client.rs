@@ -149,12 +149,13 @@ fn failure(error: ClientError) -> Failure {
 }
 
 /// A text as one part of a path or query: everything that could mean something is escaped.
-pub(crate) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
+    for byte in text {
+        match *byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                escaped.push(byte as char);
+                escaped.push(char::from(*byte));
             }
             other => escaped += &format!("%{other:02X}"),
         }

@@ -40,7 +40,7 @@ pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
 }
 
 fn join_line(address: SocketAddr, token: &str) -> String {
-    format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen ADDR")
+    format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen IP:PORT")
 }
 
 fn profile(profile: Profile) -> daemon::Profile {

@@ -4,6 +4,8 @@ use crate::args::{Consistency, Format, Global, Kv};
 use crate::client::{Call, Client, escape, escape_key};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Table, cell};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read};
@@ -138,8 +140,8 @@ async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), F
         let mut path = format!("/v1/kv?prefix={}", escape(&listing.prefix));
         path +=
             &format!("&limit={}&{}", left.unwrap_or(PAGE).min(PAGE), query(listing.consistency));
-        if let Some(after) = items.last().and_then(|item| item["key"].as_str()) {
-            path += &format!("&after={}", escape(after));
+        if let Some(item) = items.last() {
+            path += &format!("&after={}", escape(key_of(item)?));
         }
         let mut page = client.json(Call::get(&path)).await?;
         let Some(found) = page["items"].as_array_mut().map(std::mem::take) else { break };
@@ -162,8 +164,8 @@ async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), F
     let mut table = Table::new(&["KEY", "VALUE", "REVISION", "VERSION"]);
     for item in last["items"].as_array().into_iter().flatten() {
         table.row([
-            cell(item, "key"),
-            value_cell(item),
+            readable(item, "key"),
+            readable(item, "value"),
             cell(item, "mod_revision"),
             cell(item, "version"),
         ]);
@@ -171,12 +173,23 @@ async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), F
     table.print()
 }
 
-/// Text as it is; bytes that are no text in base64.
-fn value_cell(item: &Value) -> String {
-    match item["value"].as_str() {
-        Some(text) => text.to_string(),
-        None => item["value_b64"].as_str().map_or("-".to_string(), |b64| format!("base64:{b64}")),
+/// A key or value: text as it is; bytes that are no text in base64.
+fn readable(item: &Value, name: &str) -> String {
+    match (item[name].as_str(), item[format!("{name}_b64")].as_str()) {
+        (Some(text), _) => text.to_string(),
+        (None, Some(b64)) => format!("base64:{b64}"),
+        (None, None) => "-".to_string(),
     }
+}
+
+/// The bytes of an item's key.
+fn key_of(item: &Value) -> Result<Vec<u8>, Failure> {
+    let bytes = match (item["key"].as_str(), item["key_b64"].as_str()) {
+        (Some(text), _) => Some(text.as_bytes().to_vec()),
+        (None, Some(b64)) => STANDARD.decode(b64).ok(),
+        (None, None) => None,
+    };
+    bytes.ok_or_else(|| Failure::new(Kind::Failed, "the node listed an item without a key"))
 }
 
 /// What to follow.
@@ -217,19 +230,19 @@ fn watch_line(item: &Value) -> String {
             format!(
                 "{kind}\t{}\t{}\t{}\n",
                 cell(item, "mod_revision"),
-                cell(item, "key"),
-                value_cell(item)
+                readable(item, "key"),
+                readable(item, "value")
             )
         }
         "put" => {
             format!(
                 "{kind}\t{}\t{}\t{}\n",
                 cell(item, "revision"),
-                cell(item, "key"),
-                value_cell(item)
+                readable(item, "key"),
+                readable(item, "value")
             )
         }
-        "delete" => format!("{kind}\t{}\t{}\n", cell(item, "revision"), cell(item, "key")),
+        "delete" => format!("{kind}\t{}\t{}\n", cell(item, "revision"), readable(item, "key")),
         "resync" => format!("{kind}\t{}\n", cell(item, "index")),
         _ => String::new(),
     }
@@ -250,7 +263,14 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_are_shown_in_base64() {
-        assert_eq!(value_cell(&json!({"value_b64": "/w=="})), "base64:/w==");
-        assert_eq!(value_cell(&json!({"value": "x"})), "x");
+        assert_eq!(readable(&json!({"value_b64": "/w=="}), "value"), "base64:/w==");
+        assert_eq!(readable(&json!({"value": "x"}), "value"), "x");
+    }
+
+    #[test]
+    fn a_list_goes_on_behind_a_key_that_is_no_text() {
+        assert_eq!(key_of(&json!({"key": "a"})), Ok(b"a".to_vec()));
+        assert_eq!(key_of(&json!({"key_b64": "a/96"})), Ok(b"k\xffz".to_vec()));
+        assert!(key_of(&json!({})).is_err());
     }
 }

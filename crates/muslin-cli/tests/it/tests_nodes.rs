@@ -76,7 +76,9 @@ fn found(place: &Path, address: &str) -> (String, Running) {
     assert!(token.starts_with("MSL1-"), "{said}");
     assert_eq!(
         join,
-        format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen ADDR")
+        format!(
+            "muslin join {address} --token {token} --data-dir DIR --name NAME --listen IP:PORT"
+        )
     );
     let running = Running::up(place, &[]);
     until("the first node answers", || http::put(address, "founded", "yes").then_some(()));

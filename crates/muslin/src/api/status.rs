@@ -325,7 +325,7 @@ impl Verdict {
             Quorum::Answers => {
                 let who: Vec<String> = missing
                     .iter()
-                    .map(|(id, state)| format!("{} is {state}", name_of(status, *id)))
+                    .map(|(id, state)| missing_words(&name_of(status, *id), state))
                     .collect();
                 let who = who.join(", ");
                 (Health::Degraded, format!("Degraded - {who}; {}", can_lose_words(can_lose)))
@@ -357,6 +357,11 @@ fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
 fn spare(voters: &BTreeSet<NodeId>, missing: &BTreeMap<NodeId, &'static str>) -> usize {
     let answering = voters.iter().filter(|id| !missing.contains_key(id)).count();
     answering.saturating_sub(voters.len() / 2 + 1)
+}
+
+fn missing_words(name: &str, state: &str) -> String {
+    let verb = if state == liveness_name(Liveness::Left) { "has" } else { "is" };
+    format!("{name} {verb} {state}")
 }
 
 fn can_lose_words(nodes: usize) -> String {

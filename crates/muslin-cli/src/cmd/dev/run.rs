@@ -4,13 +4,13 @@ use super::fleet::Fleet;
 use super::order::{self, Order};
 use super::plan::{self, Plan};
 use super::ready;
-use super::say::Voice;
+use super::say::{self, Voice};
 use crate::args::{Dev, Global};
 use crate::client::{Call, Client};
 use crate::failure::{Failure, Kind};
 use crate::signals;
 use muslin::daemon::{self, InitOptions};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What the cluster is called.
@@ -69,9 +69,10 @@ fn found(plan: &Plan) -> Result<(), Failure> {
 /// Starts, waits until ready, then does what is asked until the end is.
 async fn supervise(fleet: &mut Fleet, dev: &Dev, plan: &Plan, voice: Voice) -> Result<(), Failure> {
     let mut children = signal(SignalKind::child())?;
+    let begun = Instant::now();
     fleet.start_all()?;
     let nodes = ready::wait(fleet).await?;
-    voice.ready(&nodes, plan)?;
+    voice.ready(&nodes, plan, begun.elapsed())?;
     let mut orders = order::from_stdin(voice.has_prompt())?;
     let mut are_orders_over = false;
     let end = async {
@@ -81,18 +82,23 @@ async fn supervise(fleet: &mut Fleet, dev: &Dev, plan: &Plan, voice: Voice) -> R
         }
     };
     tokio::pin!(end);
+    voice.prompt();
     loop {
-        voice.prompt();
         tokio::select! {
             () = &mut end => return Ok(()),
+            // A process that pauses is heard of too, and nothing has to be said.
             _ = children.recv() => {
                 for exit in fleet.reap() {
                     voice.exited(&exit)?;
+                    voice.prompt();
                 }
             }
             order = orders.recv(), if !are_orders_over => match order {
                 Some(Order::Quit) => return Ok(()),
-                Some(order) => carry_out(fleet, order, voice).await?,
+                Some(order) => {
+                    carry_out(fleet, order, voice).await?;
+                    voice.prompt();
+                }
                 None => are_orders_over = true,
             },
         }
@@ -111,7 +117,7 @@ async fn carry_out(fleet: &mut Fleet, order: Order, voice: Voice) -> Result<(), 
         Order::Unknown(line) if line.is_empty() => return Ok(()),
         Order::Unknown(line) => {
             let failure = Failure::new(Kind::Usage, format!("`{line}` is not known here"));
-            return voice.refused(&failure.hint("help"));
+            return voice.refused(&failure.hint(say::HELP));
         }
         Order::Quit => return Ok(()),
     };

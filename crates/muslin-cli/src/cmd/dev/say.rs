@@ -10,9 +10,10 @@ use crate::output::{self, Table, cell};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 /// What can be typed.
-const HELP: &str = "kill NODE, start NODE, pause NODE, resume NODE, status, quit\n";
+pub(crate) const HELP: &str = "kill NODE, start NODE, pause NODE, resume NODE, status, quit";
 
 /// How things are said.
 #[derive(Clone, Copy)]
@@ -34,10 +35,17 @@ impl Voice {
     }
 
     /// The cluster answers writes.
-    pub(crate) fn ready(self, nodes: &[ReadyNode], plan: &Plan) -> Result<(), Failure> {
+    pub(crate) fn ready(
+        self,
+        nodes: &[ReadyNode],
+        plan: &Plan,
+        after: Duration,
+    ) -> Result<(), Failure> {
         if self.format == Format::Json {
             return line(&Ready { event: "ready", nodes });
         }
+        let seconds = after.as_secs_f64();
+        output::text(&format!("Ready - every node answered a write after {seconds:.2} s\n\n"))?;
         output::text(&ready_text(nodes, plan))
     }
 
@@ -53,7 +61,9 @@ impl Voice {
                     (None, Some(code)) => format!("code {code}"),
                     (None, None) => "no reason".to_string(),
                 };
-                self.sentence(&format!("{} has ended ({how}); `start {}`", exit.node, exit.node))
+                // It comes while the prompt waits, and takes its place.
+                let place = if self.has_prompt { "\r" } else { "" };
+                self.sentence(&format!("{place}{0} has ended ({how}); `start {0}`", exit.node))
             }
         }
     }
@@ -93,8 +103,8 @@ impl Voice {
     /// What can be typed.
     pub(crate) fn help(self) -> Result<(), Failure> {
         match self.format {
-            Format::Json => line(&json!({ "event": "help", "text": HELP.trim() })),
-            Format::Table => output::text(HELP),
+            Format::Json => line(&json!({ "event": "help", "text": HELP })),
+            Format::Table => self.sentence(HELP),
         }
     }
 

@@ -98,6 +98,13 @@ fn two_of_three_is_degraded_and_says_who_is_missing() {
 }
 
 #[test]
+fn a_voter_that_said_good_bye_has_left() {
+    let status = known(&[1, 2, 3], &[(1, UP), (2, Liveness::Left), (3, UP)]);
+    let sentence = "Degraded - n2 has left; can lose 0 more nodes";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+}
+
+#[test]
 fn a_suspect_counts_as_missing() {
     let status = known(&[1, 2, 3], &[(1, UP), (2, Liveness::Suspect), (3, UP)]);
     let sentence = "Degraded - n2 is suspect; can lose 0 more nodes";
