@@ -13,7 +13,7 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
   --from S         the first of them (default 1)
   --nodes K        nodes of each cluster, 1 to 9 (default 3)
   --seconds S      how long things go wrong, in seconds of the cluster (default 10)
-  --profile NAME   swarm, admit, nasty, calm or idle (default swarm)
+  --profile NAME   swarm, admit, churn, nasty, calm or idle (default swarm)
   --mutant NAME    with this planted bug (feature `mutants`)
   --hash           print each seed's trace hash
   --trace          print everything that happens";

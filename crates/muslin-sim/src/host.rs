@@ -18,13 +18,25 @@ pub(crate) struct Host {
     pub(crate) boot: u64,
     /// Raised by every start and every crash: what was meant for an earlier life is dropped.
     pub(crate) life: u64,
-    /// Admitted, or a founder: it may be started.
-    pub(crate) is_member: bool,
+    pub(crate) standing: Standing,
     pub(crate) process: Option<Process>,
     /// Added to every sync.
     pub(crate) slow_disk: Duration,
     /// When somebody last hindered it: its answers may be late for a while.
     pub(crate) hindered: Time,
+}
+
+/// What a machine is to the cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// Not admitted yet.
+    Outside,
+    /// A founder, or admitted.
+    Member,
+    /// Removed by the record; it may still have a vote.
+    Removed,
+    /// Removed, and switched off for good.
+    Gone,
 }
 
 /// A message that waits for its write.

@@ -16,6 +16,8 @@ pub enum Preset {
     Swarm,
     /// As `Swarm`; starts with one founder, the others are admitted on the way.
     Admit,
+    /// As `Swarm`; nodes are admitted and removed all the time.
+    Churn,
     /// As `Swarm`; messages between peers are lost, doubled and reordered one by one.
     Nasty,
     /// A good network and no faults: for speed, and for what must work on a good day.
@@ -26,14 +28,15 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Preset; 5] =
-        [Preset::Swarm, Preset::Admit, Preset::Nasty, Preset::Calm, Preset::Idle];
+    pub const ALL: [Preset; 6] =
+        [Preset::Swarm, Preset::Admit, Preset::Churn, Preset::Nasty, Preset::Calm, Preset::Idle];
 
     /// Its name on command lines.
     pub fn name(self) -> &'static str {
         match self {
             Preset::Swarm => "swarm",
             Preset::Admit => "admit",
+            Preset::Churn => "churn",
             Preset::Nasty => "nasty",
             Preset::Calm => "calm",
             Preset::Idle => "idle",
@@ -45,6 +48,9 @@ impl Preset {
         Preset::ALL.into_iter().find(|preset| preset.name() == name)
     }
 }
+
+/// Machines that wait to be admitted where nodes come and go.
+const SPARES: usize = 3;
 
 /// A duration drawn anew each time: mostly between two bounds, sometimes far longer.
 #[derive(Clone, Debug)]
@@ -228,6 +234,8 @@ pub struct Profile {
     pub nodes: usize,
     /// How many of them found the cluster; the others are admitted.
     pub founders: usize,
+    /// Nodes are removed, and others admitted for them.
+    pub churn: bool,
     /// The network.
     pub network: Network,
     /// The disks.
@@ -256,6 +264,11 @@ impl Profile {
         match preset {
             Preset::Swarm => Profile::swarm(&mut prng, nodes),
             Preset::Admit => Profile { founders: 1, ..Profile::swarm(&mut prng, nodes) },
+            Preset::Churn => {
+                let founders = nodes;
+                let nodes = founders + SPARES;
+                Profile { founders, nodes, churn: true, ..Profile::swarm(&mut prng, nodes) }
+            }
             Preset::Nasty => Profile::swarm(&mut prng, nodes).made_nasty(&mut prng),
             Preset::Calm => Profile::calm(nodes),
             Preset::Idle => Profile::idle(nodes),
@@ -268,6 +281,7 @@ impl Profile {
         let mut profile = Profile {
             nodes,
             founders,
+            churn: false,
             network: draw_network(prng),
             disks: draw_disks(prng),
             machines: draw_machines(prng),
@@ -296,6 +310,7 @@ impl Profile {
         Profile {
             nodes,
             founders: nodes,
+            churn: false,
             network: Network {
                 delay: Delay::between(least, most),
                 datagram_loss_ppm: 0,

@@ -79,6 +79,11 @@ impl Ledger {
         self.state.digest()
     }
 
+    /// Whether the record has a node as a member.
+    pub(crate) fn is_member(&self, node: NodeId) -> bool {
+        self.state.members().contains_key(&node)
+    }
+
     /// Writes acknowledged so far.
     pub(crate) fn acked(&self) -> u64 {
         self.acked
@@ -122,14 +127,18 @@ impl Ledger {
         }
         let Some(command) = proposal.command else { return Ok(None) };
         let op = self.by_hash.get(&hash_of(&command)).copied();
-        self.check_effect(op, &command)?;
-        let told = self.model.events().len();
         let is_barred = matches!(
             applied.outcome.result,
             Err(Refusal::MemberNotFound | Refusal::TooManyUnsettled)
         );
-        if !is_barred
-            && let Some(expected) = self.model.apply(&command)
+        if is_barred {
+            // Refused for who proposed it, before it was looked at: it changed nothing.
+            self.expect(op, applied.outcome);
+            return Ok(None);
+        }
+        self.check_effect(op, &command)?;
+        let told = self.model.events().len();
+        if let Some(expected) = self.model.apply(&command)
             && expected != applied.outcome
         {
             let facts = format!(
@@ -147,11 +156,18 @@ impl Ledger {
             );
             return Err(Broken::new("K2", facts));
         }
-        if let Some(OpId(op)) = op {
-            self.ops[op].index = Some(self.applied);
-            self.ops[op].expected = Some(applied.outcome);
-        }
+        self.expect(op, applied.outcome);
         Ok(Some(command))
+    }
+
+    /// The reply to an operation is to be this, unless it has settled before.
+    fn expect(&mut self, op: Option<OpId>, outcome: Outcome) {
+        if let Some(OpId(op)) = op
+            && self.ops[op].index.is_none()
+        {
+            self.ops[op].index = Some(self.applied);
+            self.ops[op].expected = Some(outcome);
+        }
     }
 
     /// A command took effect: somebody asked for it, once, and not after it was to be seen.
@@ -291,11 +307,11 @@ impl Ledger {
     }
 }
 
-/// Commands that a node proposes on its own.
+/// Commands that a node proposes on its own, and those that an operator may give more than once.
 fn is_by_node(command: &Command) -> bool {
     match &command.kind {
         Some(CommandKind::LeaseRevoke(revoke)) => revoke.expired,
-        Some(CommandKind::UpdateMember(_)) => true,
+        Some(CommandKind::UpdateMember(_) | CommandKind::Remove(_)) => true,
         _ => false,
     }
 }

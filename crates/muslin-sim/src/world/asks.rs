@@ -6,7 +6,7 @@ use crate::checkers::ledger::{OpId, Reading};
 use crate::time::Time;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Input, Reply, Request};
-use muslin_core::state::{Outcome, Response};
+use muslin_core::state::{Command, CommandKind, Outcome, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ impl World {
     /// A client asks a node.
     pub(super) fn ask(&mut self, client: usize, place: usize, request: Request) -> RequestId {
         let kind = match &request {
+            // Said until it is done, each time in the same words: no reply is like another's.
+            Request::Write(Command { kind: Some(CommandKind::Remove(_)) }) => Kind::Other,
             Request::Write(command) => Kind::Write(self.ledger.on_asked(command)),
             Request::Read { query, consistency } => {
                 Kind::Read(self.ledger.on_reading(query.clone(), *consistency))

@@ -3,17 +3,17 @@
 
 use super::World;
 use super::asks::Answer;
-use super::steps::{Happening, SECRET_HASH, TOKEN, member_of};
+use super::operator::Step;
+use super::steps::Happening;
 use crate::checkers::Broken;
 use crate::checkers::watches::Following;
-use crate::host::{address_of, id_of};
 use crate::time::Time;
 use bytes::Bytes;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Consistency, Reply, Request};
 use muslin_core::state::{
-    Admit, Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
-    KeyRange, LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Refusal, Txn, WatchSpec,
+    Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
+    LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Txn, WatchSpec,
 };
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ pub(super) enum Duty {
     Watch { following: Option<Following>, running: Option<(usize, RequestId)>, until: Time },
     /// Holds a lease, if it has one.
     Hold { lease: Option<u64>, granting: u64 },
-    /// Has nodes admitted that did not found the cluster.
-    Admit { next: usize },
+    /// Has nodes admitted and removed.
+    Operate { doing: Option<Step> },
     /// Once all is well: writes and reads at one node until both are answered.
     Probe { written: bool, read: bool },
     /// Asks what a script says, and keeps the answer.
@@ -71,7 +71,7 @@ impl World {
             self.hire(Duty::Hold { lease: None, granting: 0 });
         }
         if self.profile.founders < self.profile.nodes {
-            self.hire(Duty::Admit { next: self.profile.founders });
+            self.hire(Duty::Operate { doing: None });
         }
     }
 
@@ -89,7 +89,14 @@ impl World {
         self.clients.last_mut().expect("one was hired").home = home;
     }
 
-    fn plan_turn(&mut self, client: usize, after: Duration) {
+    /// Nobody expects an answer from this node any more.
+    pub(super) fn retire_probe(&mut self, home: usize) {
+        for client in &mut self.clients {
+            client.is_retired |= client.home == home && matches!(client.duty, Duty::Probe { .. });
+        }
+    }
+
+    pub(super) fn plan_turn(&mut self, client: usize, after: Duration) {
         let after = after + self.profile.load.think.draw(&mut self.draws.client);
         self.clients[client].turn += 1;
         let turn = self.clients[client].turn;
@@ -117,10 +124,7 @@ impl World {
                 let lease = *lease;
                 self.hold_turn(client, lease)
             }
-            Duty::Admit { next } => {
-                let next = *next;
-                self.admit_turn(client, next)
-            }
+            Duty::Operate { .. } => self.operate_turn(client),
             Duty::Probe { written, .. } => {
                 let request =
                     if *written { self.whole_read() } else { self.put_request(client, "p", 0) };
@@ -132,7 +136,7 @@ impl World {
         }
     }
 
-    fn ask_home(&mut self, client: usize, request: Request) {
+    pub(super) fn ask_home(&mut self, client: usize, request: Request) {
         let home = self.clients[client].home;
         self.ask(client, home, request);
     }
@@ -159,16 +163,6 @@ impl World {
                 Answer::Lease(None) => *lease = None,
                 _ => *granting = 0,
             },
-            Duty::Admit { next } => {
-                let joined = *next;
-                if let Answer::Outcome(outcome) = &answer
-                    && matches!(outcome.result, Ok(_) | Err(Refusal::MemberExists))
-                {
-                    *next += 1;
-                    self.hosts[joined].is_member = true;
-                    self.start(joined);
-                }
-            }
             Duty::Watch { running, .. } => *running = None,
             _ => {}
         }
@@ -213,11 +207,6 @@ impl World {
         let is_open =
             |client: &&Client| matches!(client.duty, Duty::Probe { .. }) && !client.is_retired;
         self.clients.iter().find(is_open).map(|client| client.home)
-    }
-
-    /// Whether every node that is to be admitted was.
-    pub(super) fn are_all_members(&self) -> bool {
-        self.hosts.iter().all(|host| host.is_member)
     }
 }
 
@@ -267,9 +256,14 @@ impl World {
         }
     }
 
-    fn unique(&mut self, client: usize) -> String {
+    /// A number that this client has not used before.
+    pub(super) fn next_count(&mut self, client: usize) -> u64 {
         self.clients[client].count += 1;
-        format!("c{client}-{}", self.clients[client].count)
+        self.clients[client].count
+    }
+
+    fn unique(&mut self, client: usize) -> String {
+        format!("c{client}-{}", self.next_count(client))
     }
 
     fn put(&mut self, client: usize, key: String) -> Put {
@@ -363,7 +357,7 @@ impl World {
     }
 }
 
-/// Leases and admissions.
+/// Leases.
 impl World {
     fn hold_turn(&mut self, client: usize, lease: Option<u64>) {
         self.clients[client].asking = Asking::Anything;
@@ -409,22 +403,6 @@ impl World {
         if let Duty::Hold { lease, .. } = &mut self.clients[client].duty {
             *lease = None;
         }
-    }
-
-    fn admit_turn(&mut self, client: usize, next: usize) {
-        if next >= self.hosts.len() {
-            self.clients[client].is_retired = true;
-            return;
-        }
-        self.clients[client].count += 1;
-        let admit = Admit {
-            member: member_of(id_of(next), address_of(next)),
-            token_id: TOKEN.into(),
-            secret_hash: Bytes::from_static(SECRET_HASH),
-            // Unique, and far from the token's end.
-            unix_ms: 1_000_000 + self.clients[client].count,
-        };
-        self.ask_home(client, Request::Write(Command::of(CommandKind::Admit(admit))));
     }
 }
 

@@ -6,7 +6,7 @@ use super::clients::Duty;
 use super::steps::{SECRET_HASH, TOKEN, member_of};
 use crate::checkers::Violation;
 use crate::checkers::watches::Following;
-use crate::host::{address_of, id_of};
+use crate::host::{Standing, address_of, id_of};
 use crate::time::Time;
 use bytes::Bytes;
 use muslin_core::node::Request;
@@ -55,7 +55,7 @@ impl World {
         if let Some(Answer::Outcome(outcome)) = &answer
             && outcome.result.is_ok()
         {
-            self.hosts[place].is_member = true;
+            self.hosts[place].standing = Standing::Member;
             self.start(place);
         }
         Ok(answer)

@@ -5,6 +5,7 @@
 //! | `steps` | the [`World`]: what is going to happen, and letting it |
 //! | `process` | the driver of every node |
 //! | `clients`, `asks` | what is asked of them |
+//! | `operator` | who is admitted and removed |
 //! | `faults` | what goes wrong |
 //! | `settle` | what must hold once it no longer does |
 
@@ -13,6 +14,7 @@ mod clients;
 mod faults;
 #[cfg(test)]
 mod hand;
+mod operator;
 mod process;
 mod settle;
 mod steps;

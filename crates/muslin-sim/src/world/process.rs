@@ -4,7 +4,7 @@ use super::World;
 use super::steps::Happening;
 use crate::checkers::Broken;
 use crate::checkers::logs::Observed;
-use crate::host::{Held, Process, Seen, address_of, id_of, place_of, place_of_address};
+use crate::host::{Held, Process, Seen, Standing, address_of, id_of, place_of, place_of_address};
 use crate::net::{Fate, Parcel};
 use crate::time::{Clock, Time, nanos};
 use bytes::Bytes;
@@ -28,7 +28,8 @@ impl World {
         let drift_most = self.profile.machines.drift_ppm;
         let drift = self.draws.process.below(2 * drift_most.unsigned_abs() + 1) as i64 - drift_most;
         let host = &mut self.hosts[place];
-        if host.process.is_some() || !host.is_member {
+        let may_run = matches!(host.standing, Standing::Member | Standing::Removed);
+        if host.process.is_some() || !may_run {
             return;
         }
         self.net.on_start(place);

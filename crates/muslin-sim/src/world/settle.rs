@@ -3,10 +3,12 @@
 use super::World;
 use super::clients::{Duty, TTL_MAX};
 use crate::checkers::{Broken, Violation};
-use muslin_core::base::Index;
+use crate::host::id_of;
+use muslin_core::base::{Index, NodeId};
 use muslin_core::plan::SMALL_VOTERS;
-use muslin_core::raft::Role;
+use muslin_core::raft::{Raft, Role};
 use muslin_core::swim::Liveness;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// From the last write on: catching up, telling watchers, ending leases.
@@ -22,7 +24,7 @@ impl World {
         for client in &mut self.clients {
             client.is_retired |= matches!(client.duty, Duty::Work | Duty::Hold { .. });
         }
-        for place in 0..self.hosts.len() {
+        for place in self.members() {
             self.hire_probe(place);
         }
     }
@@ -44,7 +46,7 @@ impl World {
     }
 
     fn unsettled(&mut self) -> Option<Unsettled> {
-        if !self.are_all_members() {
+        if !self.is_operated() {
             return Some(Unsettled::Members);
         }
         if let Some(place) = self.unanswered_probe() {
@@ -68,7 +70,7 @@ impl World {
     /// A node that has not applied everything, or applied it to another effect.
     fn find_laggard(&self) -> Option<usize> {
         let last = self.logs.last();
-        (0..self.hosts.len()).find(|place| {
+        self.members().into_iter().find(|place| {
             let Some(process) = &self.hosts[*place].process else { return true };
             let raft = process.node.raft();
             raft.applied() != last
@@ -79,8 +81,9 @@ impl World {
 
     /// A node in whose view another one is not alive, though all of them are.
     fn find_pessimist(&self) -> Option<(usize, usize)> {
-        let places = || 0..self.hosts.len();
-        places().flat_map(|place| places().map(move |of| (place, of))).find(|(place, of)| {
+        let members = self.members();
+        let pairs = members.iter().flat_map(|place| members.iter().map(move |of| (*place, *of)));
+        pairs.into_iter().find(|(place, of)| {
             let Some(process) = &self.hosts[*place].process else { return true };
             let entry = process.node.swim().entry(self.hosts[*of].id);
             place != of && entry.is_none_or(|seen| seen.state != Liveness::Alive)
@@ -89,16 +92,18 @@ impl World {
 
     /// Whether one node leads, enough vote and the others receive the log.
     fn is_configured(&self) -> bool {
-        let rafts =
-            || self.hosts.iter().filter_map(|host| host.process.as_ref()).map(|it| it.node.raft());
-        let leaders = rafts().filter(|raft| raft.role() == Role::Leader).count();
-        let is_plain = |raft: &muslin_core::raft::Raft| {
+        let members: BTreeSet<NodeId> = self.members().into_iter().map(id_of).collect();
+        let rafts: Vec<&Raft> = (self.hosts.iter())
+            .filter_map(|host| host.process.as_ref().map(|process| process.node.raft()))
+            .collect();
+        let leaders = rafts.iter().filter(|raft| raft.role() == Role::Leader).count();
+        let is_plain = |raft: &&Raft| {
             let configuration = raft.configuration();
             !configuration.is_joint()
-                && configuration.voters.len() >= self.hosts.len().min(SMALL_VOTERS)
-                && configuration.members().len() == self.hosts.len()
+                && configuration.voters.len() >= members.len().min(SMALL_VOTERS)
+                && configuration.members() == members
         };
-        leaders == 1 && rafts().all(is_plain)
+        leaders == 1 && rafts.iter().all(is_plain)
     }
 
     fn describe(&self, unsettled: Unsettled) -> String {
@@ -122,7 +127,7 @@ impl World {
             })
             .collect();
         let what = match unsettled {
-            Unsettled::Members => "a node is not admitted".into(),
+            Unsettled::Members => "a node is not yet admitted, or removed and counted".into(),
             Unsettled::Answers(place) => {
                 format!("{:?} has not answered a write and a read", self.hosts[place].id)
             }

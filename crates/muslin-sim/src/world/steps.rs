@@ -10,7 +10,7 @@ use crate::checkers::logs::{Fresh, Logs};
 use crate::checkers::promises::Promises;
 use crate::checkers::{Broken, Violation};
 use crate::disk::Disk;
-use crate::host::{Host, address_of, id_of};
+use crate::host::{Host, Standing, address_of, id_of};
 use crate::net::{Net, Parcel};
 use crate::profile::Profile;
 use crate::queue::Queue;
@@ -106,7 +106,10 @@ impl World {
             hard_state: Default::default(),
             boot: 0,
             life: 0,
-            is_member: place < profile.founders,
+            standing: match place < profile.founders {
+                true => Standing::Member,
+                false => Standing::Outside,
+            },
             process: None,
             slow_disk: Duration::ZERO,
             hindered: Time::START,
@@ -218,6 +221,7 @@ impl World {
             return Err(Broken::new("storm", facts));
         }
         self.check_patience()?;
+        self.switch_off_removed();
         self.queue.push(self.time + LOOK_EVERY, Happening::Look);
         Ok(())
     }
