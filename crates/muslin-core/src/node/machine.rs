@@ -15,7 +15,7 @@ use crate::raft::{self, Configuration, Entry, Payload, Raft, Role, Snapshot, Sna
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
 use crate::swim::{self, Swim};
 use crate::wire;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -57,6 +57,8 @@ pub struct Node {
     /// When this node last told the record its addresses.
     pub(super) described: Option<Now>,
     heard: BTreeMap<NodeId, Now>,
+    /// Removed by the record, and still counted on by the group.
+    pub(super) leaving: BTreeSet<NodeId>,
     is_routed: bool,
     is_stopping: bool,
 }
@@ -102,6 +104,7 @@ impl Node {
             next_chores: now,
             described: None,
             heard: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             is_routed: false,
             is_stopping: false,
             options,
@@ -236,6 +239,9 @@ impl Node {
         }
         self.describe_self(now);
         self.choose_voters(now, out);
+        if !self.leaving.is_empty() {
+            self.part_from_removed(now, out);
+        }
         let is_idle =
             self.proposals.is_empty() && self.reads.is_empty() && self.lease_forwards.is_empty();
         self.next_chores = now + if is_idle { CHORES_IDLE } else { CHORES_BUSY };

@@ -7,6 +7,7 @@ use crate::raft::{self, Change, Role};
 use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember};
 use crate::swim::{self, Liveness};
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -19,7 +20,7 @@ pub const CONTROL_ROLE: &str = "control";
 impl Node {
     /// Where the peers are, by what is known at the start.
     pub(super) fn route_members(&mut self, out: &mut Outputs<Output>) {
-        let members: alloc::vec::Vec<Member> = self.state.members().values().cloned().collect();
+        let members: Vec<Member> = self.state.members().values().cloned().collect();
         for member in members {
             self.route_member(&member, out);
         }
@@ -43,12 +44,26 @@ impl Node {
                 MemberChange::Updated(member)
             }
             MemberNews::Removed(node) => {
-                out.push(Output::Unroute(node));
-                self.handle_swim(now, swim::Input::Forget(node), out);
+                self.leaving.insert(node);
+                self.part_from_removed(now, out);
                 MemberChange::Removed(node)
             }
         };
         out.push(Output::Report(Event::Members { index, change }));
+    }
+
+    /// Closes the door on removed nodes, once the group can do without them: as long as a committed
+    /// configuration or a later one names a node, its vote may be the one that is missing (R8).
+    pub(super) fn part_from_removed(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let (last, committed) = (self.raft.configuration(), self.raft.committed_configuration());
+        let (last, committed) = (last.members(), committed.members());
+        let is_done = |node: &NodeId| !last.contains(node) && !committed.contains(node);
+        let done: Vec<NodeId> = self.leaving.iter().copied().filter(is_done).collect();
+        for node in done {
+            self.leaving.remove(&node);
+            out.push(Output::Unroute(node));
+            self.handle_swim(now, swim::Input::Forget(node), out);
+        }
     }
 
     /// The view is fresher than the record: an address it holds for an alive peer is kept.

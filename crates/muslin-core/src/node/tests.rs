@@ -6,7 +6,7 @@ use super::*;
 use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision};
 use crate::raft::Role;
 use crate::state::{
-    Admit, Command, CommandKind, Founding, KeyRange, LeaseGrant, Member, Put, Query, Range,
+    Admit, Command, CommandKind, Founding, KeyRange, LeaseGrant, Member, Put, Query, Range, Remove,
     Response, Token, WatchSpec,
 };
 use bytes::Bytes;
@@ -25,6 +25,8 @@ struct World {
     sent: u64,
     replies: BTreeMap<(u64, RequestId), Vec<Reply>>,
     cut: BTreeSet<u64>,
+    /// Who refuses whom.
+    barred: BTreeSet<(u64, u64)>,
     last_request: u64,
 }
 
@@ -79,6 +81,7 @@ impl World {
             sent: 0,
             replies: BTreeMap::new(),
             cut: BTreeSet::new(),
+            barred: BTreeSet::new(),
             last_request: 0,
         };
         for id in 1..=founders {
@@ -139,14 +142,18 @@ impl World {
                 Output::Reply { id: request, reply } => {
                     self.replies.entry((id, request)).or_default().push(reply);
                 }
-                Output::Route { .. } | Output::Unroute(_) | Output::Report(_) => {}
+                Output::Unroute(node) => {
+                    self.barred.insert((id, node.0));
+                }
+                Output::Route { .. } | Output::Report(_) => {}
             }
         }
     }
 
     fn post(&mut self, from: u64, to: u64, after: Duration, input: Input) {
         let is_cut = from != to && (self.cut.contains(&from) || self.cut.contains(&to));
-        if is_cut || !self.nodes.contains_key(&to) {
+        let is_barred = self.barred.contains(&(from, to)) || self.barred.contains(&(to, from));
+        if is_cut || is_barred || !self.nodes.contains_key(&to) {
             return;
         }
         self.sent += 1;
@@ -355,4 +362,23 @@ fn an_oversized_write_is_refused_and_changes_nothing() {
     let reply = world.answer(1, Request::Write(Command::of(CommandKind::Put(put))), 100);
     assert_eq!(reply, Some(Reply::Failed(Failure::TooLarge)));
     assert_eq!(world.nodes[&1].state().revision(), Revision(1));
+}
+
+#[test]
+fn a_removed_voter_is_heard_until_the_group_can_do_without_it() {
+    let mut world = World::of(3);
+    let (leader, removed) = (world.leader(), world.follower());
+    let silent = (1..=3).find(|id| *id != leader && *id != removed).unwrap();
+    // With one voter silent, the removed one is needed for the change that leaves it out.
+    world.cut.insert(silent);
+    let remove = Command::of(CommandKind::Remove(Remove { id: removed }));
+    world.revision_of(leader, Request::Write(remove));
+    world.run(1_000);
+    world.cut.clear();
+    world.run(3_000);
+    let left: Vec<u64> = (1..=3).filter(|id| *id != removed).collect();
+    let voters = world.nodes[&silent].raft().configuration().voters.clone();
+    assert_eq!(voters, left.into_iter().map(NodeId).collect());
+    world.revision_of(silent, put("a", "1", 0));
+    assert!(world.barred.contains(&(silent, removed)), "and then it is refused");
 }

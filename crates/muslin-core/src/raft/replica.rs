@@ -193,6 +193,11 @@ impl Raft {
         self.configurations.in_force()
     }
 
+    /// Who voted as of the last committed entry.
+    pub fn committed_configuration(&self) -> &Configuration {
+        self.configurations.as_of(self.commit)
+    }
+
     /// What a snapshot of the state as of the last entry handed out stands for.
     pub fn snapshot_meta(&self) -> SnapshotMeta {
         let term = self.log.term_at(self.applied).expect("compaction stops at what is applied");
