@@ -28,7 +28,7 @@
 //! that names it.
 //!
 //! # Limits
-//! Disks forget and tear, they do not rot or fill; members are admitted, never removed.
+//! Disks forget and tear, they do not rot or fill, and no machine loses its disk.
 #![forbid(unsafe_code)]
 
 mod checkers;

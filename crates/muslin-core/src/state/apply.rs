@@ -125,9 +125,12 @@ impl State {
         let Proposal { origin, boot, sequence, settled_below, command } = proposal;
         let origin = NodeId(origin);
         news.origin = Some((origin, boot, sequence));
-        // Its session went with it: without this, a late retry would take effect again (K1).
+        // Its session went with it: whether this is a repetition cannot be told any more. So it
+        // does nothing, and is not answered as a refusal either, which would deny the first copy
+        // (K1).
         if self.members.removed.contains(&origin) {
-            return Err(Refusal::MemberNotFound);
+            news.duplicate = true;
+            return Ok(Response::Done);
         }
         match self.sessions.admit(Stub { origin, boot, sequence, settled_below }) {
             Verdict::Fresh => {}

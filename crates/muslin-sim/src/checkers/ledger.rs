@@ -127,11 +127,7 @@ impl Ledger {
         }
         let Some(command) = proposal.command else { return Ok(None) };
         let op = self.by_hash.get(&hash_of(&command)).copied();
-        let is_barred = matches!(
-            applied.outcome.result,
-            Err(Refusal::MemberNotFound | Refusal::TooManyUnsettled)
-        );
-        if is_barred {
+        if applied.outcome.result == Err(Refusal::TooManyUnsettled) {
             // Refused for who proposed it, before it was looked at: it changed nothing.
             self.expect(op, applied.outcome);
             return Ok(None);

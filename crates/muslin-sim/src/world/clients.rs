@@ -154,7 +154,7 @@ impl World {
         match &mut self.clients[client].duty {
             Duty::Probe { written, read } if is_ok => {
                 (*written, *read) = (true, *written);
-                self.clients[client].is_retired = *read_done(&self.clients[client].duty);
+                self.clients[client].is_retired |= *read_done(&self.clients[client].duty);
             }
             Duty::Hold { lease, granting } => match &answer {
                 Answer::Outcome(outcome) if *granting != 0 && outcome.result.is_ok() => {

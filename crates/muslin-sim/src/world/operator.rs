@@ -1,7 +1,7 @@
 //! The operator: has nodes admitted and removed, one after the other.
 //!
-//! A removed node is switched off once it has no vote any more, never before: that would be taking a
-//! machine away from a quorum that still counts on it.
+//! A removed node is switched off once it has no vote any more, never before: that would be taking
+//! a machine away from a quorum that still counts on it.
 
 use super::World;
 use super::clients::Duty;
@@ -106,8 +106,11 @@ impl World {
     fn may_vote(&self, place: usize) -> bool {
         let leader = self.leader().and_then(|leader| self.hosts[leader].process.as_ref());
         leader.is_none_or(|process| {
-            let configuration = process.node.raft().configuration();
-            configuration.is_joint() || configuration.members().contains(&id_of(place))
+            // The last one may be taken back as long as it is not committed.
+            let raft = process.node.raft();
+            [raft.committed_configuration(), raft.configuration()]
+                .into_iter()
+                .any(|it| it.is_joint() || it.members().contains(&id_of(place)))
         })
     }
 

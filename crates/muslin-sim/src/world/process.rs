@@ -470,8 +470,8 @@ impl World {
         self.queue.push(first, Happening::Datagram { from, to: other, bytes });
     }
 
-    /// The node's deadline may be another after a batch. One that was put off is looked at again when
-    /// the old one comes: most are put off many times before they come.
+    /// The node's deadline may be another after a batch. One that was put off is looked at again
+    /// when the old one comes: most are put off many times before they come.
     fn note_deadline(&mut self, place: usize) {
         let Some(process) = &mut self.hosts[place].process else { return };
         let before = process.due;
