@@ -115,19 +115,24 @@ impl Cluster {
     }
 }
 
+/// How often a cluster that is to come to rest is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 fn run_world(world: &mut World, unsafe_time: Duration) -> Result<(), Violation> {
     world.let_loose();
     let end = Time::START + unsafe_time;
     world.run_until(end)?;
-    world.heal();
-    let mut look = world.time;
-    loop {
-        world.run_until(look)?;
-        if world.is_settled()? {
-            return Ok(());
+    if world.heal_but_one() {
+        while !world.do_others_answer()? {
+            world.run_until(world.time + LOOK_EVERY)?;
         }
-        look = look + Duration::from_millis(50);
+        world.bring_back();
     }
+    world.heal();
+    while !world.is_settled()? {
+        world.run_until(world.time + LOOK_EVERY)?;
+    }
+    Ok(())
 }
 
 fn summarize(seed: u64, world: &World) -> Summary {

@@ -11,19 +11,19 @@
 //! use muslin_sim::{Cluster, Faults};
 //! use std::time::Duration;
 //!
-//! let summary = Cluster::seeded(42)
-//!     .nodes(3)
-//!     .faults(Faults::drawn(7))
-//!     .run(Duration::from_secs(3))
-//!     .expect("no invariant is broken");
+//! let run = || {
+//!     let cluster = Cluster::seeded(42).nodes(3).faults(Faults::drawn(7));
+//!     cluster.run(Duration::from_secs(3)).expect("no invariant is broken")
+//! };
+//! let summary = run();
 //! assert!(summary.acked > 0);
-//! assert_eq!(Cluster::seeded(42).faults(Faults::drawn(7)).run(Duration::from_secs(3)),
-//! Ok(summary));
+//! assert_eq!(run(), summary, "the same seed is the same run");
 //! ```
 //!
 //! A run has two phases. In the first, faults of the kinds its [`Profile`] has strike all the time,
-//! and nothing may ever be broken. Then they end, and the cluster must answer at every node within
-//! a bound, agree, and come to rest. Checkers look at every step, from outside (answers, watch
+//! and nothing may ever be broken. Then they end (sometimes all but one, and the others must go on
+//! without its victim), and the cluster must answer at every node within a bound, agree, and come
+//! to rest. Checkers look at every step, from outside (answers, watch
 //! events) and from inside (logs, disks, votes, digests); a broken invariant is a [`Violation`]
 //! that names it.
 //!

@@ -133,7 +133,7 @@ fn run_mutants(_: &Args) -> ExitCode {
     unreachable!("refused when the arguments were read")
 }
 
-/// Each planted bug until it is found, by swarms and, as every second seed, by clusters that grow.
+/// Each planted bug until it is found: by clusters that stay, grow, and change, in turn.
 #[cfg(feature = "mutants")]
 fn run_mutants(args: &Args) -> ExitCode {
     use muslin_core::base::mutant::{self, Mutant};
@@ -143,7 +143,7 @@ fn run_mutants(args: &Args) -> ExitCode {
         mutant::activate(*planted);
         let began = Instant::now();
         let found = (args.from..args.from + args.seeds).find_map(|seed| {
-            let preset = if seed % 2 == 0 { args.preset } else { Preset::Admit };
+            let preset = [args.preset, Preset::Admit, Preset::Churn][(seed % 3) as usize];
             let args = Args { preset, ..args.clone() };
             Some((seed, preset, run_one(&args, seed).err()?))
         });

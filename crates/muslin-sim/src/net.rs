@@ -47,12 +47,14 @@ pub(crate) struct Net {
     links: Vec<Link>,
     nodes: usize,
     prng: Prng,
+    /// Raised when all links are mended: what was to be mended before is.
+    era: u64,
 }
 
 impl Net {
     pub(crate) fn new(nodes: usize, prng: Prng) -> Net {
         let links = std::iter::repeat_with(Link::default).take(nodes * nodes).collect();
-        Net { links, nodes, prng }
+        Net { links, nodes, prng, era: 0 }
     }
 
     fn link(&mut self, from: usize, to: usize) -> &mut Link {
@@ -156,8 +158,14 @@ impl Net {
         released
     }
 
-    /// Ends every fault of every link.
+    /// The number of the present era.
+    pub(crate) fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// Ends every fault of every link, and the era.
     pub(crate) fn mend_all(&mut self) {
+        self.era += 1;
         for link in &mut self.links {
             link.cuts = 0;
             link.stalled.clear();

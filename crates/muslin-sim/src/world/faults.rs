@@ -2,6 +2,7 @@
 
 use super::World;
 use super::steps::Happening;
+use crate::host::Standing;
 use crate::net::Parcel;
 use crate::time::Time;
 use muslin_core::base::Prng;
@@ -14,8 +15,8 @@ pub(super) enum Mend {
     Start(usize),
     /// The process goes on.
     Resume(usize),
-    /// These links work again.
-    Links(Vec<(usize, usize)>),
+    /// These links work again, if they were cut in this era.
+    Links { era: u64, links: Vec<(usize, usize)> },
     /// These links are as fast as before.
     Speed(Vec<(usize, usize)>),
     /// The disk is as fast as before.
@@ -179,7 +180,8 @@ impl World {
             self.net.cut(*from, *to, is_stalling);
         }
         self.trace.tell(self.time, format_args!("links are cut: {links:?} stalling={is_stalling}"));
-        self.queue.push(self.time + lasts, Happening::Mend(Mend::Links(links)));
+        self.queue
+            .push(self.time + lasts, Happening::Mend(Mend::Links { era: self.net.era(), links }));
     }
 
     fn slow_links(&mut self, lasts: Duration) {
@@ -210,7 +212,8 @@ impl World {
         match mend {
             Mend::Start(host) => self.start(host),
             Mend::Resume(host) => self.resume(host),
-            Mend::Links(links) => {
+            Mend::Links { era, .. } if era != self.net.era() => {}
+            Mend::Links { links, .. } => {
                 for (from, to) in links {
                     let released = self.net.mend(from, to, self.time);
                     self.queue_parcels(released);
@@ -248,6 +251,27 @@ impl World {
         self.rouse_soon(place);
     }
 
+    /// One node is lost to the others until all is mended: dead, still, alone, deaf or mute.
+    pub(super) fn hit_for_good(&mut self, victim: usize) {
+        let nodes = self.hosts.len();
+        let (to, from) = match self.draws.fault.below(5) {
+            0 => {
+                self.hosts[victim].standing = Standing::Gone;
+                return self.crash(victim);
+            }
+            1 => return self.pause(victim, Duration::from_secs(1_000_000)),
+            2 => (true, true),
+            3 => (true, false),
+            _ => (false, true),
+        };
+        let is_hit = |link: &(usize, usize)| to && link.1 == victim || from && link.0 == victim;
+        let links: Vec<(usize, usize)> = pairs(nodes).filter(is_hit).collect();
+        for (from, to) in &links {
+            self.net.cut(*from, *to, false);
+        }
+        self.trace.tell(self.time, format_args!("links are cut to stay so: {links:?}"));
+    }
+
     /// Every fault ends, and no more come.
     pub(super) fn mend_all(&mut self) {
         self.net.mend_all();
@@ -262,6 +286,15 @@ impl World {
             }
             self.resume(place);
             self.start(place);
+        }
+    }
+
+    /// A node that was lost for good, for once, comes back.
+    pub(crate) fn bring_back(&mut self) {
+        for host in &mut self.hosts {
+            if host.standing == Standing::Gone && self.ledger.is_member(host.id) {
+                host.standing = Standing::Member;
+            }
         }
     }
 }

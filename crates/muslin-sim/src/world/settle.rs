@@ -14,6 +14,9 @@ use std::time::Duration;
 /// From the last write on: catching up, telling watchers, ending leases.
 const REST: Duration = Duration::from_secs(8);
 
+/// How often, in a million, one fault stays while the others must go on.
+const LASTING_PPM: u64 = 300_000;
+
 impl World {
     /// Ends the faults, lets most clients go, and puts one probe to each node.
     pub(crate) fn heal(&mut self) {
@@ -29,11 +32,44 @@ impl World {
         }
     }
 
+    /// Now and then, ends all faults but one, which stays: whether it did.
+    pub(crate) fn heal_but_one(&mut self) -> bool {
+        let is_fixed = self.profile.founders == self.profile.nodes && self.profile.nodes >= 3;
+        if !is_fixed || self.profile.faults.every.is_zero() || !self.draws.fault.chance(LASTING_PPM)
+        {
+            return false;
+        }
+        let any = self.draws.fault.below(self.hosts.len() as u64) as usize;
+        let is_leader = self.draws.fault.chance(500_000);
+        let victim = self.leader().filter(|_| is_leader).unwrap_or(any);
+        self.heal();
+        self.retire_probe(victim);
+        self.hit_for_good(victim);
+        true
+    }
+
+    /// Whether all but the victim of a lasting fault have answered; an error when they should have.
+    pub(crate) fn do_others_answer(&mut self) -> Result<bool, Violation> {
+        let Some(place) = self.unanswered_probe() else { return Ok(true) };
+        let healed = self.healed.expect("asked after the other faults only");
+        let bound = self.answer_bound();
+        if self.time < healed + bound {
+            return Ok(false);
+        }
+        let what = self.describe(Unsettled::Answers(place));
+        let facts = format!("{bound:?} into a fault of one node {what}");
+        Err(self.violation(Broken::new("progress", facts)))
+    }
+
+    fn answer_bound(&self) -> Duration {
+        self.profile.election_bound() * 2 + self.profile.request_timeout * 2
+    }
+
     /// Whether the cluster has come to rest; an error when it should have long ago.
     pub(crate) fn is_settled(&mut self) -> Result<bool, Violation> {
         let Some(unsettled) = self.unsettled() else { return Ok(true) };
         let healed = self.healed.expect("asked after the faults only");
-        let answers = self.profile.election_bound() * 2 + self.profile.request_timeout * 2;
+        let answers = self.answer_bound();
         let bound = match unsettled {
             Unsettled::Answers(_) => answers,
             _ => answers + TTL_MAX * 2 + REST,
