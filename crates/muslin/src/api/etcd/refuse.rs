@@ -45,6 +45,11 @@ pub(super) fn unexpected() -> Status {
     Status::internal("muslin: the node gave an answer of another kind than asked for")
 }
 
+/// The answer would not fit.
+pub(super) fn answer_too_large() -> Status {
+    Status::resource_exhausted("muslin: the answer is larger than 64 MiB; read it in pages (limit)")
+}
+
 /// The node did not settle a request.
 pub(super) fn failure(failure: Failure) -> Status {
     match failure {

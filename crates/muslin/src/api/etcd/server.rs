@@ -10,6 +10,10 @@ use std::sync::Arc;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+/// Largest answer to one read: it stands in memory as a whole. Larger ones are refused with the
+/// advice to read in pages.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
 /// The etcd whose interface this is.
 pub(crate) const VERSION: &str = "3.5.0";
 
@@ -80,6 +84,10 @@ impl Etcd {
     ) -> Result<(Response, convert::Header), Status> {
         let outcome = self.desk.handle.read(query, consistency).await.map_err(refuse::failure)?;
         let response = outcome.result.map_err(refuse::refusal)?;
+        // Values are shared until here; an answer copies them, and each range of a transaction again.
+        if response.approximate_bytes() > ANSWER_BYTES_MAX {
+            return Err(refuse::answer_too_large());
+        }
         Ok((response, Some(self.header(outcome.revision))))
     }
 
