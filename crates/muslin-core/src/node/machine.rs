@@ -155,6 +155,7 @@ impl Node {
             members: self.state.members().values().cloned().collect(),
             view: self.swim.view(now),
             progress: self.raft.progress(),
+            silent: self.raft.silent(now),
             quorum_age: self.raft.quorum_heard(now),
             uptime: now.since(self.started),
         }

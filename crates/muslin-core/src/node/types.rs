@@ -429,6 +429,9 @@ pub struct NodeStatus {
     pub view: Vec<ViewEntry>,
     /// How far each peer's log is known to match (leader only), in id order.
     pub progress: Vec<(NodeId, Index)>,
+    /// Peers whose log has not answered this leader for an election time-out, in id order: known
+    /// sooner than the view can tell.
+    pub silent: Vec<NodeId>,
     /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does
     /// not lead.
     pub quorum_age: Option<Duration>,

@@ -229,6 +229,14 @@ impl Raft {
         Some(now.since(Now(heard.0)))
     }
 
+    /// Peers that have answered nothing for an election time-out, in id order. Empty unless it leads.
+    pub fn silent(&self, now: Now) -> Vec<NodeId> {
+        let Part::Leader(leader) = &self.part else { return Vec::new() };
+        let patience = self.options.election_timeout_max;
+        let is_silent = |peer: &super::progress::Peer| now.since(peer.heard) > patience;
+        leader.peers.iter().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| *id).collect()
+    }
+
     /// Entries appended and not yet committed.
     pub fn uncommitted(&self) -> usize {
         usize::try_from(self.log.last().index.0 - self.commit.0).expect("the log fits in memory")

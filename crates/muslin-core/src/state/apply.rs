@@ -197,6 +197,7 @@ impl State {
 
     fn txn(&mut self, txn: &Txn, news: &mut Applied) -> Result<Response, Refusal> {
         txn.check_form()?;
+        txn.check_cost(&self.kv)?;
         let chosen = Chosen::of(txn, &self.kv);
         chosen.check(&self.kv, &self.leases)?;
         let mut writer = Writer::new(&mut self.kv, &mut self.leases);
@@ -254,6 +255,7 @@ impl State {
             return Err(Refusal::Unknown);
         }
         txn.check_form()?;
+        txn.check_cost(&self.kv)?;
         let chosen = Chosen::of(txn, &self.kv);
         chosen.check(&self.kv, &self.leases)?;
         Ok(chosen.read(&self.kv))

@@ -69,6 +69,7 @@ pub use members::TOKENS_MAX;
 pub use query::*;
 pub use sessions::{SESSION_WINDOW, SESSIONS_MAX};
 pub use snapshot::RestoreError;
+pub use txn::TXN_KEYS_MAX;
 pub use watch::{Compacted, History};
 
 /// Most operations in one transaction, comparisons and both branches counted apart: etcd's 128.

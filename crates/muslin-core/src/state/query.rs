@@ -146,6 +146,8 @@ pub enum Refusal {
     DuplicateKey,
     /// A transaction has more operations than [`TXN_OPS_MAX`](super::TXN_OPS_MAX).
     TooManyOps,
+    /// A transaction's ranges cover more keys than [`TXN_KEYS_MAX`](super::TXN_KEYS_MAX).
+    TooManyKeys,
     /// No such lease.
     LeaseNotFound,
     /// A lease of that id exists.
@@ -184,6 +186,9 @@ impl fmt::Display for Refusal {
             Refusal::LeaseProvided => "a lease is given together with ignore_lease; drop one",
             Refusal::DuplicateKey => "the transaction writes one key twice; write each key once",
             Refusal::TooManyOps => "the transaction has too many operations; split it",
+            Refusal::TooManyKeys => {
+                "the transaction's ranges cover more than 100,000 keys; read or delete them apart"
+            }
             Refusal::LeaseNotFound => {
                 "the lease does not exist: it expired or was revoked; grant a new one"
             }

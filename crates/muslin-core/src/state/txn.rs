@@ -120,6 +120,42 @@ impl Compare {
     }
 }
 
+/// Keys that all ranges and comparisons of a transaction may cover together. Every node carries a
+/// transaction out, and again when it starts: this is about ten milliseconds of each.
+pub const TXN_KEYS_MAX: usize = 100_000;
+
+impl Txn {
+    /// Refuses a transaction that would hold up every node, before anything of it runs. The same on
+    /// all nodes: it depends on the store alone.
+    pub(super) fn check_cost(&self, kv: &Kv) -> Result<(), Refusal> {
+        self.cost(kv, TXN_KEYS_MAX).map(drop)
+    }
+
+    /// What of `left` keys is left.
+    fn cost(&self, kv: &Kv, mut left: usize) -> Result<usize, Refusal> {
+        for compare in &self.compares {
+            left = cost(&compare.range, kv, left)?;
+        }
+        for op in self.success.iter().chain(&self.failure) {
+            left = match &op.kind {
+                Some(OpKind::Range(range)) => cost(&range.range, kv, left)?,
+                Some(OpKind::Delete(delete)) => cost(&delete.range, kv, left)?,
+                Some(OpKind::Txn(txn)) => txn.cost(kv, left)?,
+                Some(OpKind::Put(_)) | None => left,
+            };
+        }
+        Ok(left)
+    }
+}
+
+fn cost(range: &KeyRange, kv: &Kv, left: usize) -> Result<usize, Refusal> {
+    // A key of its own is one of at most TXN_OPS_MAX: free.
+    if range.is_point() {
+        return Ok(left);
+    }
+    left.checked_sub(kv.span(range).take(left + 1).count()).ok_or(Refusal::TooManyKeys)
+}
+
 /// A transaction whose comparisons were made: which operations run is settled.
 ///
 /// All comparisons, also of transactions inside, see the store as it was before the command, as in

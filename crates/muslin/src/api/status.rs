@@ -335,7 +335,7 @@ impl Verdict {
     }
 }
 
-/// Voters that are not alive in the view, and what they are.
+/// Voters that are not alive in the view, or silent to this leader, and what they are.
 fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
     let configuration = &status.configuration;
     configuration
@@ -345,6 +345,7 @@ fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
         .filter_map(|id| {
             let entry = status.view.iter().find(|entry| entry.node == *id);
             match entry.map(|entry| entry.state) {
+                Some(Liveness::Alive) if status.silent.contains(id) => Some((*id, "silent")),
                 Some(Liveness::Alive) => None,
                 Some(state) => Some((*id, liveness_name(state))),
                 None => Some((*id, "unknown")),

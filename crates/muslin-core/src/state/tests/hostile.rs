@@ -191,6 +191,29 @@ fn a_transaction_has_at_most_128_operations_over_all_its_levels() {
 }
 
 #[test]
+fn a_transaction_that_covers_too_many_keys_is_refused_before_it_writes() {
+    const KEYS: u64 = 1_000;
+    let mut state = founded();
+    for place in 1..=KEYS {
+        let key = format!("m/{place:04}").into();
+        apply(&mut state, &proposal(place, CommandKind::Put(Put { key, ..Put::default() })));
+    }
+    let covering = |ranges: usize| {
+        let range = Range { range: KeyRange::of_prefix("m/"), limit: 1, ..Range::default() };
+        let put = OpKind::Put(Put { key: "z".into(), ..Put::default() });
+        let ranges = (0..ranges).map(|_| OpKind::Range(range.clone()));
+        let success = core::iter::once(put).chain(ranges).map(|kind| Op { kind: Some(kind) });
+        CommandKind::Txn(Txn { success: success.collect(), ..Txn::default() })
+    };
+    let before = state.revision();
+    let most = TXN_KEYS_MAX / KEYS as usize;
+    let outcome = apply(&mut state, &proposal(KEYS + 1, covering(most + 1))).outcome;
+    assert_eq!((outcome.result, state.revision()), (Err(Refusal::TooManyKeys), before));
+    let outcome = apply(&mut state, &proposal(KEYS + 2, covering(most))).outcome;
+    assert!(outcome.result.is_ok() && state.revision() == before.next());
+}
+
+#[test]
 fn the_token_that_expires_first_makes_room() {
     let mut state = founded();
     for place in 0..=TOKENS_MAX as u64 {

@@ -84,7 +84,7 @@ impl Etcd {
     ) -> Result<(Response, convert::Header), Status> {
         let outcome = self.desk.handle.read(query, consistency).await.map_err(refuse::failure)?;
         let response = outcome.result.map_err(refuse::refusal)?;
-        // Values are shared until here; an answer copies them, and each range of a transaction again.
+        // Values are shared until here; an answer copies them, each range of a transaction anew.
         if response.approximate_bytes() > ANSWER_BYTES_MAX {
             return Err(refuse::answer_too_large());
         }

@@ -31,8 +31,9 @@ use tonic::{Request, Response, Status, Streaming};
 /// connection can make a node hold.
 pub(super) const WATCHES_PER_STREAM_MAX: usize = 10_000;
 
-/// Answers that may wait for the reader of one stream.
-const ANSWERS_WAITING_MAX: usize = 64;
+/// Answers that may wait for the reader of one stream, each of about a mebibyte at most unless one
+/// event is larger.
+const ANSWERS_WAITING_MAX: usize = 8;
 
 /// Wishes that may wait for one follower.
 const WISHES_WAITING_MAX: usize = 16;

@@ -51,6 +51,7 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         members: view.iter().map(|(id, _)| member(*id)).collect(),
         view: view.iter().map(|(id, state)| seen(*id, *state)).collect(),
         progress: vec![(NodeId(2), Index(10))],
+        silent: Vec::new(),
         quorum_age: Some(Duration::ZERO),
         uptime: Duration::from_secs(10),
     }
@@ -101,6 +102,14 @@ fn two_of_three_is_degraded_and_says_who_is_missing() {
 fn a_voter_that_said_good_bye_has_left() {
     let status = known(&[1, 2, 3], &[(1, UP), (2, Liveness::Left), (3, UP)]);
     let sentence = "Degraded - n2 has left; can lose 0 more nodes";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+}
+
+#[test]
+fn a_voter_that_does_not_answer_the_leader_counts_as_missing_before_the_view_knows() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP)]);
+    status.silent = vec![NodeId(2)];
+    let sentence = "Degraded - n2 is silent; can lose 0 more nodes";
     check(&status, Quorum::Answers, Health::Degraded, sentence);
 }
 
