@@ -15,6 +15,7 @@ use crate::raft::{self, Configuration, Entry, Payload, Raft, Role, Snapshot, Sna
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
 use crate::swim::{self, Swim};
 use crate::wire;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -331,7 +332,7 @@ impl Node {
             Request::KeepAlive(lease) => self.lease_forwards.add(now, id, LeaseId(lease), true),
             Request::TimeToLive(lease) => self.lease_forwards.add(now, id, LeaseId(lease), false),
             Request::Status => {
-                out.push(Output::Reply { id, reply: Reply::Status(self.status(now)) });
+                out.push(Output::Reply { id, reply: Reply::Status(Box::new(self.status(now))) });
                 Ok(())
             }
             Request::TransferLeader(to) => self.transfer(now, id, to, out),

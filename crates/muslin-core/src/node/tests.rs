@@ -382,3 +382,20 @@ fn a_removed_voter_is_heard_until_the_group_can_do_without_it() {
     world.revision_of(silent, put("a", "1", 0));
     assert!(world.barred.contains(&(silent, removed)), "and then it is refused");
 }
+
+#[test]
+fn a_replica_whose_disk_lost_what_it_acknowledged_says_so() {
+    use crate::base::Index;
+    use crate::raft::{self, Configuration, Message, Raft, SessionId, SnapshotMeta, Unbound};
+    let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
+    let snapshot = SnapshotMeta { configuration, ..SnapshotMeta::default() };
+    let recovered = raft::Recovered { snapshot, ..raft::Recovered::default() };
+    let mut raft = Raft::new(NodeId(2), raft::Options::default(), recovered, 1, Now::START);
+    let (term, session) = (crate::base::Term(1), SessionId(1));
+    let heartbeat = Unbound::Heartbeat { term, session, commit: Index(5), round: 1 };
+    let message = Message::Unbound(heartbeat);
+    let mut out = Outputs::new();
+    raft.handle(Now::START, raft::Input::Message { from: NodeId(1), message }, &mut out);
+    let lost = raft::Event::DataLost { acknowledged: Index(5), lost_after: Index(0) };
+    assert!(out.as_slice().contains(&raft::Output::Report(lost)), "{out:?}");
+}

@@ -4,6 +4,7 @@ use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId
 use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -254,7 +255,7 @@ pub enum Reply {
         revision: Revision,
     },
     /// Of a status request.
-    Status(NodeStatus),
+    Status(Box<NodeStatus>),
     /// It is done.
     Done,
     /// It was not done, or it is not known whether it was.

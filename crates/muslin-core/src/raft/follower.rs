@@ -116,7 +116,13 @@ impl Raft {
 
     /// The leader names a commit index at or below what this replica acknowledged to it.
     pub(super) fn on_heartbeat(&mut self, commit: Index, out: &mut Outputs<Output>) {
-        let commit = commit.min(self.log.last().index);
+        let last = self.log.last().index;
+        // R9: a heartbeat names nothing beyond what this replica has acknowledged as durable.
+        if commit > last {
+            let (acknowledged, lost_after) = (commit, last);
+            out.push(Output::Report(Event::DataLost { acknowledged, lost_after }));
+        }
+        let commit = commit.min(last);
         if commit > self.commit {
             self.commit_to(commit, out);
         }

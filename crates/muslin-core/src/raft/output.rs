@@ -208,6 +208,14 @@ pub enum Event {
         /// What it stands for.
         last: LogId,
     },
+    /// This replica's disk has lost entries that it had acknowledged as durable: it must not go on,
+    /// since its vote no longer stands for what it promised.
+    DataLost {
+        /// The leader counts on at least this one.
+        acknowledged: Index,
+        /// The last one that is there.
+        lost_after: Index,
+    },
     /// The log up to here was dropped.
     Compacted {
         /// The last one dropped.

@@ -7,6 +7,7 @@ use super::gate::Gate;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::status::NodeFacts;
+use super::story;
 use crate::driver::Handle;
 use crate::transport::TransportCounters;
 use bytes::Bytes;
@@ -84,6 +85,7 @@ pub async fn serve(options: ApiOptions) {
     let front = Arc::new(Front::new(desk.clone()));
     let etcd = Line { front, tls: None, patience: options.patience, shutdown: shutdown.clone() };
     let main = Line { tls: options.tls.map(TlsAcceptor::from), ..etcd.clone() };
+    let log = tokio::spawn(story::log(desk.clone()));
     let mut events = desk.handle.events();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stopping(shutdown));
@@ -100,6 +102,7 @@ pub async fn serve(options: ApiOptions) {
             () = &mut stop => break,
         }
     }
+    log.abort();
     let ended = async { while connections.join_next().await.is_some() {} };
     // Whoever is left is cut off when the set is dropped.
     let _ = timeout(SHUTDOWN_GRACE + ACCEPT_PAUSE, ended).await;

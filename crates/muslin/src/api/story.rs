@@ -1,11 +1,14 @@
 //! Events in words.
 
+use super::desk::Desk;
 use super::status::name_of;
 use muslin_core::base::NodeId;
 use muslin_core::node::{Event, MemberChange, NodeStatus};
 use muslin_core::raft::{self, Configuration, Role};
 use muslin_core::swim;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Most names kept by one reader of events; above, ids are told.
 const NAMES_MAX: usize = 10_000;
@@ -77,6 +80,27 @@ pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
     Story { node: story.node.or(about(event)), ..story }
 }
 
+/// Writes every event to the log of the process, in words. Ends when the node's handle does.
+pub(super) async fn log(desk: Arc<Desk>) {
+    let mut events = desk.handle.events();
+    let mut names = Names::default();
+    loop {
+        match events.recv().await {
+            Ok(record) => {
+                if !names.knows(&record.event)
+                    && let Ok(status) = desk.handle.status().await
+                {
+                    names.learn(&status);
+                }
+                let story = of(&record.event, desk.id, &names);
+                tracing::info!(kind = story.kind, "{}", story.text);
+            }
+            Err(RecvError::Lagged(missed)) => tracing::info!(missed, "events came too fast to log"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
     match event {
         raft::Event::RoleChanged { role, term, leader, why } => {
@@ -111,6 +135,13 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
         raft::Event::SnapshotSent { to, last } => {
             let text = format!("sends the state up to {last} to {}", names.of(*to));
             Story::new("snapshot-sent", text)
+        }
+        raft::Event::DataLost { acknowledged, lost_after } => {
+            let text = format!(
+                "the disk has lost entries {} to {acknowledged}, which were acknowledged: stops",
+                lost_after.next()
+            );
+            Story::new("data-lost", text)
         }
         raft::Event::Compacted { upto } => {
             Story::new("log-compacted", format!("dropped the log up to {upto}"))

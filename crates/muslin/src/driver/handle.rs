@@ -123,7 +123,7 @@ impl Handle {
     /// What the node is and knows. Never waits for other nodes.
     pub async fn status(&self) -> Result<NodeStatus, Failure> {
         match self.ask(Request::Status).await? {
-            Reply::Status(status) => Ok(status),
+            Reply::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
     }

@@ -6,7 +6,8 @@ use crate::store::{Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, PersistId, RequestId};
-use muslin_core::node::{Input, Node, Options, Output, Recovered, Reply};
+use muslin_core::node::{Event, Input, Node, Options, Output, Recovered, Reply};
+use muslin_core::raft;
 use muslin_core::wire;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -30,6 +31,18 @@ pub enum DriverError {
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The disk was set back.
+    #[error(
+        "this node's disk has lost what it had acknowledged: its log ends at {lost_after}, the \
+         leader counts on {acknowledged}; the node stops so that its vote deceives nobody: the \
+         others have the data, so remove the data directory and join again under another name"
+    )]
+    DataLost {
+        /// The leader counts on at least this entry.
+        acknowledged: u64,
+        /// The last entry that is there.
+        lost_after: u64,
+    },
     /// The system gave no thread.
     #[error("cannot start the log thread: {0}")]
     Thread(std::io::Error),
@@ -80,6 +93,7 @@ pub fn start(
         held: BTreeMap::new(),
         next_event: 1,
         stopping: None,
+        failure: None,
     };
     let inboxes = Inboxes { mail, incoming, contacts, reports };
     let task = tokio::spawn(run.run(inboxes));
@@ -107,6 +121,8 @@ struct Run {
     held: BTreeMap<(GroupId, PersistId), Vec<(NodeId, Bytes)>>,
     next_event: u64,
     stopping: Option<Stopping>,
+    /// Why it must not go on.
+    failure: Option<DriverError>,
 }
 
 struct Stopping {
@@ -133,6 +149,9 @@ impl Run {
                 self.step(Input::Tick);
             }
             self.flush();
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             if self.stopping.as_ref().is_some_and(|stopping| stopping.until <= Instant::now()) {
                 return self.stop().await;
             }
@@ -239,7 +258,8 @@ impl Run {
                 Output::Route { node, address } => self.transport.route(node, address),
                 Output::Unroute(node) => self.transport.unroute(node),
                 Output::Report(event) => {
-                    tracing::info!(?event);
+                    tracing::debug!(?event);
+                    self.note_loss(&event);
                     let record =
                         EventRecord { number: self.next_event, time: SystemTime::now(), event };
                     self.next_event += 1;
@@ -248,6 +268,16 @@ impl Run {
             }
         }
         self.out = out;
+    }
+
+    /// A replica whose disk has lost what it promised must not vote on.
+    fn note_loss(&mut self, event: &Event) {
+        let Event::Raft { event: raft::Event::DataLost { acknowledged, lost_after }, .. } = event
+        else {
+            return;
+        };
+        let (acknowledged, lost_after) = (acknowledged.0, lost_after.0);
+        self.failure.get_or_insert(DriverError::DataLost { acknowledged, lost_after });
     }
 
     fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {

@@ -87,6 +87,9 @@ pub(super) fn event(event: &Event) -> String {
         Event::Truncated { from } => format!("truncated from {from}"),
         Event::SnapshotInstalled { last } => format!("installed snapshot {last}"),
         Event::SnapshotSent { to, last } => format!("sends snapshot {last} to {to:?}"),
+        Event::DataLost { acknowledged, lost_after } => {
+            format!("lost what it acknowledged: up to {acknowledged}, has {lost_after}")
+        }
         Event::Compacted { upto } => format!("compacted up to {upto}"),
     }
 }

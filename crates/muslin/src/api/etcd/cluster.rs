@@ -27,7 +27,7 @@ impl pb::cluster_server::Cluster for Etcd {
         &self,
         _: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        Err(elsewhere("use `muslin node rm`"))
+        Err(elsewhere("members cannot be removed in this version; see docs/roadmap.md"))
     }
 
     async fn member_update(

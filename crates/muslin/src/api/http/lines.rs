@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// Lines that may wait for their reader. When full, whoever writes waits. A line may be as large as a
-/// value, so a reader that never reads costs a few of the largest values and no more.
+/// Lines that may wait for their reader. When full, whoever writes waits. A line may be as large as
+/// a value, so a reader that never reads costs a few of the largest values and no more.
 const LINES_WAITING_MAX: usize = 4;
 
 /// The writing side.

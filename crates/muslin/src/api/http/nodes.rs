@@ -84,8 +84,13 @@ pub(super) async fn transfer(desk: Arc<Desk>, request: Request<Body>) -> Result<
         return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail));
     }
     let id = NodeId::parse(&row.id).expect("rows are made of ids");
-    let leader_known = desk.handle.glance().leader.is_some();
+    let leader = desk.handle.glance().leader;
+    if let Some(leader) = leader.filter(|leader| *leader != desk.id) {
+        let detail = format!("this node does not lead, node {leader} does");
+        let hint = "ask that node: GET /v1/nodes names its address";
+        return Err(Problem::new(StatusCode::CONFLICT, "not-leader", detail).hint(hint));
+    }
     let moved = desk.handle.transfer_leader(id).await;
-    moved.map_err(|failure| Problem::of_failure(failure, leader_known))?;
+    moved.map_err(|failure| Problem::of_failure(failure, leader.is_some()))?;
     Ok(Json(json!({ "leader": { "id": row.id, "name": row.name } })).into_response())
 }
