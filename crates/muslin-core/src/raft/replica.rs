@@ -229,7 +229,8 @@ impl Raft {
         Some(now.since(Now(heard.0)))
     }
 
-    /// Peers that have answered nothing for an election time-out, in id order. Empty unless it leads.
+    /// Peers that have answered nothing for an election time-out, in id order. Empty unless it
+    /// leads.
     pub fn silent(&self, now: Now) -> Vec<NodeId> {
         let Part::Leader(leader) = &self.part else { return Vec::new() };
         let patience = self.options.election_timeout_max;

@@ -22,7 +22,7 @@ pub enum StoreError {
     /// What is on disk is damaged below the point known to be committed.
     #[error(
         "{} is damaged at byte {offset} ({what}); acknowledged data may be in it, so it is not \
-         cut: remove the node and join it again with an empty directory; restore a backup only \
+         cut: join again under another name with an empty directory; restore a backup only \
          if no other node has the data",
         path.display()
     )]
