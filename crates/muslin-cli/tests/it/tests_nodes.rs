@@ -197,3 +197,22 @@ fn a_directory_put_together_of_two_nodes_is_refused_whatever_came_from_elsewhere
         assert!(said.contains(directory.path().to_str().unwrap()), "{part}: {said}");
     }
 }
+
+#[test]
+fn a_certificate_of_the_cluster_opens_the_door_and_one_of_another_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let addresses = new_addresses();
+    let (ours, theirs) = (directory.path().join("ours"), directory.path().join("theirs"));
+    let (_, mut node) = found(&ours, &addresses[0]);
+    let (_, mut other) = found(&theirs, &addresses[1]);
+    let ask = |identity: &Path| {
+        let identity = identity.to_str().unwrap();
+        run(&["kv", "get", "founded", "--addr", &addresses[0], "--identity", identity])
+    };
+    assert_eq!(ask(&ours).ok().stdout, "yes");
+    let refused = ask(&theirs);
+    assert!(refused.code.is_some_and(|code| code != 0) && refused.stdout.is_empty(), "{refused:?}");
+    assert_eq!(ask(&directory.path().join("absent")).code, Some(2));
+    node.stop();
+    other.stop();
+}
