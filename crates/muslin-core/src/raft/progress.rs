@@ -207,12 +207,15 @@ impl Peer {
 
     /// The peer has everything up to `matched` on its disk.
     pub(super) fn accepted(&mut self, matched: Index, log: &Log, now: Now) {
+        // An answer to an append of before the search does not end it: it would begin to stream, be
+        // refused again, and so on with each such answer, a whole window of appends every time.
+        let is_of_search = matched.next() >= self.next;
         self.matched = self.matched.max(matched);
         self.window.answered(self.matched, now);
         self.next = self.next.max(self.matched.next());
         let is_found = match self.mode {
             Mode::Stream => false,
-            Mode::Probe { .. } => true,
+            Mode::Probe { .. } => is_of_search,
             // Perhaps the peer got so far by an earlier append, or the snapshot is in place.
             Mode::AwaitSnapshot | Mode::Snapshot { .. } => self.matched >= log.base().index,
         };
