@@ -307,3 +307,62 @@ impl Written {
         base.into_iter().chain(self.configurations.iter().skip(start).map(|(_, it)| it))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muslin_core::base::NodeId;
+
+    fn disk() -> Disk {
+        Disk::empty(raft::Configuration::of_voters([NodeId(1)]))
+    }
+
+    fn write(disk: &mut Disk, id: u64, term: u64, indexes: std::ops::RangeInclusive<u64>) {
+        let entry =
+            |index| Entry { id: LogId::new(Term(term), Index(index)), payload: Payload::Empty };
+        let hard_state = Some(HardState { term: Term(term), vote: None, commit: Index::ZERO });
+        let write = Write::Log { hard_state, entries: indexes.map(entry).collect() };
+        disk.note(&write);
+        disk.issue(PersistId(id), write);
+    }
+
+    fn sync(disk: &mut Disk) {
+        assert!(disk.start_sync(1_000).is_some(), "something waits");
+        disk.finish_sync();
+    }
+
+    #[test]
+    fn a_crash_takes_what_was_not_synced() {
+        let mut disk = disk();
+        write(&mut disk, 1, 1, 1..=3);
+        sync(&mut disk);
+        write(&mut disk, 2, 2, 3..=5);
+        assert_eq!(disk.written().term_at(Index(5)), Some(Term(2)));
+        disk.crash(0, 0);
+        assert_eq!(disk.durable().last(), LogId::new(Term(1), Index(3)));
+        assert_eq!(disk.durable().hard_state.term, Term(1));
+        assert_eq!(disk.written().term_at(Index(5)), None);
+    }
+
+    #[test]
+    fn a_torn_write_leaves_its_beginning() {
+        let mut disk = disk();
+        write(&mut disk, 1, 1, 1..=3);
+        sync(&mut disk);
+        write(&mut disk, 2, 2, 3..=5);
+        disk.crash(0, 2);
+        assert_eq!(disk.durable().hard_state.term, Term(2));
+        assert_eq!(disk.durable().last(), LogId::new(Term(2), Index(3)));
+    }
+
+    #[test]
+    fn writes_survive_a_crash_in_their_order() {
+        let mut disk = disk();
+        write(&mut disk, 1, 1, 1..=3);
+        write(&mut disk, 2, 1, 4..=5);
+        write(&mut disk, 3, 1, 6..=6);
+        disk.crash(2, 0);
+        assert_eq!(disk.durable().last().index, Index(5));
+        assert_eq!(disk.recovered().raft.entries.len(), 5);
+    }
+}

@@ -206,3 +206,56 @@ impl Net {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{Preset, Profile};
+
+    fn message() -> PeerMessage {
+        PeerMessage::KeepAlive { number: 1, lease: 1 }
+    }
+
+    fn net() -> (Net, Network) {
+        let mut network = Profile::drawn(1, 3, Preset::Calm).network;
+        network.delay.most = Duration::from_secs(1);
+        (Net::new(3, Prng::seeded(1)), network)
+    }
+
+    #[test]
+    fn a_stream_keeps_its_order() {
+        let (mut net, network) = net();
+        let mut last = Time::START;
+        for number in 0..100 {
+            let parcel = net.pack(0, 1, message());
+            let Fate::Arrives(at) = net.send(&network, Time(number), &parcel) else {
+                panic!("nothing is lost or doubled");
+            };
+            assert!(at >= last, "message {number} overtakes another");
+            last = at;
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_lost_with_its_connection() {
+        let (mut net, _) = net();
+        let before = net.pack(0, 1, message());
+        net.disconnect(0, 1);
+        let after = net.pack(0, 1, message());
+        assert!(net.arrive(before).is_none());
+        assert!(net.arrive(after).is_some());
+    }
+
+    #[test]
+    fn a_cut_link_stalls_or_loses_what_arrives() {
+        let (mut net, _) = net();
+        for (is_stalling, released) in [(false, 0), (true, 1)] {
+            net.cut(0, 1, is_stalling);
+            net.cut(0, 1, is_stalling);
+            let parcel = net.pack(0, 1, message());
+            assert!(net.arrive(parcel).is_none());
+            assert!(net.mend(0, 1, Time::START).is_empty(), "it is cut by another fault still");
+            assert_eq!(net.mend(0, 1, Time::START).len(), released);
+        }
+    }
+}

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use muslin_core::base::{
     ClusterId, GroupId, Index, LogId, Machine as _, NodeId, Outputs, PersistId,
 };
-use muslin_core::node::{self, Input, Node, Output, PeerMessage};
+use muslin_core::node::{self, Event, Input, Node, Output, PeerMessage};
 use muslin_core::raft::{self, Message, Role, Write};
 use muslin_core::state::CommandKind;
 use muslin_core::wire;
@@ -411,11 +411,24 @@ impl World {
                 process.routes.remove(&node);
                 process.refused.insert(node);
             }
-            Output::Report(node::Event::Raft {
-                event: raft::Event::SnapshotInstalled { .. },
-                ..
-            }) => self.installs += 1,
-            Output::Report(_) => {}
+            Output::Report(event) => self.on_event(place, &event)?,
+        }
+        Ok(())
+    }
+
+    /// Some events must never be told where disks keep what they synced and peers speak well.
+    fn on_event(&mut self, place: usize, event: &Event) -> Result<(), Broken> {
+        match event {
+            Event::Raft { event: raft::Event::SnapshotInstalled { .. }, .. } => self.installs += 1,
+            Event::Raft { event: raft::Event::DataLost { .. }, .. } => {
+                let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("R3", facts));
+            }
+            Event::BadMessage { .. } => {
+                let facts = format!("{:?} of its peers: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("wire", facts));
+            }
+            _ => {}
         }
         Ok(())
     }
