@@ -59,7 +59,10 @@ impl QuicBench {
         let entered = runtime.enter();
         let transport = QuicTransport::start(&identity, start, socket, incoming).unwrap();
         drop(entered);
-        self.runtimes.lock().unwrap().insert(address, runtime);
+        // A transport that is gone has left its port, and the system may have given it out again.
+        if let Some(before) = self.runtimes.lock().unwrap().insert(address, runtime) {
+            before.shutdown_background();
+        }
         (transport, address)
     }
 }
