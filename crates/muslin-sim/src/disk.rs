@@ -212,6 +212,8 @@ pub(crate) struct Written {
     keep_from: Index,
     /// Configurations in the log, by index.
     configurations: VecDeque<(Index, raft::Configuration)>,
+    /// Those replaced since the last look: something may have been committed under them before.
+    replaced: Vec<raft::Configuration>,
 }
 
 impl Written {
@@ -248,6 +250,7 @@ impl Written {
     /// Forgets what a snapshot made superfluous. Not at once: what it covers may have been
     /// committed in the same batch, and is looked at first.
     pub(crate) fn trim(&mut self) {
+        self.replaced.clear();
         while !self.places.is_empty() && self.first < self.keep_from.0 {
             self.places.pop_front();
             self.first += 1;
@@ -262,7 +265,7 @@ impl Written {
         assert!(index >= self.first, "a log is not written before its beginning");
         self.places.truncate((index - self.first) as usize);
         while self.configurations.back().is_some_and(|(at, _)| at.0 >= index) {
-            self.configurations.pop_back();
+            self.replaced.extend(self.configurations.pop_back().map(|(_, it)| it));
         }
         let is_configuration = match &entry.payload {
             Payload::Configuration(configuration) => {
@@ -296,7 +299,8 @@ impl Written {
         &self.base
     }
 
-    /// Configurations from the one in force at `index` on; the first may be the snapshot's.
+    /// Configurations from the one in force at `index` on; the first may be the snapshot's. Then those
+    /// that were there until a moment ago.
     pub(crate) fn configurations_from(
         &self,
         index: Index,
@@ -304,7 +308,8 @@ impl Written {
         let later = self.configurations.partition_point(|(at, _)| *at <= index);
         let start = later.saturating_sub(1);
         let base = (later == 0).then_some(&self.base.configuration);
-        base.into_iter().chain(self.configurations.iter().skip(start).map(|(_, it)| it))
+        let present = self.configurations.iter().skip(start).map(|(_, it)| it);
+        base.into_iter().chain(present).chain(&self.replaced)
     }
 }
 

@@ -277,7 +277,9 @@ impl Node {
             PeerMessage::Propose(proposals) => {
                 self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
             }
-            PeerMessage::ProposeRefused { sequences, .. } => self.proposals.requeue(&sequences),
+            PeerMessage::ProposeRefused { sequences, .. } => {
+                self.proposals.refused(now, &sequences);
+            }
             PeerMessage::KeepAlive { number, lease } => {
                 let asker = Asker::Peer { node: from, number };
                 let what = What::Lease { asker, lease: LeaseId(lease), extend: true };

@@ -16,6 +16,10 @@ pub(super) const PROPOSALS_MAX: usize = 16_384;
 /// A proposal not settled this long is sent again: a lost connection may have taken it.
 const RESEND_AFTER: Duration = Duration::from_millis(1_000);
 
+/// A refused proposal waits this long before it is sent again: at once would be a race of refusals
+/// between two nodes, as fast as the network carries them, that swells with every doubled message.
+const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
 /// Writes of this process in the order of their sequence.
 #[derive(Debug)]
 pub(super) struct Proposals {
@@ -35,7 +39,8 @@ struct Pending {
     request: Option<RequestId>,
     bytes: Bytes,
     asked: Now,
-    sent: Option<Now>,
+    /// When it goes to the leader again if nothing is heard of it; `None` until it went.
+    again: Option<Now>,
     /// Only this node may append it, as the leader of this term; it is dropped when the term is
     /// over.
     only_in: Option<Term>,
@@ -43,7 +48,7 @@ struct Pending {
 
 impl Pending {
     fn asked(now: Now) -> Pending {
-        Pending { request: None, bytes: Bytes::new(), asked: now, sent: None, only_in: None }
+        Pending { request: None, bytes: Bytes::new(), asked: now, again: None, only_in: None }
     }
 }
 
@@ -111,7 +116,7 @@ impl Proposals {
                 self.settle(self.boot, sequence);
                 continue;
             }
-            pending.sent = Some(now);
+            pending.again = Some(now + RESEND_AFTER);
             batch.push(pending.bytes.clone());
         }
         batch
@@ -126,36 +131,38 @@ impl Proposals {
         self.unsent.clear();
         for (place, pending) in self.pending.iter_mut().enumerate() {
             if let Some(pending) = pending {
-                pending.sent = None;
+                pending.again = None;
                 self.unsent.push_back(self.first + place as u64);
             }
         }
     }
 
-    /// Those that a connection may have lost go again.
+    /// Those that a connection may have lost, and those refused a while ago, go again.
     pub(super) fn requeue_silent(&mut self, now: Now) {
-        let is_silent = |pending: &Pending| pending.sent.is_some_and(|at| at + RESEND_AFTER <= now);
-        let silent: Vec<u64> = (self.first..)
-            .zip(&self.pending)
-            .filter(|(_, pending)| pending.as_ref().is_some_and(is_silent))
-            .map(|(sequence, _)| sequence)
-            .collect();
-        self.requeue(&silent);
-    }
-
-    /// The asked one did not append these.
-    pub(super) fn requeue(&mut self, sequences: &[u64]) {
-        if sequences.is_empty() {
-            return;
-        }
-        for sequence in sequences {
-            if let Some(pending) = self.pending_mut(*sequence)
-                && pending.sent.take().is_some()
+        let is_due = |pending: &Pending| pending.again.is_some_and(|again| again <= now);
+        let before = self.unsent.len();
+        for (sequence, pending) in (self.first..).zip(&mut self.pending) {
+            if let Some(pending) = pending
+                && is_due(pending)
             {
-                self.unsent.push_back(*sequence);
+                pending.again = None;
+                self.unsent.push_back(sequence);
             }
         }
-        self.unsent.make_contiguous().sort_unstable();
+        if self.unsent.len() > before {
+            self.unsent.make_contiguous().sort_unstable();
+        }
+    }
+
+    /// The asked one did not append these: they go again after a pause.
+    pub(super) fn refused(&mut self, now: Now, sequences: &[u64]) {
+        for sequence in sequences {
+            if let Some(pending) = self.pending_mut(*sequence)
+                && let Some(again) = &mut pending.again
+            {
+                *again = (*again).min(now + REFUSED_PAUSE);
+            }
+        }
     }
 
     /// An entry with this proposal was applied. Whoever waited for it, if this is the process that
