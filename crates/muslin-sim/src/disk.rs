@@ -299,8 +299,8 @@ impl Written {
         &self.base
     }
 
-    /// Configurations from the one in force at `index` on; the first may be the snapshot's. Then those
-    /// that were there until a moment ago.
+    /// Configurations from the one in force at `index` on; the first may be the snapshot's. Then
+    /// those that were there until a moment ago.
     pub(crate) fn configurations_from(
         &self,
         index: Index,

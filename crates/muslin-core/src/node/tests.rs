@@ -415,8 +415,5 @@ fn a_refused_proposal_pauses_before_it_goes_again() {
         proposals.refused(now, &[1]);
         sent
     };
-    assert_eq!(
-        [0, 0, 1, 19, 20, 21, 39, 40].map(|millis| sent_at(millis)),
-        [1, 0, 0, 0, 1, 0, 0, 1]
-    );
+    assert_eq!([0, 0, 1, 19, 20, 21, 39, 40].map(&mut sent_at), [1, 0, 0, 0, 1, 0, 0, 1]);
 }
