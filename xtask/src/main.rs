@@ -11,6 +11,7 @@ mod deny;
 mod failover;
 mod http;
 mod nostd;
+mod peers;
 mod process;
 mod simulate;
 mod tidy;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
+  peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
   deny                     licences, bans and sources of dependencies
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
 ";
@@ -62,6 +64,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "codegen" => ci::codegen(rest),
         "budget" => budget::run(),
         "conformance" => conformance::run(),
+        "peers" => peers::run(rest),
         "deny" => deny::run(),
         "bench-etcd" => bench::run(rest),
         "help" | "--help" | "-h" => {

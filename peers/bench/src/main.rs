@@ -1,0 +1,3 @@
+//! Other implementations of Raft under the load of `muslin bench raft`.
+
+fn main() {}
