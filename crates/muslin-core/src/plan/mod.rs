@@ -5,6 +5,7 @@
 //! next step alone: what follows is planned from what that step turned out to be.
 //!
 //! - [`voters`]: who votes in the control group.
+//! - [`leaders`]: who leads which group.
 //!
 //! # Invariants
 //! 1. The same observation gives the same step.
@@ -13,8 +14,10 @@
 //! # Not here
 //! Carrying steps out, and remembering which one is under way: the node does both.
 
+mod leaders;
 mod voters;
 
+pub use leaders::{BALANCE_MOVES_MAX, GroupView, LeaderView, leaders};
 pub use voters::{
     CAUGHT_UP_ENTRIES, LARGE_CONTROL_MEMBERS, LARGE_VOTERS, SMALL_VOTERS, VoterStep, VoterView,
     voters,

@@ -1,16 +1,17 @@
 //! The state as a whole: commands in, outcomes and news out.
 
 use super::digest::Digest;
+use super::groups::{Creation, Groups};
 use super::kv::Kv;
 use super::lease::Leases;
 use super::members::{Admission, Members};
 use super::sessions::{Sessions, Stub, Verdict};
 use super::txn::{Chosen, Writer, check_put};
 use super::{
-    CommandKind, DeleteRange, Founding, KvEvent, Lease, LeaseGrant, LeaseRevoke, Member, Outcome,
-    Proposal, Put, Query, Refusal, Response, Txn,
+    CommandKind, DeleteRange, Founding, GroupCreate, GroupRecord, KvEvent, Lease, LeaseGrant,
+    LeaseRevoke, Member, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
 };
-use crate::base::{Index, LeaseId, NodeId, Revision};
+use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -29,6 +30,7 @@ pub struct State {
     pub(super) kv: Kv,
     pub(super) leases: Leases,
     pub(super) members: Members,
+    pub(super) groups: Groups,
     pub(super) sessions: Sessions,
 }
 
@@ -48,6 +50,19 @@ pub struct Applied {
     pub members: Vec<MemberNews>,
     /// Leases made and ended.
     pub leases: Vec<LeaseNews>,
+    /// Groups made, assigned and taken out.
+    pub groups: Vec<GroupNews>,
+}
+
+/// A change of the table of groups.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupNews {
+    /// There is one more.
+    Created(GroupRecord),
+    /// It is said who is to lead.
+    Assigned(GroupRecord),
+    /// There is one less.
+    Removed(GroupId),
 }
 
 /// A change of the member list.
@@ -88,6 +103,7 @@ impl State {
             kv: Kv::default(),
             leases: Leases::default(),
             members: Members::founded(founding),
+            groups: Groups::default(),
             sessions: Sessions::default(),
         }
     }
@@ -108,6 +124,7 @@ impl State {
             duplicate: false,
             members: Vec::new(),
             leases: Vec::new(),
+            groups: Vec::new(),
         };
         applied.outcome.result = match Proposal::decode(proposal) {
             Ok(proposal) => self.propose(proposal, &mut applied),
@@ -175,7 +192,34 @@ impl State {
                 self.members.put_token(&token);
                 Ok(Response::Done)
             }
+            CommandKind::GroupCreate(create) => self.create_group(&create, news),
+            CommandKind::GroupAssign(assign) => {
+                let changed = self.groups.assign(self.applied, &assign)?;
+                news.groups.extend(changed.into_iter().map(GroupNews::Assigned));
+                Ok(Response::Done)
+            }
+            CommandKind::GroupRemove(remove) => {
+                let removed = self.groups.remove(self.applied, GroupId(remove.id))?;
+                news.groups.extend(removed.map(GroupNews::Removed));
+                Ok(Response::Done)
+            }
         }
+    }
+
+    fn create_group(
+        &mut self,
+        create: &GroupCreate,
+        news: &mut Applied,
+    ) -> Result<Response, Refusal> {
+        let id = match self.groups.create(self.applied, create, &self.members.present)? {
+            Creation::Known(id) => id,
+            Creation::Made(record) => {
+                let id = GroupId(record.id);
+                news.groups.push(GroupNews::Created(record));
+                id
+            }
+        };
+        Ok(Response::Group { id })
     }
 
     fn put(&mut self, put: &Put, news: &mut Applied) -> Result<Response, Refusal> {
@@ -245,6 +289,13 @@ impl State {
             }
             Query::Lease(id) => self.read_lease(LeaseId(*id)),
             Query::Revision => Ok(Response::Done),
+            Query::Groups => {
+                Ok(Response::Groups { records: self.groups.table.values().cloned().collect() })
+            }
+            Query::Group(id) => match self.groups.table.get(id) {
+                Some(record) => Ok(Response::Groups { records: alloc::vec![record.clone()] }),
+                None => Err(Refusal::GroupNotFound),
+            },
         };
         Outcome { revision: self.kv.revision, result }
     }
@@ -301,6 +352,16 @@ impl State {
         self.members.removed.contains(&id)
     }
 
+    /// The groups besides the control group.
+    pub fn groups(&self) -> &BTreeMap<GroupId, GroupRecord> {
+        &self.groups.table
+    }
+
+    /// The last entry that changed the table of groups.
+    pub fn groups_changed_at(&self) -> Index {
+        self.groups.changed_at
+    }
+
     /// The leases.
     pub fn leases(&self) -> &BTreeMap<LeaseId, Lease> {
         &self.leases.table
@@ -318,6 +379,7 @@ impl State {
         for (id, lease) in &self.leases.table {
             digest = digest.number(id.0).number(lease.ttl_ms).number(lease.keys.len() as u64);
         }
-        self.sessions.digest(self.members.digest(digest)).finish()
+        let digest = self.groups.digest(self.members.digest(digest));
+        self.sessions.digest(digest).finish()
     }
 }

@@ -35,7 +35,7 @@ pub struct Proposal {
 pub struct Command {
     /// Which one. An unknown kind (of a newer version) is applied as nothing and answered as
     /// unknown.
-    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19")]
+    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 32, 33, 34")]
     pub kind: Option<CommandKind>,
 }
 
@@ -72,6 +72,15 @@ pub enum CommandKind {
     /// Store a join token.
     #[prost(message, tag = "19")]
     PutToken(Token),
+    /// Make a group.
+    #[prost(message, tag = "32")]
+    GroupCreate(GroupCreate),
+    /// Say who is to lead groups.
+    #[prost(message, tag = "33")]
+    GroupAssign(GroupAssign),
+    /// Take a group out.
+    #[prost(message, tag = "34")]
+    GroupRemove(GroupRemove),
 }
 
 /// Set one key.
@@ -382,6 +391,74 @@ pub struct Token {
     /// How many nodes it may still admit; 0 is any number.
     #[prost(uint64, tag = "4")]
     pub uses_left: u64,
+}
+
+/// A group besides the control group: what it replicates, and where.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct GroupRecord {
+    /// Never reused; never that of the control group.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Name of its state machine, as the replicas know it.
+    #[prost(string, tag = "2")]
+    pub kind: String,
+    /// The nodes that keep it and vote in it, ascending.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub replicas: Vec<u64>,
+    /// Who is to lead it, one of the replicas; none when just made. Its terms say who does.
+    #[prost(fixed64, optional, tag = "4")]
+    pub leader: Option<u64>,
+    /// How often that was said.
+    #[prost(uint64, tag = "5")]
+    pub assignment: u64,
+    /// Index of the log at which it was made.
+    #[prost(uint64, tag = "6")]
+    pub created_at: u64,
+}
+
+/// Make a group.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GroupCreate {
+    /// 0: the next free one. Otherwise above all that were ever given, or of the same group made
+    /// before.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Name of its state machine.
+    #[prost(string, tag = "2")]
+    pub kind: String,
+    /// Members that are to keep it.
+    #[prost(fixed64, repeated, tag = "3")]
+    pub replicas: Vec<u64>,
+}
+
+/// Say who is to lead groups: all of it, or nothing.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct GroupAssign {
+    /// One per group.
+    #[prost(message, repeated, tag = "1")]
+    pub steps: Vec<AssignStep>,
+}
+
+/// Say who is to lead one group.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct AssignStep {
+    /// Which.
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    /// One of its replicas.
+    #[prost(fixed64, tag = "2")]
+    pub leader: u64,
+    /// One more than that of the record it was decided upon.
+    #[prost(uint64, tag = "3")]
+    pub assignment: u64,
+}
+
+/// Take a group out.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct GroupRemove {
+    /// Which.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
 }
 
 /// What a cluster starts from: the state before the first entry. Equal on all founders.

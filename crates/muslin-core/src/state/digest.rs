@@ -7,23 +7,23 @@
 /// the multiplication alone never does; without it, sums of digests would be weak in their low
 /// bits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Digest(u64);
+pub(crate) struct Digest(u64);
 
 impl Digest {
     /// Of nothing.
-    pub(super) fn new() -> Digest {
+    pub(crate) fn new() -> Digest {
         Digest(0xcbf2_9ce4_8422_2325)
     }
 
     /// Adds a number.
-    pub(super) fn number(mut self, number: u64) -> Digest {
+    pub(crate) fn number(mut self, number: u64) -> Digest {
         let mixed = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 29);
         self
     }
 
     /// Adds bytes and their length, so that two neighbours cannot be cut elsewhere.
-    pub(super) fn bytes(mut self, bytes: &[u8]) -> Digest {
+    pub(crate) fn bytes(mut self, bytes: &[u8]) -> Digest {
         self = self.number(bytes.len() as u64);
         let mut words = bytes.chunks_exact(8);
         for word in &mut words {
@@ -39,7 +39,7 @@ impl Digest {
     }
 
     /// The digest so far.
-    pub(super) fn finish(self) -> u64 {
+    pub(crate) fn finish(self) -> u64 {
         self.number(0).0
     }
 }

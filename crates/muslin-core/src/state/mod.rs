@@ -1,5 +1,5 @@
-//! What the control group replicates: key-value history, leases, members, tokens, and the table
-//! that makes a retried command take effect once.
+//! What the control group replicates: key-value history, leases, members, tokens, the other groups,
+//! and the table that makes a retried command take effect once.
 //!
 //! To this module the log is bytes: it never sees consensus, so all of it is tested without. A
 //! [`State`] is a value: [`State::founded`] makes the one before the first entry, [`State::apply`]
@@ -38,8 +38,9 @@
 //!
 //! # Limits
 //! [`TXN_OPS_MAX`], [`LEASES_MAX`], [`LEASE_TTL_MS_MAX`], [`TOKENS_MAX`], [`SESSION_WINDOW`],
-//! [`SESSIONS_MAX`]; the size of a command is the node's to bound. Members and removed ids grow as
-//! people admit and remove. A count, as in etcd, looks at every key of the range.
+//! [`SESSIONS_MAX`], [`GROUPS_MAX`]; the size of a command is the node's to bound. Members and
+//! removed ids grow as people admit and remove. A count, as in etcd, looks at every key of the
+//! range.
 //!
 //! # Not here
 //! Time, consensus, live watchers (the node feeds them from [`Applied::events`]), quotas, and who
@@ -48,6 +49,7 @@
 mod apply;
 mod command;
 mod digest;
+mod groups;
 mod kv;
 mod lease;
 mod members;
@@ -62,13 +64,17 @@ mod txn;
 mod version;
 mod watch;
 
-pub use apply::{Applied, LeaseNews, MemberNews, State};
+pub use apply::{Applied, GroupNews, LeaseNews, MemberNews, State};
 pub use command::*;
+pub(crate) use digest::Digest;
+pub use groups::{GROUP_KIND_BYTES_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
 pub use lease::{LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
 pub use members::TOKENS_MAX;
 pub use query::*;
 pub use sessions::{SESSION_WINDOW, SESSIONS_MAX};
+pub(crate) use sessions::{Sessions, Stub, Verdict};
 pub use snapshot::RestoreError;
+pub(crate) use snapshot::SessionRecord;
 pub use txn::TXN_KEYS_MAX;
 pub use watch::{Compacted, History};
 

@@ -1,7 +1,7 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
-use super::{KeyRange, Range};
-use crate::base::Revision;
+use super::{GroupRecord, KeyRange, Range};
+use crate::base::{GroupId, Revision};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -87,6 +87,16 @@ pub enum Response {
         /// Its keys, in order.
         keys: Vec<Bytes>,
     },
+    /// To the making of a group.
+    Group {
+        /// The group.
+        id: GroupId,
+    },
+    /// To [`Query::Groups`] and [`Query::Group`].
+    Groups {
+        /// In the order of their ids.
+        records: Vec<GroupRecord>,
+    },
     /// To an admission, a removal, an update of a member or a token.
     Done,
 }
@@ -125,6 +135,10 @@ pub enum Query {
     Lease(u64),
     /// Nothing but the revision.
     Revision,
+    /// All groups besides the control group.
+    Groups,
+    /// One group.
+    Group(GroupId),
 }
 
 /// Why a command or query was refused. Nothing changed.
@@ -169,6 +183,20 @@ pub enum Refusal {
     /// Too many proposals of one node are unsettled, see
     /// [`SESSION_WINDOW`](super::SESSION_WINDOW) and [`SESSIONS_MAX`](super::SESSIONS_MAX).
     TooManyUnsettled,
+    /// No such group.
+    GroupNotFound,
+    /// A group of that id exists, and is another.
+    GroupExists,
+    /// The id is not above all that were ever given.
+    GroupIdSpent,
+    /// The name of the state machine is empty or too long.
+    GroupKind,
+    /// No replicas, too many, one twice, or one that is no member; or who is to lead is no replica.
+    GroupReplicas,
+    /// The record has changed since this was decided.
+    GroupReassigned,
+    /// More groups than [`GROUPS_MAX`](super::GROUPS_MAX).
+    TooManyGroups,
     /// A command kind this version does not know.
     Unknown,
 }
@@ -214,6 +242,17 @@ impl fmt::Display for Refusal {
             Refusal::TooManyUnsettled => {
                 "too many commands of this node are unsettled; retry when some are answered"
             }
+            Refusal::GroupNotFound => "no such group",
+            Refusal::GroupExists => "another group has that id; choose 0 to have one chosen",
+            Refusal::GroupIdSpent => {
+                "ids of groups count up and are never given again; choose 0 to have one chosen"
+            }
+            Refusal::GroupKind => "the kind of a group is a name of 1 to 64 bytes",
+            Refusal::GroupReplicas => {
+                "a group has 1 to 7 replicas, each a member and named once, and one of them leads"
+            }
+            Refusal::GroupReassigned => "the group's leader was decided anew meanwhile; look again",
+            Refusal::TooManyGroups => "there are too many groups; remove some first",
             Refusal::Unknown => "this version does not know the command; upgrade this node",
         })
     }

@@ -14,7 +14,7 @@ pub const SESSIONS_MAX: usize = 1 << 16;
 
 /// What a proposal is to the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// To be applied.
     Fresh,
     /// It was applied before, or its process has ended.
@@ -25,16 +25,16 @@ pub(super) enum Verdict {
 
 /// What makes a proposal known again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Stub {
-    pub(super) origin: NodeId,
-    pub(super) boot: u64,
-    pub(super) sequence: u64,
-    pub(super) settled_below: u64,
+pub(crate) struct Stub {
+    pub(crate) origin: NodeId,
+    pub(crate) boot: u64,
+    pub(crate) sequence: u64,
+    pub(crate) settled_below: u64,
 }
 
 /// One table entry per node that ever proposed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     pub(super) table: BTreeMap<NodeId, Session>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Sessions {
 /// `words` has a bit for each sequence from `settled_below` rounded down to 64; bits below
 /// `settled_below` are clear, so that equal sessions are equal values.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     pub(super) boot: u64,
     pub(super) settled_below: u64,
     pub(super) words: VecDeque<u64>,
@@ -51,7 +51,7 @@ pub(super) struct Session {
 
 impl Sessions {
     /// Judges a proposal, and remembers it if it is to be applied; otherwise nothing changes.
-    pub(super) fn admit(&mut self, stub: Stub) -> Verdict {
+    pub(crate) fn admit(&mut self, stub: Stub) -> Verdict {
         let is_full = self.table.len() >= SESSIONS_MAX;
         match self.table.get_mut(&stub.origin) {
             Some(session) if stub.boot < session.boot => return Verdict::Duplicate,
@@ -69,7 +69,7 @@ impl Sessions {
     }
 
     /// Adds everything to a digest.
-    pub(super) fn digest(&self, digest: Digest) -> Digest {
+    pub(crate) fn digest(&self, digest: Digest) -> Digest {
         let mut digest = digest.number(self.table.len() as u64);
         for (origin, session) in &self.table {
             digest = digest.number(origin.0).number(session.boot).number(session.settled_below);

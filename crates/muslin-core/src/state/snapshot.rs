@@ -4,13 +4,14 @@
 //! keys, and an end with the digest. It is written and read one record at a time, so that neither
 //! needs the whole twice. Equal states give equal bytes.
 
+use super::groups::{GROUP_ID_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
 use super::kv::{Change, Kv};
 use super::lease::{LEASE_ID_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
 use super::sessions::{SESSION_WORDS_MAX, SESSIONS_MAX, Session, Sessions};
 use super::version::{Content, KeyHistory, Version};
-use super::{Founding, Member, State, TOKENS_MAX, Token};
+use super::{Founding, GroupRecord, Member, State, TOKENS_MAX, Token};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{Index, LeaseId, NodeId, Revision};
+use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     kind: Option<Kind>,
 }
 
@@ -48,6 +49,10 @@ enum Kind {
     Session(SessionRecord),
     #[prost(fixed64, tag = "8")]
     End(u64),
+    #[prost(message, tag = "9")]
+    Groups(GroupsHead),
+    #[prost(message, tag = "10")]
+    Group(GroupRecord),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -62,6 +67,15 @@ struct Head {
     compacted: u64,
     #[prost(uint64, tag = "5")]
     swept: u64,
+}
+
+/// In front of the groups, if there ever was one.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct GroupsHead {
+    #[prost(uint64, tag = "1")]
+    last_id: u64,
+    #[prost(uint64, tag = "2")]
+    changed_at: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -99,8 +113,9 @@ struct VersionRecord {
     expired: bool,
 }
 
+/// What was applied of one node's proposals.
 #[derive(Clone, PartialEq, prost::Message)]
-struct SessionRecord {
+pub(crate) struct SessionRecord {
     #[prost(fixed64, tag = "1")]
     origin: u64,
     #[prost(uint64, tag = "2")]
@@ -145,6 +160,31 @@ impl fmt::Display for RestoreError {
 
 impl core::error::Error for RestoreError {}
 
+impl Sessions {
+    /// One record per node that ever proposed.
+    pub(crate) fn records(&self) -> impl Iterator<Item = SessionRecord> {
+        self.table.iter().map(|(origin, session)| SessionRecord {
+            origin: origin.0,
+            boot: session.boot,
+            settled_below: session.settled_below,
+            words: session.words.iter().copied().collect(),
+        })
+    }
+
+    /// Takes a record in, if it is one of a possible table.
+    pub(crate) fn take(&mut self, record: SessionRecord) -> Result<(), RestoreError> {
+        let SessionRecord { origin, boot, settled_below, words } = record;
+        require(self.table.len() < SESSIONS_MAX, "too many sessions")?;
+        require(settled_below >= 1, "a session that settled nothing")?;
+        require(words.len() <= SESSION_WORDS_MAX, "a session beyond its window")?;
+        let below = !(u64::MAX << (settled_below % 64));
+        let is_clear = words.first().is_none_or(|first| first & below == 0);
+        require(is_clear, "a session that holds what is settled")?;
+        let session = Session { boot, settled_below, words: words.into() };
+        require(self.table.insert(NodeId(origin), session).is_none(), "a session twice")
+    }
+}
+
 impl State {
     /// The whole state. Takes time and memory in proportion to it.
     pub fn snapshot(&self) -> Bytes {
@@ -185,13 +225,15 @@ impl State {
         for token in self.members.tokens.values() {
             write(Kind::Token(token.clone()));
         }
-        for (origin, session) in &self.sessions.table {
-            write(Kind::Session(SessionRecord {
-                origin: origin.0,
-                boot: session.boot,
-                settled_below: session.settled_below,
-                words: session.words.iter().copied().collect(),
-            }));
+        for record in self.sessions.records() {
+            write(Kind::Session(record));
+        }
+        if self.groups.last_id > 0 {
+            let (last_id, changed_at) = (self.groups.last_id, self.groups.changed_at.0);
+            write(Kind::Groups(GroupsHead { last_id, changed_at }));
+        }
+        for record in self.groups.table.values() {
+            write(Kind::Group(record.clone()));
         }
         write(Kind::End(self.digest()));
         Bytes::from(out)
@@ -287,7 +329,17 @@ impl Restoring {
                 let token = Token { secret_hash, ..token };
                 require(tokens.insert(token.id.clone(), token).is_none(), "a token twice")
             }
-            Kind::Session(record) => self.take_session(record),
+            Kind::Session(record) => self.state.sessions.take(record),
+            Kind::Groups(head) => {
+                let GroupsHead { last_id, changed_at } = head;
+                require(self.state.groups.last_id == 0, "the groups twice")?;
+                require((1..=GROUP_ID_MAX).contains(&last_id), "a group id out of range")?;
+                require(changed_at <= self.state.applied.0, "groups of the future")?;
+                self.state.groups.last_id = last_id;
+                self.state.groups.changed_at = Index(changed_at);
+                Ok(())
+            }
+            Kind::Group(record) => self.take_group(record),
         }
     }
 
@@ -340,17 +392,18 @@ impl Restoring {
         require(known.is_none(), "a member twice")
     }
 
-    fn take_session(&mut self, record: SessionRecord) -> Result<(), RestoreError> {
-        let SessionRecord { origin, boot, settled_below, words } = record;
-        let table = &mut self.state.sessions.table;
-        require(table.len() < SESSIONS_MAX, "too many sessions")?;
-        require(settled_below >= 1, "a session that settled nothing")?;
-        require(words.len() <= SESSION_WORDS_MAX, "a session beyond its window")?;
-        let below = !(u64::MAX << (settled_below % 64));
-        let is_clear = words.first().is_none_or(|first| first & below == 0);
-        require(is_clear, "a session that holds what is settled")?;
-        let session = Session { boot, settled_below, words: words.into() };
-        require(table.insert(NodeId(origin), session).is_none(), "a session twice")
+    fn take_group(&mut self, record: GroupRecord) -> Result<(), RestoreError> {
+        let groups = &mut self.state.groups;
+        let is_in_range = (1..=groups.last_id).contains(&record.id);
+        require(is_in_range, "a group beyond the last one made")?;
+        let count = record.replicas.len();
+        require((1..=GROUP_REPLICAS_MAX).contains(&count), "a group without replicas")?;
+        require(record.replicas.is_sorted_by(|one, next| one < next), "replicas out of order")?;
+        let is_led = record.leader.is_none_or(|leader| record.replicas.contains(&leader));
+        require(is_led, "a group led from outside")?;
+        require(groups.table.len() < GROUPS_MAX, "too many groups")?;
+        let id = GroupId(record.id);
+        require(groups.table.insert(id, record).is_none(), "a group twice")
     }
 
     fn end(self) -> Result<State, RestoreError> {

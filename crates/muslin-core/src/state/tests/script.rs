@@ -8,6 +8,7 @@
 //! compact REV / grant ID TTL_MS / revoke ID.. [expired=true] / leases / lease ID
 //! token ID [secret=S] [expires=MS] [uses=N] / tokens
 //! admit ID name=N token=T [secret=S] [at=MS] [key=K] / remove ID / update ID address=A / members
+//! group KIND ID.. [id=N] / assign GROUP LEADER ASSIGNMENT .. / ungroup ID / groups
 //! session [origin=N] [boot=N] [sequence=N] [settled=N]   what the next proposal says of itself
 //! watch START [KEY] [to=KEY|end] [prefix=true] [limit=N]
 //! raw BYTES / unknown / status / restart                 (restart = snapshot and restore)
@@ -43,6 +44,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    a_group_is_assigned_upon_what_the_record_says,
     a_compacted_revision_can_still_be_read_and_watched,
     a_key_counts_its_versions_within_its_life,
     a_lease_takes_its_keys_with_it_in_one_revision,
@@ -110,6 +112,7 @@ impl Script {
             "watch" => self.watch(args),
             "members" => Ok(self.members()),
             "tokens" => Ok(self.tokens()),
+            "groups" => self.query(&Query::Groups),
             "status" => Ok(self.status()),
             "restart" => self.restart(),
             "session" => {
@@ -160,6 +163,14 @@ impl Script {
         }
         for news in &applied.members {
             line(&mut out, &format!("  {}", shown_member_news(news)));
+        }
+        for news in &applied.groups {
+            let shown = match news {
+                GroupNews::Created(record) => format!("created {}", shown_group(record)),
+                GroupNews::Assigned(record) => format!("assigned {}", shown_group(record)),
+                GroupNews::Removed(id) => format!("removed {id}"),
+            };
+            line(&mut out, &format!("  {shown}"));
         }
         for news in &applied.leases {
             line(&mut out, &format!("  {news:?}"));
@@ -307,8 +318,35 @@ fn change(name: &str, args: &mut ArgumentConsumer<'_>) -> Result<CommandKind, Bo
             address: args.take_key("address").unwrap_or_default().to_owned(),
             etcd_address: String::new(),
         }),
+        "group" => {
+            let kind = args.next_pos().unwrap_or_default().to_owned();
+            let id = number_or(args, "id", 0)?;
+            CommandKind::GroupCreate(GroupCreate { id, kind, replicas: numbers(args)? })
+        }
+        "assign" => {
+            let steps = numbers(args)?
+                .chunks(3)
+                .map(|step| AssignStep { group: step[0], leader: step[1], assignment: step[2] })
+                .collect();
+            CommandKind::GroupAssign(GroupAssign { steps })
+        }
+        "ungroup" => CommandKind::GroupRemove(GroupRemove { id: number(args.next_pos())? }),
         _ => return Err(format!("no command {name}").into()),
     })
+}
+
+fn numbers(args: &mut ArgumentConsumer<'_>) -> Result<Vec<u64>, Box<dyn Error>> {
+    let mut all = Vec::new();
+    while let Some(one) = args.next_pos() {
+        all.push(number(Some(one))?);
+    }
+    Ok(all)
+}
+
+fn shown_group(record: &GroupRecord) -> String {
+    let GroupRecord { id, kind, replicas, leader, assignment, created_at } = record;
+    let leader = leader.map_or("nobody".to_owned(), |leader| format!("n{leader}"));
+    format!("g{id} {kind} of {replicas:?} led by {leader} ({assignment}) since {created_at}")
 }
 
 fn op(name: &str, args: &mut ArgumentConsumer<'_>) -> Result<OpKind, Box<dyn Error>> {
