@@ -222,6 +222,8 @@ pub(crate) enum Node {
 pub(crate) enum Consistency {
     /// Sees every write answered before.
     Linearizable,
+    /// The same, resting on clocks where the cluster allows it.
+    Lease,
     /// What the node asked has; always answers.
     Local,
 }

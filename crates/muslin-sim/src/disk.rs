@@ -89,6 +89,8 @@ pub(crate) struct Disk {
     syncing: usize,
     /// The newest durable write of this process.
     durable_id: PersistId,
+    /// The snapshot being saved: the write after which it is issued, and where it ends.
+    saving: Option<(PersistId, Index)>,
     written: Written,
 }
 
@@ -98,7 +100,7 @@ impl Disk {
         let durable = Image::default();
         let written = Written::of(&durable, &founding);
         let (pending, durable_id) = (VecDeque::new(), PersistId::ZERO);
-        Disk { founding, durable, pending, syncing: 0, durable_id, written }
+        Disk { founding, durable, pending, syncing: 0, durable_id, saving: None, written }
     }
 
     /// What would survive the harshest crash at this moment.
@@ -129,6 +131,24 @@ impl Disk {
     /// Takes a write that was noted.
     pub(crate) fn issue(&mut self, id: PersistId, write: Write) {
         self.pending.push_back((id, write));
+    }
+
+    /// Takes a snapshot to save: it goes along with the writes, after what was issued.
+    pub(crate) fn save(&mut self, snapshot: Snapshot, keep_from: Index) {
+        let id = self.pending.back().map_or(self.durable_id, |(id, _)| *id);
+        self.saving = Some((id, snapshot.meta.last.index));
+        let write = Write::Snapshot { snapshot, keep_from, discard_log: false };
+        self.note(&write);
+        self.pending.push_back((id, write));
+    }
+
+    /// The snapshot that was saved by the last sync, if one was.
+    pub(crate) fn take_saved(&mut self) -> Option<Index> {
+        let is_saved = !self
+            .pending
+            .iter()
+            .any(|(_, write)| matches!(write, Write::Snapshot { discard_log: false, .. }));
+        self.saving.take_if(|_| is_saved).map(|(_, index)| index)
     }
 
     /// Starts a sync of at most `most` writes if the disk rests and something waits: how many.
@@ -169,6 +189,7 @@ impl Disk {
             self.durable.apply(Write::Log { hard_state, entries });
         }
         self.syncing = 0;
+        self.saving = None;
         self.durable_id = PersistId::ZERO;
         self.written = Written::of(&self.durable, &self.founding);
     }
@@ -325,7 +346,7 @@ mod tests {
     fn write(disk: &mut Disk, id: u64, term: u64, indexes: std::ops::RangeInclusive<u64>) {
         let entry =
             |index| Entry { id: LogId::new(Term(term), Index(index)), payload: Payload::Empty };
-        let hard_state = Some(HardState { term: Term(term), vote: None, commit: Index::ZERO });
+        let hard_state = Some(HardState { term: Term(term), ..HardState::default() });
         let write = Write::Log { hard_state, entries: indexes.map(entry).collect() };
         disk.note(&write);
         disk.issue(PersistId(id), write);

@@ -400,6 +400,7 @@ fn draw_raft(prng: &mut Prng) -> raft::Options {
         snapshot_chunk_bytes: pick(prng, &[64, 512, 4_096, 256 << 10]),
         log_tail_entries: pick(prng, &[0, 1, 5, 50]),
         uncommitted_entries_max: pick(prng, &[4, 64, 65_536]),
+        ..raft::Options::default()
     }
 }
 

@@ -162,6 +162,12 @@ fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(contacts.len() as u64);
         }
         Input::Shutdown => hash.word(9),
+        Input::Saved { group, index } => {
+            hash.word(10);
+            hash.word(group.0);
+            hash.word(index.0);
+        }
+        Input::Disk(room) => hash.word((*room as u64) << 8 | 18),
     }
 }
 
@@ -213,13 +219,21 @@ fn fold_output(hash: &mut WordHash, output: &Output) {
             hash.word(node.0);
         }
         Output::Report(_) => hash.word(17),
+        Output::Save { group, snapshot, keep_from } => {
+            hash.word(19);
+            hash.word(group.0);
+            fold_meta(hash, &snapshot.meta);
+            hash.word(keep_from.0);
+            hash.bytes(&snapshot.data);
+        }
     }
 }
 
 fn fold_write(hash: &mut WordHash, write: &Write) {
     match write {
         Write::Log { hard_state, entries } => {
-            let HardState { term, vote, commit } = hard_state.unwrap_or_default();
+            let HardState { term, vote, commit, rebuilding } = hard_state.unwrap_or_default();
+            hash.word(u64::from(rebuilding));
             for word in [term.0, vote.unwrap_or_default().0, commit.0, entries.len() as u64] {
                 hash.word(word);
             }
@@ -291,7 +305,7 @@ fn fold_unbound(hash: &mut WordHash, message: &Unbound) {
             fold_id(hash, *prev);
             entries.iter().for_each(|entry| fold_entry(hash, entry));
         }
-        Unbound::Heartbeat { term, session, commit, round } => {
+        Unbound::Heartbeat { term, session, commit, round, .. } => {
             hash.word(44);
             hash.word(term.0);
             fold_place(hash, *session, *commit);
@@ -305,7 +319,7 @@ fn fold_unbound(hash: &mut WordHash, message: &Unbound) {
             hash.bytes(data);
         }
         Unbound::TimeoutNow { term } => hash.word(term.0 << 8 | 46),
-        Unbound::ReadIndex { term, id } => {
+        Unbound::ReadIndex { term, id, .. } => {
             hash.word(term.0 << 8 | 47);
             hash.word(*id);
         }
@@ -326,7 +340,7 @@ fn fold_bound(hash: &mut WordHash, message: &Bound) {
         Bound::VoteReply { term, granted } => {
             hash.word(term.0 << 8 | u64::from(*granted) << 7 | 52);
         }
-        Bound::AppendReply { term, session, result } => {
+        Bound::AppendReply { term, session, result, .. } => {
             hash.word(term.0 << 8 | 53);
             match result {
                 AppendResult::Accepted { matched } => fold_place(hash, *session, *matched),
@@ -336,11 +350,11 @@ fn fold_bound(hash: &mut WordHash, message: &Bound) {
                 }
             }
         }
-        Bound::HeartbeatReply { term, session, round } => {
+        Bound::HeartbeatReply { term, session, round, .. } => {
             hash.word(term.0 << 8 | 54);
             fold_place(hash, *session, Index(*round));
         }
-        Bound::SnapshotReply { term, session, last, received, installed } => {
+        Bound::SnapshotReply { term, session, last, received, installed, .. } => {
             hash.word(term.0 << 8 | u64::from(*installed) << 7 | 55);
             fold_place(hash, *session, Index(*received));
             fold_id(hash, *last);

@@ -87,6 +87,7 @@ fn row<const N: usize>(head: &'static [&'static str], body: &Value, names: [&str
 fn query(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Linearizable => "consistency=linearizable",
+        Consistency::Lease => "consistency=lease",
         Consistency::Local => "consistency=local",
     }
 }

@@ -62,6 +62,10 @@ mutants! {
     LeaseEndsEarly = "lease-ends-early",
     /// A joint configuration commits with a majority of the new voters alone.
     JointCountsNewOnly = "joint-counts-new-only",
+    /// A leader counts a replica whose disk lost what it acknowledged.
+    RebuildingReplicaCounts = "rebuilding-replica-counts",
+    /// A replica whose disk lost what it promised gives votes.
+    RebuildingReplicaVotes = "rebuilding-replica-votes",
 }
 
 #[cfg(feature = "mutants")]

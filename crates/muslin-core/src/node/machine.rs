@@ -81,7 +81,8 @@ impl Node {
             }
         };
         let snapshot_at = group.snapshot.last.index;
-        let raft = Raft::new(options.id, options.raft.clone(), group, prng.draw(), now);
+        let raft = raft::Options { cluster: options.cluster, ..options.raft.clone() };
+        let raft = Raft::new(options.id, raft, group, prng.draw(), now);
         let swim = Swim::new(
             options.id,
             options.epoch,
@@ -193,6 +194,8 @@ impl Machine for Node {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes, out),
             Input::Peer { from, message } => self.on_peer(now, from, message, out),
             Input::Persisted { group, id } => self.on_persisted(now, group, id, out),
+            Input::Saved { group, index } => self.on_saved(now, group, index, out),
+            Input::Disk(room) => self.handle_raft(now, raft::Input::Disk(room), out),
             Input::Request { id, request } => self.on_request(now, id, request, out),
             Input::Cancel(id) => self.on_cancel(id),
             Input::Contacts(contacts) => {
@@ -304,13 +307,21 @@ impl Node {
         self.handle_raft(now, raft::Input::Persisted(id), out);
     }
 
+    fn on_saved(&mut self, now: Now, group: GroupId, index: Index, out: &mut Outputs<Output>) {
+        assert!(group == GroupId::CONTROL, "only the control group saves");
+        self.handle_raft(now, raft::Input::Saved(index), out);
+    }
+
     fn on_request(&mut self, now: Now, id: RequestId, request: Request, out: &mut Outputs<Output>) {
         if self.is_stopping && !matches!(request, Request::Status) {
             return fail(id, Failure::Stopping, out);
         }
         let taken = match request {
             Request::Write(command) => self.proposals.add(now, Some(id), command),
-            Request::Read { query, consistency: Consistency::Linearizable } => {
+            Request::Read {
+                query,
+                consistency: Consistency::Linearizable | Consistency::Lease,
+            } => {
                 let what = What::Query { request: id, query };
                 self.reads.add(Ask { asked: now, what })
             }
@@ -594,6 +605,9 @@ impl Node {
                 let message = PeerMessage::Raft { group: GROUP, message };
                 out.push(Output::Send { to, after, message });
             }
+            raft::Output::Save { snapshot, keep_from } => {
+                out.push(Output::Save { group: GROUP, snapshot, keep_from });
+            }
             raft::Output::Commit(entries) => self.apply(now, entries, out),
             raft::Output::Install(snapshot) => self.install(now, snapshot, out),
             raft::Output::SnapshotNeeded => self.is_snapshot_needed = true,
@@ -686,7 +700,7 @@ impl Node {
     /// so that the log can shrink, or one for a peer that lags behind the log.
     fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
         let since = self.applied.0.saturating_sub(self.snapshot_at.0);
-        let save = since >= self.options.snapshot_entries;
+        let save = since >= self.options.snapshot_entries && !self.raft.is_saving();
         if !save && !self.is_snapshot_needed {
             return;
         }

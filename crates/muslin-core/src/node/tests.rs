@@ -143,6 +143,10 @@ impl World {
                 Output::Reply { id: request, reply } => {
                     self.replies.entry((id, request)).or_default().push(reply);
                 }
+                Output::Save { group, snapshot, .. } => {
+                    let index = snapshot.meta.last.index;
+                    self.post(id, id, HOP, Input::Saved { group, index });
+                }
                 Output::Unroute(node) => {
                     self.barred.insert((id, node.0));
                 }
@@ -393,7 +397,8 @@ fn a_replica_whose_disk_lost_what_it_acknowledged_says_so() {
     let recovered = raft::Recovered { snapshot, ..raft::Recovered::default() };
     let mut raft = Raft::new(NodeId(2), raft::Options::default(), recovered, 1, Now::START);
     let (term, session) = (crate::base::Term(1), SessionId(1));
-    let heartbeat = Unbound::Heartbeat { term, session, commit: Index(5), round: 1 };
+    let heartbeat =
+        Unbound::Heartbeat { term, session, commit: Index(5), matched: Index(5), round: 1 };
     let message = Message::Unbound(heartbeat);
     let mut out = Outputs::new();
     raft.handle(Now::START, raft::Input::Message { from: NodeId(1), message }, &mut out);

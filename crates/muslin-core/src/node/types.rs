@@ -96,6 +96,15 @@ pub enum Input {
         /// Which write.
         id: PersistId,
     },
+    /// The snapshot of [`Output::Save`] that ends at this entry is on stable storage.
+    Saved {
+        /// Of which group.
+        group: GroupId,
+        /// Where it ends.
+        index: Index,
+    },
+    /// The disk, which all groups share, is full, or has room again.
+    Disk(raft::DiskRoom),
     /// A local client asks.
     Request {
         /// Names the answer.
@@ -212,6 +221,10 @@ pub enum Consistency {
     /// Sees every write acknowledged before it began, anywhere (R7).
     #[default]
     Linearizable,
+    /// The same, without asking a quorum while the leader's lease holds: it rests on clocks that
+    /// drift by no more than [`raft::Options::clock_drift_ppm`]. Linearizable by a round where
+    /// [`raft::Options::lease_reads`] is off.
+    Lease,
     /// Whatever this node has applied.
     Local,
 }
@@ -275,6 +288,8 @@ pub enum Failure {
     Stopping,
     /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
     TooLarge,
+    /// The disk of the leader, or of a quorum, is full; nothing happened.
+    NoSpace,
 }
 
 impl fmt::Display for Failure {
@@ -287,6 +302,10 @@ impl fmt::Display for Failure {
             Failure::Busy => "too much waits already; nothing happened, try again later",
             Failure::Stopping => "the node is stopping; nothing happened, ask another node",
             Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+            Failure::NoSpace => {
+                "the disk is full where the group needs it; nothing happened, make room: it \
+                 clears by itself"
+            }
         })
     }
 }
@@ -304,6 +323,17 @@ pub enum Output {
         id: PersistId,
         /// What.
         write: raft::Write,
+    },
+    /// Save this snapshot when there is time, ordered with nothing, then answer with
+    /// [`Input::Saved`]. One that ends later, installed meanwhile by a
+    /// [`raft::Write::Snapshot`], stays.
+    Save {
+        /// Of which group.
+        group: GroupId,
+        /// What to save.
+        snapshot: raft::Snapshot,
+        /// When it is saved, log entries below this are not needed any more.
+        keep_from: Index,
     },
     /// Send on the stream to a peer, not before the named write of that group is durable. In order
     /// per peer as far as the writes allow; may be lost.

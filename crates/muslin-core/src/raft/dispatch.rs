@@ -60,11 +60,10 @@ impl Raft {
                     self.on_append(from, Append { session, prev, entries, commit }, out);
                 }
             }
-            Unbound::Heartbeat { session, commit, round, .. } => {
+            Unbound::Heartbeat { session, commit, matched, round, .. } => {
                 if self.follow(from, out) {
-                    self.on_heartbeat(commit, out);
-                    let term = self.term;
-                    self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
+                    self.on_heartbeat(commit, matched, out);
+                    self.answer_heartbeat(from, session, round, out);
                 }
             }
             Unbound::SnapshotChunk { session, meta, offset, total, checksum, data, .. } => {
@@ -74,7 +73,7 @@ impl Raft {
                 }
             }
             Unbound::TimeoutNow { .. } => self.on_timeout_now(from, out),
-            Unbound::ReadIndex { id, .. } => self.on_read_index(from, id, out),
+            Unbound::ReadIndex { id, lease, .. } => self.on_read_index(from, id, lease, out),
             Unbound::ReadIndexReply { id, index, .. } => {
                 self.on_read_index_reply(from, id, index, out);
             }
@@ -85,14 +84,18 @@ impl Raft {
         match message {
             Bound::Vote { last, .. } => self.on_vote(from, last, out),
             Bound::VoteReply { granted, .. } => self.on_vote_reply(from, granted, out),
-            Bound::AppendReply { session, result, .. } => {
-                self.on_append_reply(from, session, result, out);
+            Bound::AppendReply { session, result, condition, .. } => {
+                if self.note_condition(from, session, condition, out) {
+                    self.on_append_reply(from, result, out);
+                }
             }
-            Bound::HeartbeatReply { session, round, .. } => {
-                self.on_heartbeat_reply(from, session, round, out);
+            Bound::HeartbeatReply { session, round, condition, .. } => {
+                if self.note_condition(from, session, condition, out) {
+                    self.on_heartbeat_reply(from, round, out);
+                }
             }
-            Bound::SnapshotReply { session, last, received, installed, .. } => {
-                let taken = Taken { session, last, received, installed };
+            Bound::SnapshotReply { session, last, received, installed, condition, .. } => {
+                let taken = Taken { session, last, received, installed, condition };
                 self.on_snapshot_reply(from, taken, out);
             }
         }

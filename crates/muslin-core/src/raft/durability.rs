@@ -28,8 +28,6 @@ pub(super) struct Disk {
     log_writes: VecDeque<(PersistId, Index)>,
     /// All entries up to here are on the disk as they are in memory.
     durable_index: Index,
-    /// Snapshot writes under way, and where the log may begin when they are durable.
-    compactions: VecDeque<(PersistId, Index)>,
 }
 
 impl Disk {
@@ -43,7 +41,6 @@ impl Disk {
             hard_issued: hard_state,
             log_writes: VecDeque::new(),
             durable_index: last,
-            compactions: VecDeque::new(),
         }
     }
 
@@ -126,17 +123,12 @@ impl Raft {
         out.push(Output::Persist { id, write });
     }
 
-    /// Issues a snapshot of the present state; the log before `keep_from` goes when it is durable.
-    pub(super) fn persist_saved(
-        &mut self,
-        snapshot: Snapshot,
-        keep_from: Index,
-        out: &mut Outputs<Output>,
-    ) {
-        let id = self.disk.issue();
-        self.disk.compactions.push_back((id, keep_from));
-        let write = Write::Snapshot { snapshot, keep_from, discard_log: false };
-        out.push(Output::Persist { id, write });
+    /// The snapshot that was saved off the path of the writes is there: the log may shrink. One
+    /// installed meanwhile ends later, and has shrunk it already.
+    pub(super) fn on_saved(&mut self, index: Index, out: &mut Outputs<Output>) {
+        if let Some((_, keep_from)) = self.saving.take_if(|(last, _)| *last == index) {
+            self.compact(keep_from, out);
+        }
     }
 
     /// A write, and all before it, is on stable storage.
@@ -148,9 +140,6 @@ impl Raft {
         self.disk.durable = id;
         while let Some(reach) = pop_done(&mut self.disk.log_writes, id) {
             self.disk.durable_index = self.disk.durable_index.max(reach);
-        }
-        while let Some(keep_from) = pop_done(&mut self.disk.compactions, id) {
-            self.compact(keep_from, out);
         }
         match &self.part {
             Part::Candidate { .. } => self.count_own_vote(out),
@@ -177,7 +166,7 @@ impl Raft {
     }
 
     fn take_hard_state(&mut self) -> HardState {
-        let next = HardState { term: self.term, vote: self.vote, commit: self.commit_mark() };
+        let next = self.hard_state();
         let issued = self.disk.hard_issued;
         assert!(is_forward((issued.term, issued.vote), (next.term, next.vote)), "R5");
         // A write under way may have been issued by a longer log: the mark itself never goes back.

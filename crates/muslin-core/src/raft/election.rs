@@ -17,7 +17,9 @@ impl Raft {
     /// configuration that leaves it out, and then nobody else can win (thesis 4.2.2).
     pub(super) fn may_campaign(&self) -> bool {
         let committed = self.configurations.as_of(self.commit);
-        !self.stopping && (self.configuration().is_voter(self.id) || committed.is_voter(self.id))
+        !self.stopping
+            && !self.is_rebuilding()
+            && (self.configuration().is_voter(self.id) || committed.is_voter(self.id))
     }
 
     /// Whether votes are withheld because a leader is in office: it leads itself (it steps down by
@@ -40,6 +42,7 @@ impl Raft {
             return self.campaign("no leader was heard", out);
         }
         self.rearm_election();
+        self.rebuild_in_silence(out);
         if self.leader.is_some() {
             self.become_follower(None, out);
             self.announce("no leader was heard", out);
@@ -77,8 +80,11 @@ impl Raft {
         last: LogId,
         out: &mut Outputs<Output>,
     ) {
-        let granted =
-            term > self.term && !self.stopping && !self.hears_leader() && self.is_up_to_date(last);
+        let granted = term > self.term
+            && !self.stopping
+            && self.may_vote()
+            && !self.hears_leader()
+            && self.is_up_to_date(last);
         let term = if granted { term } else { self.term };
         out.push(Output::send(from, Unbound::PreVoteReply { term, granted }));
     }
@@ -129,7 +135,7 @@ impl Raft {
             return;
         }
         let is_free = self.leader.is_none() && self.vote.is_none_or(|vote| vote == from);
-        let granted = is_free && self.is_up_to_date(last);
+        let granted = is_free && self.may_vote() && self.is_up_to_date(last);
         if granted && self.vote.is_none() {
             assert!(matches!(self.part, Part::Follower | Part::PreCandidate { .. }), "R5");
             self.vote = Some(from);
@@ -166,6 +172,11 @@ impl Raft {
         if self.configuration().is_quorum(|id| granted.contains(&id)) {
             self.become_leader(out);
         }
+    }
+
+    /// R11: a vote stands for what this replica promised, and it does not know any more what.
+    fn may_vote(&self) -> bool {
+        !self.is_rebuilding() || mutant::is_active(Mutant::RebuildingReplicaVotes)
     }
 
     /// R3: a candidate that lacks a committed entry lags behind someone in every quorum, because
@@ -266,14 +277,12 @@ impl Raft {
         out: &mut Outputs<Output>,
     ) {
         let term = self.term;
-        let round = 0;
         match message {
             Message::Unbound(
-                Unbound::Append { session, .. } | Unbound::SnapshotChunk { session, .. },
-            ) => self.promise(from, Bound::HeartbeatReply { term, session, round }, out),
-            Message::Unbound(Unbound::Heartbeat { session, .. }) => {
-                self.promise(from, Bound::HeartbeatReply { term, session, round }, out);
-            }
+                Unbound::Append { session, .. }
+                | Unbound::Heartbeat { session, .. }
+                | Unbound::SnapshotChunk { session, .. },
+            ) => self.answer_heartbeat(from, session, 0, out),
             Message::Unbound(Unbound::PreVote { .. }) => {
                 out.push(Output::send(from, Unbound::PreVoteReply { term, granted: false }));
             }

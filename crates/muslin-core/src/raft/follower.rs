@@ -44,6 +44,17 @@ impl Raft {
         self.log.last() == LogId::ZERO && self.configuration().voters.is_empty()
     }
 
+    pub(super) fn answer_heartbeat(
+        &mut self,
+        to: NodeId,
+        session: SessionId,
+        round: u64,
+        out: &mut Outputs<Output>,
+    ) {
+        let (term, condition) = (self.term, self.condition());
+        self.promise(to, Bound::HeartbeatReply { term, session, round, condition }, out);
+    }
+
     fn acknowledge(
         &mut self,
         to: NodeId,
@@ -59,7 +70,9 @@ impl Raft {
             write = PersistId::ZERO;
         }
         let term = self.term;
-        out.push(Output::send_behind(write, to, Bound::AppendReply { term, session, result }));
+        let condition = self.condition();
+        let reply = Bound::AppendReply { term, session, result, condition };
+        out.push(Output::send_behind(write, to, reply));
     }
 
     /// The last entry here that may agree with a log that has `prev`. What is committed does.
@@ -114,14 +127,22 @@ impl Raft {
         }
     }
 
-    /// The leader names a commit index at or below what this replica acknowledged to it.
-    pub(super) fn on_heartbeat(&mut self, commit: Index, out: &mut Outputs<Output>) {
+    /// The leader names a commit index at or below `matched`, which this replica acknowledged to
+    /// it.
+    pub(super) fn on_heartbeat(
+        &mut self,
+        commit: Index,
+        matched: Index,
+        out: &mut Outputs<Output>,
+    ) {
         let last = self.log.last().index;
         // R9: a heartbeat names nothing beyond what this replica has acknowledged as durable.
-        if commit > last {
-            let (acknowledged, lost_after) = (commit, last);
-            out.push(Output::Report(Event::DataLost { acknowledged, lost_after }));
+        let acknowledged = commit.max(matched);
+        if acknowledged > last && !self.is_rebuilding() {
+            out.push(Output::Report(Event::DataLost { acknowledged, lost_after: last }));
+            self.begin_rebuild("the leader counts on entries that are not here", out);
         }
+        self.seek_fence(out);
         let commit = commit.min(last);
         if commit > self.commit {
             self.commit_to(commit, out);

@@ -5,7 +5,7 @@
 //! can only be sent behind a [`PersistId`](crate::base::PersistId).
 
 use super::Configuration;
-use crate::base::{Index, LogId, Term};
+use crate::base::{ClusterId, Index, LogId, Term};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -33,6 +33,22 @@ pub enum Payload {
 /// so that an acknowledgement given to an earlier one can never count for this one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct SessionId(pub u64);
+
+/// One rebuilding of a replica by one of its processes, drawn at random when it begins: what its
+/// disk held before counts for nothing under another number (R11).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct RebuildId(pub u64);
+
+/// What a peer's answers say about itself besides the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Condition {
+    /// It rebuilds: nothing it says may be counted (R11).
+    pub rebuild: Option<RebuildId>,
+    /// Its disk is full: it takes no entries.
+    pub is_full: bool,
+    /// What it knows to be committed.
+    pub commit: Index,
+}
 
 /// What a snapshot stands for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -91,6 +107,9 @@ pub enum Unbound {
         session: SessionId,
         /// The leader's commit index, never beyond what the peer is known to hold.
         commit: Index,
+        /// What the peer has acknowledged in this session: it finds out whether its disk still has
+        /// it (R11).
+        matched: Index,
         /// Echoed by the answer; confirms every read of this round or earlier. Never reused.
         round: u64,
     },
@@ -100,6 +119,8 @@ pub enum Unbound {
         term: Term,
         /// Echoed by the answer.
         session: SessionId,
+        /// The leader's cluster: a snapshot of another one is refused.
+        cluster: ClusterId,
         /// The snapshot it is of.
         meta: SnapshotMeta,
         /// Where this piece starts.
@@ -122,6 +143,8 @@ pub enum Unbound {
         term: Term,
         /// Chosen by the follower, never reused by it.
         id: u64,
+        /// An answer by the leader's lease will do.
+        lease: bool,
     },
     /// A read at or after `index` is linearizable.
     ReadIndexReply {
@@ -162,6 +185,8 @@ pub enum Bound {
         session: SessionId,
         /// What happened.
         result: AppendResult,
+        /// How the follower is.
+        condition: Condition,
     },
     /// Behind the write of the follower's term.
     HeartbeatReply {
@@ -171,6 +196,8 @@ pub enum Bound {
         session: SessionId,
         /// As received.
         round: u64,
+        /// How the follower is.
+        condition: Condition,
     },
     /// Behind the write of the snapshot when it is complete.
     SnapshotReply {
@@ -184,6 +211,8 @@ pub enum Bound {
         received: u64,
         /// The whole is installed and durable.
         installed: bool,
+        /// How the follower is.
+        condition: Condition,
     },
 }
 

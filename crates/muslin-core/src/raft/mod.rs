@@ -86,6 +86,7 @@ mod options;
 mod output;
 mod progress;
 mod reads;
+mod rebuild;
 mod replica;
 mod replication;
 mod sanity;
@@ -94,7 +95,12 @@ mod snapshots;
 mod tests;
 
 pub use configuration::{Change, Configuration};
-pub use message::{AppendResult, Bound, Entry, Message, Payload, SessionId, SnapshotMeta, Unbound};
-pub use options::{Options, OptionsError};
-pub use output::{Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write};
+pub use message::{
+    AppendResult, Bound, Condition, Entry, Message, Payload, RebuildId, SessionId, SnapshotMeta,
+    Unbound,
+};
+pub use options::{Drive, Options, OptionsError};
+pub use output::{
+    DiskRoom, Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write,
+};
 pub use replica::Raft;

@@ -1,7 +1,15 @@
 //! Settings of a group, validated once.
 
+use crate::base::ClusterId;
 use core::fmt;
 use core::time::Duration;
+
+/// Ten times what the crystals of ordinary machines drift, and well above the 500 ppm by which NTP
+/// slews a clock.
+const CLOCK_DRIFT_PPM: u32 = 1_000;
+
+/// No clock that drifts by more than a tenth measures anything.
+const CLOCK_DRIFT_PPM_MAX: u32 = 100_000;
 
 /// Settings of one group. The same on all of its members.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,6 +34,28 @@ pub struct Options {
     pub log_tail_entries: u64,
     /// Entries appended and not yet committed; beyond it proposals are refused.
     pub uncommitted_entries_max: usize,
+    /// Whether [`Input::LeaseRead`](super::Input::LeaseRead) may be answered without asking a
+    /// quorum. Rests on monotonic clocks that differ by no more than `clock_drift_ppm`.
+    pub lease_reads: bool,
+    /// How much faster than true time, in parts per million, any member's clock may run, or
+    /// slower.
+    pub clock_drift_ppm: u32,
+    /// Whether the group keeps time by itself from the start.
+    pub drive: Drive,
+    /// The cluster: carried by snapshots, which no other cluster takes.
+    pub cluster: ClusterId,
+}
+
+/// Whether a group keeps time by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Drive {
+    /// Heartbeats, election time-outs, leaders that step down when no quorum answers.
+    #[default]
+    Ticking,
+    /// None of these: who leads is said from outside, by
+    /// [`Input::Campaign`](super::Input::Campaign) and [`Input::Peer`](super::Input::Peer).
+    /// Terms stay the fence.
+    Passive,
 }
 
 impl Default for Options {
@@ -41,6 +71,10 @@ impl Default for Options {
             snapshot_chunk_bytes: 256 << 10,
             log_tail_entries: 10_000,
             uncommitted_entries_max: 65_536,
+            lease_reads: false,
+            clock_drift_ppm: CLOCK_DRIFT_PPM,
+            drive: Drive::Ticking,
+            cluster: ClusterId::default(),
         }
     }
 }
@@ -83,6 +117,9 @@ impl Options {
         }
         if self.uncommitted_entries_max == 0 {
             return Err(OptionsError("uncommitted_entries_max must be positive"));
+        }
+        if self.clock_drift_ppm > CLOCK_DRIFT_PPM_MAX {
+            return Err(OptionsError("clock_drift_ppm must be at most 100000, a tenth"));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What goes into a group and what comes out of it.
 
+use super::Drive;
 use super::{Bound, Change, Configuration, Entry, Message, SnapshotMeta, Unbound};
 use crate::base::{Index, LogId, NodeId, PersistId, Term};
 use alloc::vec::Vec;
@@ -19,6 +20,9 @@ pub struct HardState {
     /// A commit index known when this was written. Only a lower bound: it tells a torn tail
     /// (beyond it) from damage (below it).
     pub commit: Index,
+    /// The disk has lost what it promised: no vote, no counted acknowledgement until a committed
+    /// configuration does without this replica (R11).
+    pub rebuilding: bool,
 }
 
 /// A state with all it stands for.
@@ -95,8 +99,34 @@ pub enum Input {
     Transfer(NodeId),
     /// Ask for votes now.
     Campaign,
+    /// The snapshot of [`Output::Save`] that ends at this entry is on stable storage.
+    Saved(Index),
+    /// The disk is full, or has room again.
+    Disk(DiskRoom),
+    /// Whether the group keeps time by itself.
+    Drive(Drive),
+    /// Whether the node of a peer is alive, by what nodes know of each other.
+    Peer {
+        /// Which peer.
+        id: NodeId,
+        /// Whether it is alive.
+        is_alive: bool,
+    },
+    /// As [`Input::Read`], answered at once while the leader's lease holds
+    /// ([`Options::lease_reads`](super::Options::lease_reads)).
+    LeaseRead(ReadId),
     /// The process is about to stop: give no more votes, hand leadership over if held.
     Shutdown,
+}
+
+/// Whether there is room for more entries on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum DiskRoom {
+    /// There is.
+    #[default]
+    Room,
+    /// What was issued still fits, more entries do not. Hard states always do.
+    Full,
 }
 
 /// What a replica wants done.
@@ -117,6 +147,15 @@ pub enum Output {
         after: Option<PersistId>,
         /// What.
         message: Message,
+    },
+    /// Save this snapshot of the present state off the path of the writes, whenever there is time,
+    /// then answer with [`Input::Saved`]. Ordered with nothing: nothing waits for it. A snapshot
+    /// that ends later, installed meanwhile by a [`Write::Snapshot`], stays.
+    Save {
+        /// What to save.
+        snapshot: Snapshot,
+        /// When it is saved, log entries below this are not needed any more.
+        keep_from: Index,
     },
     /// Apply these committed entries, in order, exactly once.
     Commit(Vec<Entry>),
@@ -208,13 +247,46 @@ pub enum Event {
         /// What it stands for.
         last: LogId,
     },
-    /// This replica's disk has lost entries that it had acknowledged as durable: it must not go on,
-    /// since its vote no longer stands for what it promised.
+    /// This replica's disk has lost entries that it had acknowledged as durable: its vote no longer
+    /// stands for what it promised, so it rebuilds (R11).
     DataLost {
         /// The leader counts on at least this one.
         acknowledged: Index,
         /// The last one that is there.
         lost_after: Index,
+    },
+    /// This replica neither votes nor counts until a committed configuration does without it (R11).
+    RebuildBegun {
+        /// Why.
+        why: &'static str,
+    },
+    /// A committed configuration does without this replica's vote: it takes part again, as what the
+    /// configuration makes it (R11).
+    Rebuilt {
+        /// How far it has come.
+        commit: Index,
+    },
+    /// This replica rebuilds, votes alone by all it knows, and no leader speaks to it: nobody can
+    /// take its vote away, so the process must stop and say why.
+    RebuildImpossible,
+    /// A peer began to rebuild, as its leader hears.
+    PeerRebuilds {
+        /// Which.
+        peer: NodeId,
+    },
+    /// The disk is full, or has room again: of this replica, or of a peer as its leader hears.
+    DiskRoomChanged {
+        /// Whose.
+        of: NodeId,
+        /// What it is.
+        room: DiskRoom,
+    },
+    /// A snapshot from the leader was refused.
+    SnapshotRefused {
+        /// From whom.
+        from: NodeId,
+        /// Why.
+        why: &'static str,
     },
     /// The log up to here was dropped.
     Compacted {

@@ -1,7 +1,7 @@
 //! What a leader knows of one peer, and the appends it has under way to it.
 
 use super::log::{Log, Portion};
-use super::{Options, Output, SessionId, Unbound};
+use super::{Condition, Options, Output, SessionId, Unbound};
 use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -30,6 +30,8 @@ pub(super) struct Peer {
     pub(super) heard: Now,
     /// The highest read round it has answered.
     pub(super) round: u64,
+    /// How it is, as it last said.
+    pub(super) condition: Condition,
     /// The highest commit index that a message under way or arrived tells it.
     commit_sent: Index,
     window: Window,
@@ -110,6 +112,7 @@ impl Peer {
             mode: Mode::Probe { sent: None },
             heard: now,
             round: 0,
+            condition: Condition::default(),
             commit_sent: Index::ZERO,
             window: Window::default(),
         }

@@ -43,14 +43,22 @@ pub(super) struct Asking {
     /// The last number used. Begins at random, so that a late answer to an earlier process of this
     /// replica answers nothing.
     number: u64,
-    gathered: Vec<ReadId>,
+    gathered: Vec<Question>,
     asked: Option<Asked>,
+}
+
+/// What a follower asks an index for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Question {
+    Read(ReadId),
+    /// Where its rebuilding may end at the earliest (R11).
+    Fence,
 }
 
 #[derive(Debug)]
 struct Asked {
     number: u64,
-    reads: Vec<ReadId>,
+    questions: Vec<Question>,
     retry: Now,
 }
 
@@ -75,7 +83,7 @@ impl Raft {
             Part::Follower
                 if self.leader.is_some() && self.asking.gathered.len() < READS_WAITING_MAX =>
             {
-                self.asking.gathered.push(id);
+                self.asking.gathered.push(Question::Read(id));
                 self.ask(out);
             }
             _ => out.push(Output::ReadFailed { id }),
@@ -83,7 +91,13 @@ impl Raft {
     }
 
     /// A follower asks. Only members are answered.
-    pub(super) fn on_read_index(&mut self, from: NodeId, id: u64, out: &mut Outputs<Output>) {
+    pub(super) fn on_read_index(
+        &mut self,
+        from: NodeId,
+        id: u64,
+        _lease: bool,
+        out: &mut Outputs<Output>,
+    ) {
         if let Part::Leader(leader) = &mut self.part {
             if !leader.peers.contains_key(&from) {
                 return;
@@ -164,17 +178,27 @@ impl Raft {
         }
         self.asking.number = self.asking.number.wrapping_add(1);
         let number = self.asking.number;
-        let reads = core::mem::take(&mut self.asking.gathered);
+        let questions = core::mem::take(&mut self.asking.gathered);
         let retry = self.now + self.options.heartbeat_interval * 2;
-        self.asking.asked = Some(Asked { number, reads, retry });
-        out.push(Output::send(leader, Unbound::ReadIndex { term: self.term, id: number }));
+        self.asking.asked = Some(Asked { number, questions, retry });
+        let (term, lease) = (self.term, false);
+        out.push(Output::send(leader, Unbound::ReadIndex { term, id: number, lease }));
+    }
+
+    /// R11: under a number of its own, so that no answer of before the rebuilding is taken for it.
+    pub(super) fn ask_for_fence(&mut self, out: &mut Outputs<Output>) {
+        let asked = self.asking.asked.iter().flat_map(|asked| &asked.questions);
+        if !asked.chain(&self.asking.gathered).any(|question| *question == Question::Fence) {
+            self.asking.gathered.push(Question::Fence);
+            self.ask(out);
+        }
     }
 
     /// No answer came: asks the same again under a fresh number.
     pub(super) fn ask_again(&mut self, out: &mut Outputs<Output>) {
         let now = self.now;
         if let Some(asked) = self.asking.asked.take_if(|asked| asked.retry <= now) {
-            self.asking.gathered.splice(..0, asked.reads);
+            self.asking.gathered.splice(..0, asked.questions);
             self.ask(out);
         }
     }
@@ -190,20 +214,25 @@ impl Raft {
             return;
         }
         let Some(asked) = self.asking.asked.take_if(|asked| asked.number == number) else { return };
-        for id in asked.reads {
-            out.push(match index {
-                Some(index) => Output::ReadReady { id, index },
-                None => Output::ReadFailed { id },
-            });
+        for question in asked.questions {
+            match (question, index) {
+                (Question::Read(id), Some(index)) => out.push(Output::ReadReady { id, index }),
+                (Question::Read(id), None) => out.push(Output::ReadFailed { id }),
+                (Question::Fence, Some(index)) => self.on_fence(index),
+                // Asked again at the next heartbeat.
+                (Question::Fence, None) => {}
+            }
         }
         self.ask(out);
     }
 
     /// The leader or the term changed: what was asked will not be answered.
     pub(super) fn fail_asked(&mut self, out: &mut Outputs<Output>) {
-        let asked = self.asking.asked.take().map(|asked| asked.reads).unwrap_or_default();
-        for id in asked.into_iter().chain(self.asking.gathered.drain(..)) {
-            out.push(Output::ReadFailed { id });
+        let asked = self.asking.asked.take().map(|asked| asked.questions).unwrap_or_default();
+        for question in asked.into_iter().chain(self.asking.gathered.drain(..)) {
+            if let Question::Read(id) = question {
+                out.push(Output::ReadFailed { id });
+            }
         }
     }
 }
@@ -214,9 +243,9 @@ fn confirmed_round(id: NodeId, leader: &Leader, configuration: &super::Configura
     }
     // The arithmetic of indexes serves for rounds: the latest one that a quorum has answered.
     let answered = configuration.quorum_index(|voter| match leader.peers.get(&voter) {
-        Some(peer) => Index(peer.round),
+        Some(peer) if peer.counts() => Index(peer.round),
         None if voter == id => Index(u64::MAX),
-        None => Index::ZERO,
+        _ => Index::ZERO,
     });
     answered.0
 }

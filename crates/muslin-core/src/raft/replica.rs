@@ -5,9 +5,11 @@ use super::durability::Disk;
 use super::log::Log;
 use super::progress::{Leading, Peer};
 use super::reads::{Asking, Rounds};
+use super::rebuild::Rebuild;
 use super::snapshots::{Incoming, Outgoing};
 use super::{
-    Bound, Configuration, Event, HardState, Input, Options, Output, Recovered, Role, SnapshotMeta,
+    Bound, Configuration, DiskRoom, Drive, Event, HardState, Input, Options, Output, RebuildId,
+    Recovered, Role, SnapshotMeta,
 };
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
 use alloc::boxed::Box;
@@ -46,6 +48,14 @@ pub struct Raft {
     pub(super) applied: Index,
     /// Where the saved snapshot ends, or the one being saved.
     pub(super) saved: Index,
+    /// The snapshot being saved off the path of the writes: where it ends, and where the log may
+    /// begin when it is saved.
+    pub(super) saving: Option<(Index, Index)>,
+    pub(super) rebuild: Option<Rebuild>,
+    pub(super) room: DiskRoom,
+    pub(super) drive: Drive,
+    /// Peers whose nodes are not alive, by what nodes know of each other.
+    pub(super) absent: BTreeSet<NodeId>,
     pub(super) asking: Asking,
     pub(super) incoming: Option<Incoming>,
     /// Last read round drawn; never reused by this process.
@@ -103,6 +113,7 @@ impl Raft {
         let last = log.last().index;
         assert!(hard_state.commit <= last, "R3: a committed entry is missing from the disk");
         assert!(hard_state.term >= log.last().term, "R5: the log knows a later term");
+        let drive = options.drive;
         let mut raft = Raft {
             id,
             options,
@@ -120,6 +131,11 @@ impl Raft {
             commit: hard_state.commit.max(saved),
             applied: saved,
             saved,
+            saving: None,
+            rebuild: None,
+            room: DiskRoom::Room,
+            drive,
+            absent: BTreeSet::new(),
             asking: Asking::default(),
             incoming: None,
             round: 0,
@@ -127,7 +143,10 @@ impl Raft {
             stopping: false,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
-        if !raft.is_sole_voter() {
+        if hard_state.rebuilding {
+            raft.rebuild = Some(Rebuild::numbered(RebuildId(raft.prng.draw())));
+        }
+        if !raft.is_sole_voter() || raft.is_rebuilding() {
             raft.rearm_election();
         }
         raft
@@ -222,9 +241,9 @@ impl Raft {
         let Part::Leader(leader) = &self.part else { return None };
         // The arithmetic of indexes serves for moments: the latest one that a quorum has reached.
         let heard = self.configuration().quorum_index(|id| match leader.peers.get(&id) {
-            Some(peer) => Index(peer.heard.0),
+            Some(peer) if peer.counts() => Index(peer.heard.0),
             None if id == self.id => Index(now.0),
-            None => Index::ZERO,
+            _ => Index::ZERO,
         });
         Some(now.since(Now(heard.0)))
     }
@@ -245,7 +264,12 @@ impl Raft {
 
     /// Term, vote and a commit index that would be written if anything were.
     pub fn hard_state(&self) -> HardState {
-        HardState { term: self.term, vote: self.vote, commit: self.commit_mark() }
+        HardState {
+            term: self.term,
+            vote: self.vote,
+            commit: self.commit_mark(),
+            rebuilding: self.is_rebuilding(),
+        }
     }
 
     /// Whether an entry of the present term is committed (R4, R7).
@@ -264,7 +288,17 @@ impl Raft {
         let Part::Leader(leader) = &self.part else { return false };
         leader.transfer.is_none()
             && !self.stopping
+            && self.room == DiskRoom::Room
             && self.uncommitted() < self.options.uncommitted_entries_max
+    }
+
+    /// What nodes know of each other's being alive.
+    fn on_liveness(&mut self, id: NodeId, is_alive: bool) {
+        if is_alive {
+            self.absent.remove(&id);
+        } else {
+            self.absent.insert(id);
+        }
     }
 
     /// Hands out what is committed, once and in order.
@@ -373,7 +407,13 @@ impl Machine for Raft {
             Input::Transfer(target) => self.on_transfer(target, out),
             Input::Campaign => self.campaign("asked to campaign", out),
             Input::Shutdown => self.on_shutdown(out),
+            Input::Saved(index) => self.on_saved(index, out),
+            Input::Disk(room) => self.room = room,
+            Input::Drive(drive) => self.drive = drive,
+            Input::Peer { id, is_alive } => self.on_liveness(id, is_alive),
+            Input::LeaseRead(id) => self.on_read(id, out),
         }
+        self.end_rebuild(out);
         self.persist_hard_state(out);
         self.check();
     }

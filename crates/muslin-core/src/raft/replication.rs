@@ -1,7 +1,7 @@
 //! Leading: appends, acknowledgements, commits, heartbeats, and stepping down (Raft 5.3, 5.4.2).
 
 use super::replica::{Part, Transfer};
-use super::{AppendResult, Entry, Output, Payload, Raft, SessionId, Unbound};
+use super::{AppendResult, Entry, Output, Payload, Raft, Unbound};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Outputs, quorum};
 use alloc::vec::Vec;
@@ -55,18 +55,16 @@ impl Raft {
         self.serve_snapshots(out);
     }
 
-    /// R10: only an answer of the present session says anything about the peer's log.
+    /// R10: of the present session, as [`Raft::note_condition`] has seen; no other says anything
+    /// about the peer's log.
     pub(super) fn on_append_reply(
         &mut self,
         from: NodeId,
-        session: SessionId,
         result: AppendResult,
         out: &mut Outputs<Output>,
     ) {
         let Some((leader, view)) = self.leading() else { return };
-        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
-            return;
-        };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
         peer.heard = view.now;
         match result {
             AppendResult::Accepted { matched } => {
@@ -104,15 +102,12 @@ impl Raft {
     pub(super) fn on_heartbeat_reply(
         &mut self,
         from: NodeId,
-        session: SessionId,
         round: u64,
         out: &mut Outputs<Output>,
     ) {
         let latest = self.round;
         let Some((leader, view)) = self.leading() else { return };
-        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
-            return;
-        };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
         if round > latest {
             return;
         }
@@ -155,9 +150,9 @@ impl Raft {
             self.disk.durable_index()
         };
         let reached = |id: NodeId| match leader.peers.get(&id) {
-            Some(peer) => peer.matched,
+            Some(peer) if peer.counts() => peer.matched,
             None if id == self.id => own,
-            None => Index::ZERO,
+            _ => Index::ZERO,
         };
         let configuration = self.configuration();
         if mutant::is_active(Mutant::JointCountsNewOnly) {
@@ -191,8 +186,9 @@ impl Raft {
         for (id, peer) in &leader.peers {
             // Beyond `matched` the peer's log may differ, and a heartbeat verifies nothing.
             let commit = view.commit.min(peer.matched);
-            let (term, session) = (view.term, peer.session);
-            out.push(Output::send(*id, Unbound::Heartbeat { term, session, commit, round }));
+            let (term, session, matched) = (view.term, peer.session, peer.matched);
+            let heartbeat = Unbound::Heartbeat { term, session, commit, matched, round };
+            out.push(Output::send(*id, heartbeat));
         }
     }
 

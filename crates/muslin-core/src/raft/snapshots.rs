@@ -5,7 +5,7 @@ use super::changes::Configurations;
 use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
-use super::{Bound, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
+use super::{Bound, Condition, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
 use crate::base::{Fnv64, Index, LogId, NodeId, Now, Outputs};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -47,6 +47,7 @@ pub(super) struct Taken {
     pub(super) last: LogId,
     pub(super) received: u64,
     pub(super) installed: bool,
+    pub(super) condition: Condition,
 }
 
 impl Raft {
@@ -69,10 +70,11 @@ impl Raft {
         assert!(!snapshot.meta.configuration.voters.is_empty(), "R8: somebody votes");
         let term = self.log.term_at(last.index);
         assert!(term.is_none_or(|term| term == last.term), "R6: a snapshot is of this log");
-        if save && last.index > self.saved && term.is_some() {
+        if save && last.index > self.saved && term.is_some() && !self.is_saving() {
             let keep_from = self.keep_from(last.index);
             self.saved = last.index;
-            self.persist_saved(snapshot.clone(), keep_from, out);
+            self.saving = Some((last.index, keep_from));
+            out.push(Output::Save { snapshot: snapshot.clone(), keep_from });
         }
         if let Part::Leader(leader) = &mut self.part
             && leader.peers.values().any(|peer| peer.mode == Mode::AwaitSnapshot)
@@ -87,6 +89,11 @@ impl Raft {
             leader.outgoing = Some(Outgoing { checksum: checksum(&snapshot.data), snapshot });
             self.serve_snapshots(out);
         }
+    }
+
+    /// Whether a snapshot is being saved: another one is not taken on before it is.
+    pub fn is_saving(&self) -> bool {
+        self.saving.is_some()
     }
 
     /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers
@@ -153,11 +160,12 @@ impl Raft {
         taken: Taken,
         out: &mut Outputs<Output>,
     ) {
-        let Taken { session, last, received, installed } = taken;
-        let Some((leader, view)) = self.leading() else { return };
-        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
+        let Taken { session, last, received, installed, condition } = taken;
+        if !self.note_condition(from, session, condition, out) {
             return;
-        };
+        }
+        let Some((leader, view)) = self.leading() else { return };
+        let Some(peer) = leader.peers.get_mut(&from) else { return };
         peer.heard = view.now;
         let Mode::Snapshot { last: sending, received: before, sent } = peer.mode else { return };
         let Some(outgoing) = leader.outgoing.as_ref().filter(|_| last == sending) else { return };
@@ -185,8 +193,9 @@ impl Raft {
         out: &mut Outputs<Output>,
     ) {
         let (session, last, total) = (piece.session, piece.meta.last, piece.total);
+        let condition = self.condition();
         if self.has_all_of(&piece.meta, out) {
-            let taken = Taken { session, last, received: total, installed: true };
+            let taken = Taken { session, last, received: total, installed: true, condition };
             return self.answer_piece(from, taken, out);
         }
         let mut received = self.take_piece(piece);
@@ -201,7 +210,7 @@ impl Raft {
                 received = 0;
             }
         }
-        self.answer_piece(from, Taken { session, last, received, installed }, out);
+        self.answer_piece(from, Taken { session, last, received, installed, condition }, out);
     }
 
     /// Whether the log holds everything the snapshot does. If it agrees with the snapshot's end it
@@ -239,13 +248,14 @@ impl Raft {
 
     /// R9: behind the write of the snapshot or, when the log holds it all, of the log.
     fn answer_piece(&mut self, to: NodeId, taken: Taken, out: &mut Outputs<Output>) {
-        let Taken { session, last, received, installed } = taken;
+        let Taken { session, last, received, installed, .. } = taken;
+        let condition = self.condition();
         let mut write = self.persist_hard_state(out);
         if installed {
             write = self.disk.covering(last.index);
         }
         let term = self.term;
-        let reply = Bound::SnapshotReply { term, session, last, received, installed };
+        let reply = Bound::SnapshotReply { term, session, last, received, installed, condition };
         out.push(Output::send_behind(write, to, reply));
     }
 
@@ -287,6 +297,7 @@ impl Outgoing {
         let message = Unbound::SnapshotChunk {
             term: view.term,
             session: peer.session,
+            cluster: view.options.cluster,
             meta: self.snapshot.meta.clone(),
             offset: start as u64,
             total: data.len() as u64,

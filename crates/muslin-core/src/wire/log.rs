@@ -19,14 +19,15 @@ pub fn decode_entry(bytes: Bytes) -> Result<raft::Entry, WireError> {
 
 /// A hard state, in the log file.
 pub fn encode_hard_state(state: &raft::HardState) -> Bytes {
-    let raft::HardState { term, vote, commit } = *state;
-    encode(&HardState { term: term.0, vote: vote.map(|id| id.0), commit: commit.0 })
+    let raft::HardState { term, vote, commit, rebuilding } = *state;
+    encode(&HardState { term: term.0, vote: vote.map(|id| id.0), commit: commit.0, rebuilding })
 }
 
 /// Reads what [`encode_hard_state`] wrote.
 pub fn decode_hard_state(bytes: Bytes) -> Result<raft::HardState, WireError> {
-    let HardState { term, vote, commit } = HardState::decode(bytes)?;
-    Ok(raft::HardState { term: Term(term), vote: vote.map(NodeId), commit: Index(commit) })
+    let HardState { term, vote, commit, rebuilding } = HardState::decode(bytes)?;
+    let (term, vote, commit) = (Term(term), vote.map(NodeId), Index(commit));
+    Ok(raft::HardState { term, vote, commit, rebuilding })
 }
 
 /// What a snapshot stands for, in its file and in its chunks.
@@ -71,6 +72,8 @@ struct HardState {
     vote: Option<u64>,
     #[prost(uint64, tag = "3")]
     commit: u64,
+    #[prost(bool, tag = "4")]
+    rebuilding: bool,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]

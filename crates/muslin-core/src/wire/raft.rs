@@ -2,8 +2,8 @@
 
 use super::WireError;
 use super::log::{Entry, SnapshotMeta, log_id};
-use crate::base::{GroupId, Index, Term};
-use crate::raft::{self, AppendResult, Bound, SessionId, Unbound};
+use crate::base::{ClusterId, GroupId, Index, Term};
+use crate::raft::{self, AppendResult, Bound, Condition, RebuildId, SessionId, Unbound};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -99,6 +99,12 @@ struct AppendReply {
     session: u64,
     #[prost(oneof = "Answer", tags = "3, 4")]
     answer: Option<Answer>,
+    #[prost(fixed64, optional, tag = "5")]
+    rebuild: Option<u64>,
+    #[prost(bool, tag = "6")]
+    full: bool,
+    #[prost(uint64, tag = "7")]
+    commit: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
@@ -129,6 +135,8 @@ struct Heartbeat {
     commit: u64,
     #[prost(uint64, tag = "4")]
     round: u64,
+    #[prost(uint64, tag = "5")]
+    matched: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -139,6 +147,12 @@ struct HeartbeatReply {
     session: u64,
     #[prost(uint64, tag = "3")]
     round: u64,
+    #[prost(fixed64, optional, tag = "4")]
+    rebuild: Option<u64>,
+    #[prost(bool, tag = "5")]
+    full: bool,
+    #[prost(uint64, tag = "6")]
+    commit: u64,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -157,6 +171,10 @@ struct SnapshotChunk {
     checksum: u64,
     #[prost(bytes = "bytes", tag = "7")]
     data: Bytes,
+    #[prost(fixed64, tag = "8")]
+    cluster_high: u64,
+    #[prost(fixed64, tag = "9")]
+    cluster_low: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -173,6 +191,12 @@ struct SnapshotReply {
     received: u64,
     #[prost(bool, tag = "6")]
     installed: bool,
+    #[prost(fixed64, optional, tag = "7")]
+    rebuild: Option<u64>,
+    #[prost(bool, tag = "8")]
+    full: bool,
+    #[prost(uint64, tag = "9")]
+    commit: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -187,6 +211,8 @@ struct ReadIndex {
     term: u64,
     #[prost(uint64, tag = "2")]
     id: u64,
+    #[prost(bool, tag = "3")]
+    lease: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -233,25 +259,39 @@ impl From<&Unbound> for Kind {
                 entries: entries.iter().map(Entry::from).collect(),
                 commit: commit.0,
             }),
-            Unbound::Heartbeat { term, session, commit, round } => Kind::Heartbeat(Heartbeat {
-                term: term.0,
-                session: session.0,
-                commit: commit.0,
-                round: *round,
-            }),
-            Unbound::SnapshotChunk { term, session, meta, offset, total, checksum, data } => {
-                Kind::SnapshotChunk(SnapshotChunk {
+            Unbound::Heartbeat { term, session, commit, matched, round } => {
+                Kind::Heartbeat(Heartbeat {
                     term: term.0,
                     session: session.0,
-                    meta: Some(meta.into()),
-                    offset: *offset,
-                    total: *total,
-                    checksum: *checksum,
-                    data: data.clone(),
+                    commit: commit.0,
+                    round: *round,
+                    matched: matched.0,
                 })
             }
+            Unbound::SnapshotChunk {
+                term,
+                session,
+                cluster,
+                meta,
+                offset,
+                total,
+                checksum,
+                data,
+            } => Kind::SnapshotChunk(SnapshotChunk {
+                term: term.0,
+                session: session.0,
+                meta: Some(meta.into()),
+                offset: *offset,
+                total: *total,
+                checksum: *checksum,
+                data: data.clone(),
+                cluster_high: (cluster.0 >> 64) as u64,
+                cluster_low: cluster.0 as u64,
+            }),
             Unbound::TimeoutNow { term } => Kind::TimeoutNow(TimeoutNow { term: term.0 }),
-            Unbound::ReadIndex { term, id } => Kind::ReadIndex(ReadIndex { term: term.0, id: *id }),
+            Unbound::ReadIndex { term, id, lease } => {
+                Kind::ReadIndex(ReadIndex { term: term.0, id: *id, lease: *lease })
+            }
             Unbound::ReadIndexReply { term, id, index } => Kind::ReadIndexReply(ReadIndexReply {
                 term: term.0,
                 id: *id,
@@ -273,19 +313,27 @@ impl From<&Bound> for Kind {
             Bound::VoteReply { term, granted } => {
                 Kind::VoteReply(VoteReply { term: term.0, granted: *granted })
             }
-            Bound::AppendReply { term, session, result } => Kind::AppendReply(AppendReply {
-                term: term.0,
-                session: session.0,
-                answer: Some((*result).into()),
-            }),
-            Bound::HeartbeatReply { term, session, round } => {
+            Bound::AppendReply { term, session, result, condition } => {
+                Kind::AppendReply(AppendReply {
+                    term: term.0,
+                    session: session.0,
+                    answer: Some((*result).into()),
+                    rebuild: condition.rebuild.map(|id| id.0),
+                    full: condition.is_full,
+                    commit: condition.commit.0,
+                })
+            }
+            Bound::HeartbeatReply { term, session, round, condition } => {
                 Kind::HeartbeatReply(HeartbeatReply {
                     term: term.0,
                     session: session.0,
                     round: *round,
+                    rebuild: condition.rebuild.map(|id| id.0),
+                    full: condition.is_full,
+                    commit: condition.commit.0,
                 })
             }
-            Bound::SnapshotReply { term, session, last, received, installed } => {
+            Bound::SnapshotReply { term, session, last, received, installed, condition } => {
                 Kind::SnapshotReply(SnapshotReply {
                     term: term.0,
                     session: session.0,
@@ -293,6 +341,9 @@ impl From<&Bound> for Kind {
                     last_index: last.index.0,
                     received: *received,
                     installed: *installed,
+                    rebuild: condition.rebuild.map(|id| id.0),
+                    full: condition.is_full,
+                    commit: condition.commit.0,
                 })
             }
         }
@@ -329,11 +380,14 @@ impl TryFrom<Kind> for raft::Message {
                 term: Term(m.term),
                 session: SessionId(m.session),
                 commit: Index(m.commit),
+                matched: Index(m.matched),
                 round: m.round,
             },
             Kind::SnapshotChunk(m) => m.try_into()?,
             Kind::TimeoutNow(m) => Unbound::TimeoutNow { term: Term(m.term) },
-            Kind::ReadIndex(m) => Unbound::ReadIndex { term: Term(m.term), id: m.id },
+            Kind::ReadIndex(m) => {
+                Unbound::ReadIndex { term: Term(m.term), id: m.id, lease: m.lease }
+            }
             Kind::ReadIndexReply(m) => {
                 Unbound::ReadIndexReply { term: Term(m.term), id: m.id, index: m.index.map(Index) }
             }
@@ -370,6 +424,7 @@ impl TryFrom<SnapshotChunk> for Unbound {
         Ok(Unbound::SnapshotChunk {
             term: Term(m.term),
             session: SessionId(m.session),
+            cluster: ClusterId(u128::from(m.cluster_high) << 64 | u128::from(m.cluster_low)),
             meta: meta.try_into()?,
             offset: m.offset,
             total: m.total,
@@ -402,13 +457,24 @@ impl TryFrom<AppendReply> for Bound {
                 AppendResult::Rejected { prev: Index(prev), hint: log_id(hint_term, hint_index) }
             }
         };
-        Ok(Bound::AppendReply { term: Term(m.term), session: SessionId(m.session), result })
+        let condition = condition(m.rebuild, m.full, m.commit);
+        Ok(Bound::AppendReply {
+            term: Term(m.term),
+            session: SessionId(m.session),
+            result,
+            condition,
+        })
     }
 }
 
 impl From<HeartbeatReply> for Bound {
     fn from(m: HeartbeatReply) -> Bound {
-        Bound::HeartbeatReply { term: Term(m.term), session: SessionId(m.session), round: m.round }
+        Bound::HeartbeatReply {
+            term: Term(m.term),
+            session: SessionId(m.session),
+            round: m.round,
+            condition: condition(m.rebuild, m.full, m.commit),
+        }
     }
 }
 
@@ -420,6 +486,11 @@ impl From<SnapshotReply> for Bound {
             last: log_id(m.last_term, m.last_index),
             received: m.received,
             installed: m.installed,
+            condition: condition(m.rebuild, m.full, m.commit),
         }
     }
+}
+
+fn condition(rebuild: Option<u64>, is_full: bool, commit: u64) -> Condition {
+    Condition { rebuild: rebuild.map(RebuildId), is_full, commit: Index(commit) }
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::base::{Epoch, GroupId, Incarnation, Index, LogId, NodeId, Term};
+use crate::base::{ClusterId, Epoch, GroupId, Incarnation, Index, LogId, NodeId, Term};
 use crate::node::{KeepAliveAnswer, PeerMessage};
 use crate::raft::{
-    AppendResult, Bound, Configuration, Entry, HardState, Message, Payload, SessionId,
-    SnapshotMeta, Unbound,
+    AppendResult, Bound, Condition, Configuration, Entry, HardState, Message, Payload, RebuildId,
+    SessionId, SnapshotMeta, Unbound,
 };
 use crate::swim::{Liveness, Metadata, Packet, PacketKind, Rumor};
 use alloc::string::String;
@@ -73,8 +73,9 @@ prop_compose! {
         term in term(),
         vote in proptest::option::of(node()),
         commit in index(),
+        rebuilding in any::<bool>(),
     ) -> HardState {
-        HardState { term, vote, commit }
+        HardState { term, vote, commit, rebuilding }
     }
 }
 
@@ -106,8 +107,9 @@ prop_compose! {
         meta in snapshot_meta(),
         (offset, total, checksum) in (number(), number(), number()),
         data in payload_bytes(),
+        cluster in any::<u128>().prop_map(ClusterId),
     ) -> Unbound {
-        Unbound::SnapshotChunk { term, session, meta, offset, total, checksum, data }
+        Unbound::SnapshotChunk { term, session, cluster, meta, offset, total, checksum, data }
     }
 }
 
@@ -116,15 +118,31 @@ fn unbound() -> impl Strategy<Value = Unbound> {
         (term(), log_id()).prop_map(|(term, last)| Unbound::PreVote { term, last }),
         (term(), any::<bool>()).prop_map(|(term, granted)| Unbound::PreVoteReply { term, granted }),
         append(),
-        (term(), session(), index(), number()).prop_map(|(term, session, commit, round)| {
-            Unbound::Heartbeat { term, session, commit, round }
-        }),
+        (term(), session(), index(), index(), number()).prop_map(
+            |(term, session, commit, matched, round)| {
+                Unbound::Heartbeat { term, session, commit, matched, round }
+            }
+        ),
         snapshot_chunk(),
         term().prop_map(|term| Unbound::TimeoutNow { term }),
-        (term(), number()).prop_map(|(term, id)| Unbound::ReadIndex { term, id }),
+        (term(), number(), any::<bool>()).prop_map(|(term, id, lease)| Unbound::ReadIndex {
+            term,
+            id,
+            lease
+        }),
         (term(), number(), proptest::option::of(index()))
             .prop_map(|(term, id, index)| Unbound::ReadIndexReply { term, id, index }),
     ]
+}
+
+prop_compose! {
+    fn condition()(
+        rebuild in proptest::option::of(number().prop_map(RebuildId)),
+        is_full in any::<bool>(),
+        commit in index(),
+    ) -> Condition {
+        Condition { rebuild, is_full, commit }
+    }
 }
 
 fn bound() -> impl Strategy<Value = Bound> {
@@ -139,23 +157,20 @@ fn bound() -> impl Strategy<Value = Bound> {
             transfer
         }),
         (term(), any::<bool>()).prop_map(|(term, granted)| Bound::VoteReply { term, granted }),
-        (term(), session(), result).prop_map(|(term, session, result)| Bound::AppendReply {
-            term,
-            session,
-            result
+        (term(), session(), result, condition()).prop_map(|(term, session, result, condition)| {
+            Bound::AppendReply { term, session, result, condition }
         }),
-        (term(), session(), number()).prop_map(|(term, session, round)| Bound::HeartbeatReply {
-            term,
-            session,
-            round
+        (term(), session(), number(), condition()).prop_map(|(term, session, round, condition)| {
+            Bound::HeartbeatReply { term, session, round, condition }
         }),
-        (term(), session(), log_id(), number(), any::<bool>()).prop_map(
-            |(term, session, last, received, installed)| Bound::SnapshotReply {
+        (term(), session(), log_id(), number(), any::<bool>(), condition()).prop_map(
+            |(term, session, last, received, installed, condition)| Bound::SnapshotReply {
                 term,
                 session,
                 last,
                 received,
                 installed,
+                condition,
             }
         ),
     ]
@@ -378,7 +393,8 @@ fn examples() -> Vec<(String, Bytes)> {
     for entry in example_entries() {
         list.push((format!("entry {entry:?}"), encode_entry(&entry)));
     }
-    let state = HardState { term: Term(7), vote: Some(NodeId(2)), commit: Index(300) };
+    let state =
+        HardState { term: Term(7), vote: Some(NodeId(2)), commit: Index(300), rebuilding: false };
     list.push((format!("hard-state {state:?}"), encode_hard_state(&state)));
     let meta = example_meta();
     list.push((format!("snapshot-meta {meta:?}"), encode_snapshot_meta(&meta)));
@@ -414,10 +430,11 @@ fn example_messages() -> Vec<PeerMessage> {
         Unbound::PreVote { term, last },
         Unbound::PreVoteReply { term, granted: true },
         Unbound::Append { term, session, prev: last, entries: example_entries(), commit },
-        Unbound::Heartbeat { term, session, commit, round: 12 },
+        Unbound::Heartbeat { term, session, commit, matched: last.index, round: 12 },
         Unbound::SnapshotChunk {
             term,
             session,
+            cluster: ClusterId(0x0123_4567_89ab_cdef_0011_2233_4455_6677),
             meta: example_meta(),
             offset: 512,
             total: 1024,
@@ -425,21 +442,30 @@ fn example_messages() -> Vec<PeerMessage> {
             data: Bytes::from_static(b"piece"),
         },
         Unbound::TimeoutNow { term },
-        Unbound::ReadIndex { term, id: 5 },
+        Unbound::ReadIndex { term, id: 5, lease: true },
         Unbound::ReadIndexReply { term, id: 5, index: Some(commit) },
         Unbound::ReadIndexReply { term, id: 5, index: None },
     ];
+    let sound = Condition::default();
+    let condition = Condition { rebuild: Some(RebuildId(9)), is_full: true, commit };
     let bound = vec![
         Bound::Vote { term, last, transfer: true },
         Bound::VoteReply { term, granted: false },
-        Bound::AppendReply { term, session, result: AppendResult::Accepted { matched: commit } },
+        Bound::AppendReply {
+            term,
+            session,
+            result: AppendResult::Accepted { matched: commit },
+            condition: sound,
+        },
         Bound::AppendReply {
             term,
             session,
             result: AppendResult::Rejected { prev: commit, hint: last },
+            condition,
         },
-        Bound::HeartbeatReply { term, session, round: 12 },
-        Bound::SnapshotReply { term, session, last, received: 517, installed: true },
+        Bound::HeartbeatReply { term, session, round: 12, condition: sound },
+        Bound::HeartbeatReply { term, session, round: 12, condition },
+        Bound::SnapshotReply { term, session, last, received: 517, installed: true, condition },
     ];
     let raft = unbound.into_iter().map(Message::Unbound);
     let raft = raft.chain(bound.into_iter().map(Message::Bound));

@@ -44,7 +44,8 @@ pub struct Violation {
     pub seed: u64,
     /// When.
     pub at: Time,
-    /// Which invariant, by its number (`R1`, `K2`, ..), or `progress`, `answers`, `panic`, `storm`.
+    /// Which invariant, by its number (`R1`, `K2`, ..), or `progress`, `answers`, `panic`,
+    /// `storm`.
     pub invariant: &'static str,
     /// The facts that contradict each other.
     pub facts: String,

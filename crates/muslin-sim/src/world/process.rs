@@ -196,6 +196,9 @@ impl World {
         for id in host.disk.finish_sync() {
             self.arrive(place, Input::Persisted { group: GroupId::CONTROL, id });
         }
+        if let Some(index) = self.hosts[place].disk.take_saved() {
+            self.arrive(place, Input::Saved { group: GroupId::CONTROL, index });
+        }
         self.sync(place, self.time);
         self.rouse(place)
     }
@@ -394,6 +397,7 @@ impl World {
         let process = host.process.as_mut().expect("outputs of a running node");
         match output {
             Output::Persist { id, write, .. } => host.disk.issue(id, write),
+            Output::Save { snapshot, keep_from, .. } => host.disk.save(snapshot, keep_from),
             Output::Send { to, after, message } => {
                 let after = after.map_or(PersistId::ZERO, |(_, id)| id);
                 if after > host.disk.durable_id() {

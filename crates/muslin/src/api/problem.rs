@@ -118,6 +118,12 @@ impl Problem {
                     .retryable()
             }
             Failure::TooLarge => Problem::too_large(COMMAND_BYTES_MAX),
+            Failure::NoSpace => {
+                let detail = "the disk is full where the group needs it; nothing happened";
+                Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)
+                    .hint("make room on the disk that `muslin status` names; it clears by itself")
+                    .retryable()
+            }
         }
     }
 

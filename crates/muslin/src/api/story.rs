@@ -138,10 +138,35 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
         }
         raft::Event::DataLost { acknowledged, lost_after } => {
             let text = format!(
-                "the disk has lost entries {} to {acknowledged}, which were acknowledged: stops",
+                "the disk has lost entries {} to {acknowledged}, which were acknowledged",
                 lost_after.next()
             );
             Story::new("data-lost", text)
+        }
+        raft::Event::RebuildBegun { why } => {
+            let text = format!("gives no votes until the others do without it and rebuilds: {why}");
+            Story::new("rebuild-begun", text)
+        }
+        raft::Event::Rebuilt { commit } => {
+            Story::new("rebuilt", format!("has everything up to {commit} again and takes part"))
+        }
+        raft::Event::RebuildImpossible => {
+            let text = "the disk has lost what was acknowledged, and nobody else has it: stops";
+            Story::new("rebuild-impossible", text.to_string())
+        }
+        raft::Event::PeerRebuilds { peer } => {
+            let text = format!("{} lost data and rebuilds: its vote is taken", names.of(*peer));
+            Story { node: Some(*peer), ..Story::new("peer-rebuilds", text) }
+        }
+        raft::Event::DiskRoomChanged { of, room } => {
+            let text = match room {
+                raft::DiskRoom::Full => format!("the disk of {} is full", names.of(*of)),
+                raft::DiskRoom::Room => format!("the disk of {} has room again", names.of(*of)),
+            };
+            Story { node: Some(*of), ..Story::new("disk-room-changed", text) }
+        }
+        raft::Event::SnapshotRefused { from, why } => {
+            Story::new("snapshot-refused", format!("the state {} sent: {why}", names.of(*from)))
         }
         raft::Event::Compacted { upto } => {
             Story::new("log-compacted", format!("dropped the log up to {upto}"))

@@ -1,7 +1,7 @@
 //! The loop.
 
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
-use super::log_thread::{self, Job, Report};
+use super::log_thread::{self, Done, Job, Report};
 use crate::store::{Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
@@ -31,18 +31,12 @@ pub enum DriverError {
     /// The disk.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk was set back.
+    /// The disk has lost what it promised, and nobody else has it.
     #[error(
-        "this node's disk has lost what it had acknowledged: its log ends at {lost_after}, the \
-         leader counts on {acknowledged}; the node stops so that its vote deceives nobody: the \
-         others have the data, so remove the data directory and join again under another name"
+        "this node's disk has lost what it had acknowledged, and it votes alone: no other node has \
+         the data or can take its vote away; restore the data directory from a backup"
     )]
-    DataLost {
-        /// The leader counts on at least this entry.
-        acknowledged: u64,
-        /// The last entry that is there.
-        lost_after: u64,
-    },
+    RebuildImpossible,
     /// The system gave no thread.
     #[error("cannot start the log thread: {0}")]
     Thread(std::io::Error),
@@ -207,10 +201,15 @@ impl Run {
     }
 
     fn on_report(&mut self, report: Report) -> Result<(), DriverError> {
-        for (group, id) in report? {
-            self.durable.insert(group, id);
-            self.release(group, id);
-            self.step(Input::Persisted { group, id });
+        for (group, done) in report? {
+            match done {
+                Done::Persisted(id) => {
+                    self.durable.insert(group, id);
+                    self.release(group, id);
+                    self.step(Input::Persisted { group, id });
+                }
+                Done::Saved(index) => self.step(Input::Saved { group, index }),
+            }
         }
         Ok(())
     }
@@ -248,7 +247,12 @@ impl Run {
             match output {
                 Output::Persist { group, id, write } => {
                     // The thread ends only after it reported why; the report is read next.
-                    let _ = self.jobs.send(Job { group, id, write });
+                    let _ = self.jobs.send(Job { group, done: Done::Persisted(id), write });
+                }
+                Output::Save { group, snapshot, keep_from } => {
+                    let done = Done::Saved(snapshot.meta.last.index);
+                    let write = raft::Write::Snapshot { snapshot, keep_from, discard_log: false };
+                    let _ = self.jobs.send(Job { group, done, write });
                 }
                 Output::Send { to, after, message } => {
                     self.send(to, after, wire::encode_peer(&message));
@@ -259,7 +263,9 @@ impl Run {
                 Output::Unroute(node) => self.transport.unroute(node),
                 Output::Report(event) => {
                     tracing::debug!(?event);
-                    self.note_loss(&event);
+                    if let Event::Raft { event: raft::Event::RebuildImpossible, .. } = &event {
+                        self.failure.get_or_insert(DriverError::RebuildImpossible);
+                    }
                     let record =
                         EventRecord { number: self.next_event, time: SystemTime::now(), event };
                     self.next_event += 1;
@@ -268,16 +274,6 @@ impl Run {
             }
         }
         self.out = out;
-    }
-
-    /// A replica whose disk has lost what it promised must not vote on.
-    fn note_loss(&mut self, event: &Event) {
-        let Event::Raft { event: raft::Event::DataLost { acknowledged, lost_after }, .. } = event
-        else {
-            return;
-        };
-        let (acknowledged, lost_after) = (acknowledged.0, lost_after.0);
-        self.failure.get_or_insert(DriverError::DataLost { acknowledged, lost_after });
     }
 
     fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {

@@ -208,6 +208,10 @@ fn unsettled(failure: Failure) -> JoinRefusal {
         Failure::Stopping => {
             JoinRefusal::new(503, "stopping", "the asked node is stopping", "ask another node")
         }
+        Failure::NoSpace => {
+            let detail = "the disk of the leader, or of a quorum, is full";
+            JoinRefusal::new(507, "no-space", detail, "make room on it, then join again")
+        }
         Failure::TooLarge => {
             let detail = "the request is too large to be recorded";
             return JoinRefusal::new(413, "too-large", detail, "use fewer roles and shorter names");

@@ -93,6 +93,7 @@ pub fn hard_states_are_the_last_written(subject: &impl Subject) {
         term: Term(term),
         vote: vote.map(NodeId),
         commit: Index(commit),
+        rebuilding: false,
     };
     let states = [
         hard(1, None, 0),
@@ -285,7 +286,8 @@ impl History {
                 let term = Term(term + self.prng.below(2));
                 let hard_state = (self.prng.below(2) == 0).then_some({
                     let vote = hard_state.vote.filter(|_| hard_state.term == term);
-                    HardState { term, vote: vote.or(Some(NodeId(self.prng.below(4)))), commit }
+                    let vote = vote.or(Some(NodeId(self.prng.below(4))));
+                    HardState { term, vote, commit, rebuilding: false }
                 });
                 Write::Log { hard_state, entries }
             }

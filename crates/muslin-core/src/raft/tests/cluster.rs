@@ -98,6 +98,7 @@ struct Node {
 enum Arrival {
     Message { from: NodeId, to: NodeId, message: Message },
     Synced { node: NodeId, start: u64, id: PersistId },
+    Saved { node: NodeId, start: u64, snapshot: Snapshot, keep_from: Index },
 }
 
 pub(super) struct Cluster {
@@ -292,6 +293,12 @@ impl Cluster {
                     _ => self.send(id, to, message),
                 }
             }
+            Output::Save { snapshot, keep_from } => {
+                let delay = self.weather.sync;
+                let due = self.now + self.prng.duration(delay.0, delay.1);
+                let start = self.nodes[&id].starts;
+                self.arrive(due, Arrival::Saved { node: id, start, snapshot, keep_from });
+            }
             Output::Commit(entries) => self.apply(id, &entries),
             Output::Install(snapshot) => {
                 let node = self.nodes.get_mut(&id).expect("nodes stay");
@@ -431,6 +438,9 @@ impl Cluster {
                     }
                 }
                 Arrival::Synced { node, start, id } => self.synced(node, start, id),
+                Arrival::Saved { node, start, snapshot, keep_from } => {
+                    self.saved(node, start, snapshot, keep_from);
+                }
             };
         }
         for id in self.running() {
@@ -466,6 +476,19 @@ impl Cluster {
             self.send(id, to, message);
         }
         self.input(id, Input::Persisted(write_id));
+    }
+
+    /// A snapshot is saved off the path of the writes, unless one that ends later was installed.
+    fn saved(&mut self, id: NodeId, start: u64, snapshot: Snapshot, keep_from: Index) {
+        let node = self.nodes.get_mut(&id).expect("nodes stay");
+        if node.starts != start || node.raft.is_none() {
+            return;
+        }
+        let index = snapshot.meta.last.index;
+        if index > node.disk.snapshot.meta.last.index {
+            node.disk.write(&Write::Snapshot { snapshot, keep_from, discard_log: false });
+        }
+        self.input(id, Input::Saved(index));
     }
 
     /// Delivers a message nobody sent.

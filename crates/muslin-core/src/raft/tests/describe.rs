@@ -31,7 +31,7 @@ fn unbound(message: &Unbound) -> String {
             session.0,
             list(entries)
         ),
-        Unbound::Heartbeat { term, session, commit, round } => {
+        Unbound::Heartbeat { term, session, commit, round, .. } => {
             format!("Heartbeat term={term} session={} commit={commit} round={round}", session.0)
         }
         Unbound::SnapshotChunk { term, meta, offset, total, data, .. } => format!(
@@ -56,7 +56,7 @@ fn bound(message: &Bound) -> String {
             format!("Vote term={term} last={last}{}", if *transfer { " transfer" } else { "" })
         }
         Bound::VoteReply { term, granted } => format!("VoteReply term={term} granted={granted}"),
-        Bound::AppendReply { term, session, result } => match result {
+        Bound::AppendReply { term, session, result, .. } => match result {
             AppendResult::Accepted { matched } => {
                 format!("AppendReply term={term} session={} matched={matched}", session.0)
             }
@@ -89,6 +89,14 @@ pub(super) fn event(event: &Event) -> String {
         Event::SnapshotSent { to, last } => format!("sends snapshot {last} to {to:?}"),
         Event::DataLost { acknowledged, lost_after } => {
             format!("lost what it acknowledged: up to {acknowledged}, has {lost_after}")
+        }
+        Event::RebuildBegun { why } => format!("rebuilds: {why}"),
+        Event::Rebuilt { commit } => format!("is rebuilt at {commit}"),
+        Event::RebuildImpossible => "cannot rebuild: it votes alone".into(),
+        Event::PeerRebuilds { peer } => format!("hears that {peer:?} rebuilds"),
+        Event::DiskRoomChanged { of, room } => format!("disk of {of:?}: {room:?}"),
+        Event::SnapshotRefused { from, why } => {
+            format!("refuses the snapshot of {from:?}: {why}")
         }
         Event::Compacted { upto } => format!("compacted up to {upto}"),
     }

@@ -18,8 +18,8 @@ use super::cluster::Cluster;
 use super::describe;
 use crate::base::{Index, LogId, NodeId, Term};
 use crate::raft::{
-    AppendResult, Bound, Change, Configuration, Entry, Input, Message, Options, Payload, Raft,
-    SessionId, Unbound,
+    AppendResult, Bound, Change, Condition, Configuration, Entry, Input, Message, Options, Payload,
+    Raft, SessionId, Unbound,
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -177,12 +177,14 @@ fn promise(cluster: &mut Cluster, command: &Command) -> Answer<String> {
     let bound = match command.name.as_str() {
         "ack" => {
             let result = AppendResult::Accepted { matched: Index(number("matched")?) };
-            Bound::AppendReply { term, session: SessionId(number("session")?), result }
+            let session = SessionId(number("session")?);
+            Bound::AppendReply { term, session, result, condition: Condition::default() }
         }
         "refuse" => {
             let prev = Index(number("prev")?);
             let result = AppendResult::Rejected { prev, hint: LogId::ZERO };
-            Bound::AppendReply { term, session: SessionId(number("session")?), result }
+            let session = SessionId(number("session")?);
+            Bound::AppendReply { term, session, result, condition: Condition::default() }
         }
         _ => {
             let last = LogId::new(term, Index(number("last")?));

@@ -100,6 +100,7 @@ pub(super) fn stamp(desk: &Desk, revision: Revision, consistency: Consistency) -
 pub(super) fn consistency_name(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Linearizable => "linearizable",
+        Consistency::Lease => "lease",
         Consistency::Local => "local",
     }
 }

@@ -60,9 +60,10 @@ impl Params {
     pub(super) fn consistency(&mut self) -> Result<Consistency, Problem> {
         match self.text("consistency")?.as_deref() {
             None | Some("linearizable") => Ok(Consistency::Linearizable),
+            Some("lease") => Ok(Consistency::Lease),
             Some("local") => Ok(Consistency::Local),
             Some(other) => Err(Problem::bad_request(format!(
-                "consistency is linearizable or local, not {other}"
+                "consistency is linearizable, lease or local, not {other}"
             ))),
         }
     }

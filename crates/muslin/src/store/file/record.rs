@@ -219,7 +219,7 @@ fn decode_state(payload: &[u8], commit: Index, term: Term) -> Option<GroupState>
     let flags = u64_at(payload, 0);
     let vote = (flags & STATE_HAS_VOTE != 0).then(|| NodeId(u64_at(payload, 8)));
     let snapshot = (flags & STATE_HAS_SNAPSHOT != 0).then(|| Index(u64_at(payload, 16)));
-    Some(GroupState { hard_state: HardState { term, vote, commit }, snapshot })
+    Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding: false }, snapshot })
 }
 
 /// Whether a seal that is believed stands anywhere at or behind this offset: then all before it was

@@ -32,9 +32,9 @@ pub(super) struct Hello {
     /// Which start of the sender's process.
     #[prost(uint64, tag = "6")]
     pub(super) boot: u64,
-    /// How many connections with the receiver the sender has taken into use in this start, this one
-    /// included in an answer. It tells a dial sent before another connection came into use from one
-    /// sent after that was lost.
+    /// How many connections with the receiver the sender has taken into use in this start, this
+    /// one included in an answer. It tells a dial sent before another connection came into use
+    /// from one sent after that was lost.
     #[prost(uint64, tag = "7")]
     pub(super) links: u64,
 }

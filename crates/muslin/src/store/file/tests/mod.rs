@@ -70,7 +70,12 @@ fn log(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Write {
 }
 
 fn committed(term: u64, commit: u64) -> Write {
-    let hard_state = HardState { term: Term(term), vote: Some(NodeId(1)), commit: Index(commit) };
+    let hard_state = HardState {
+        term: Term(term),
+        vote: Some(NodeId(1)),
+        commit: Index(commit),
+        ..HardState::default()
+    };
     Write::Log { hard_state: Some(hard_state), entries: Vec::new() }
 }
 
