@@ -35,6 +35,8 @@ cargo xtask COMMAND
   conformance              real etcd clients against a real cluster
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
   deny                     licences, bans and sources of dependencies
+  bench-raft [ARGS..]      consensus alone, beside openraft and raft-rs: --mode memory|durable,
+                           --proposers N,.. --seconds S --rounds R
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
 ";
 
@@ -66,6 +68,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "conformance" => conformance::run(),
         "peers" => peers::run(rest),
         "deny" => deny::run(),
+        "bench-raft" => peers::bench(rest),
         "bench-etcd" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");

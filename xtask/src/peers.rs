@@ -9,6 +9,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     process::run(cargo("test", &[]).args(arguments))
 }
 
+/// `muslin bench raft` and the other engines alternately, in one run. Arguments go to
+/// `peers-bench`.
+pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
+    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
+    process::run(&mut cargo("build", &["--release", "-p", "peers-bench"]))?;
+    let release = crate::target().join("release");
+    let mut command = process::command(release.join("peers-bench"), &["--muslin"]);
+    process::run(command.arg(release.join("muslin")).args(arguments))
+}
+
 /// Cargo in that workspace, which builds where the product does: most of what the two need is the
 /// same.
 fn cargo(subcommand: &str, arguments: &[&str]) -> std::process::Command {

@@ -300,6 +300,8 @@ pub(crate) struct Events {
 pub(crate) enum Bench {
     /// Load a cluster through the etcd interface (works on etcd too)
     Kv(BenchKv),
+    /// Measure consensus alone: three replicas in this process, no network
+    Raft(BenchRaft),
 }
 
 #[derive(Args, Debug)]
@@ -337,6 +339,48 @@ pub(crate) enum Mix {
     Get,
     /// Half and half.
     Mixed,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::BENCH_RAFT)]
+pub(crate) struct BenchRaft {
+    /// Where the logs are: in memory, on the disk, or one after the other
+    #[arg(long, value_enum, default_value_t = LogMode::Both)]
+    pub(crate) mode: LogMode,
+    /// Proposals under way at any time; one run for each number
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024")]
+    pub(crate) proposers: Vec<usize>,
+    /// How long each run is measured
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u64,
+    /// Size of a proposal
+    #[arg(long, default_value_t = 128)]
+    pub(crate) payload_bytes: usize,
+    /// Directory on the disk to be measured [default: the one for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Where the logs of a measured group are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogMode {
+    /// In memory: what consensus itself costs.
+    Memory,
+    /// On the disk, synced.
+    Durable,
+    /// Both, one after the other.
+    Both,
+}
+
+impl LogMode {
+    /// The kinds of run it asks for.
+    pub(crate) fn modes(self) -> &'static [LogMode] {
+        match self {
+            LogMode::Memory => &[LogMode::Memory],
+            LogMode::Durable => &[LogMode::Durable],
+            LogMode::Both => &[LogMode::Memory, LogMode::Durable],
+        }
+    }
 }
 
 /// What each help text ends with.
@@ -426,7 +470,13 @@ Examples:
   muslin version -o json";
     pub(super) const BENCH: &str = "\
 Examples:
-  muslin bench kv --clients 64 --seconds 5";
+  muslin bench kv --clients 64 --seconds 5
+  muslin bench raft --mode memory";
+    pub(super) const BENCH_RAFT: &str = "\
+Examples:
+  muslin bench raft
+  muslin bench raft --mode memory --proposers 256,1024 --seconds 3
+  muslin bench raft --mode durable --dir /var/lib/muslin -o json";
     pub(super) const BENCH_KV: &str = "\
 Examples:
   muslin bench kv --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399

@@ -50,6 +50,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Node(node) => until_interrupt(cmd::node::run(&global, node)).await,
         Command::Kv(kv) => until_interrupt(cmd::kv::run(&global, kv)).await,
         Command::Events(events) => until_interrupt(cmd::events::run(&global, events)).await,
+        Command::Bench(Bench::Raft(raft)) => cmd::bench::raft::run(&global, &raft),
         Command::Bench(Bench::Kv(kv)) => until_interrupt(cmd::bench::run(&global, kv)).await,
     }
 }

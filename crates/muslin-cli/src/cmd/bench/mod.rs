@@ -6,7 +6,9 @@
 
 mod call;
 mod figures;
+mod harness;
 mod load;
+pub(crate) mod raft;
 
 use crate::args::{BenchKv, Format, Global};
 use crate::failure::{Failure, Kind};

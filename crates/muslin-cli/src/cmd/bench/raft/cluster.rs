@@ -1,0 +1,121 @@
+//! Three replicas, and whoever proposes to them.
+
+use super::super::harness::mailbox::Mailbox;
+use super::replica::{Durability, Mail, Replica};
+use bytes::Bytes;
+use muslin::store::Store;
+use muslin::store::file::{FileStore, Options as StoreOptions, Owner};
+use muslin_core::base::{ClusterId, GroupId, NodeId, PersistId};
+use muslin_core::raft::{Configuration, Recovered, SnapshotMeta, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Enough that a commit needs others, few enough for two cores.
+const REPLICAS: u64 = 3;
+
+/// The one that campaigns at the start, and leads.
+const LEADER: usize = 0;
+
+/// Replicas that run until this value ends.
+pub(super) struct Cluster {
+    inboxes: Vec<Arc<Mailbox<Mail>>>,
+    committed: Arc<Mailbox<usize>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A write on its way to the disk; `None` ends the thread.
+type Job = Option<(PersistId, Write)>;
+
+impl Cluster {
+    /// Starts it, with logs in this directory or in memory.
+    pub(super) fn start(dir: Option<&Path>) -> Result<Cluster, String> {
+        let inboxes: Vec<Arc<Mailbox<Mail>>> = (0..REPLICAS).map(|_| Arc::default()).collect();
+        let committed = Arc::new(Mailbox::default());
+        let mut cluster = Cluster { inboxes, committed, threads: Vec::new() };
+        for number in 0..REPLICAS {
+            let durability = match dir {
+                None => Durability::Pretended,
+                Some(dir) => cluster.start_log(dir, number)?,
+            };
+            cluster.start_replica(number, durability)?;
+        }
+        cluster.inboxes[LEADER].push(Mail::Campaign);
+        Ok(cluster)
+    }
+
+    /// Hands proposals to the leader.
+    pub(super) fn propose(&self, proposals: Vec<Bytes>) {
+        self.inboxes[LEADER].push(Mail::Proposals(proposals));
+    }
+
+    /// Where the leader tells how many of them are committed.
+    pub(super) fn committed(&self) -> &Mailbox<usize> {
+        &self.committed
+    }
+
+    fn start_replica(&mut self, number: u64, durability: Durability) -> Result<(), String> {
+        let recovered = Recovered {
+            snapshot: SnapshotMeta {
+                configuration: Configuration::of_voters((1..=REPLICAS).map(NodeId)),
+                ..SnapshotMeta::default()
+            },
+            ..Recovered::default()
+        };
+        let committed = (number as usize == LEADER).then(|| Arc::clone(&self.committed));
+        let replica =
+            Replica::new(NodeId(number + 1), recovered, durability, &self.inboxes, committed);
+        self.spawn(format!("replica-{number}"), move || replica.run())
+    }
+
+    /// One store and the thread that writes to it.
+    fn start_log(&mut self, dir: &Path, number: u64) -> Result<Durability, String> {
+        let root = dir.join(format!("n{number}"));
+        std::fs::create_dir_all(&root).map_err(|error| error.to_string())?;
+        let owner = Owner { cluster: ClusterId(1), node: NodeId(number + 1) };
+        let made = FileStore::create(&root, owner, StoreOptions::default());
+        made.map_err(|error| error.to_string())?;
+        let mut store = FileStore::open(&root, owner, StoreOptions::default());
+        store.recover().map_err(|error| error.to_string())?;
+        let jobs: Arc<Mailbox<Job>> = Arc::default();
+        let (inbox, mail) = (Arc::clone(&self.inboxes[number as usize]), Arc::clone(&jobs));
+        self.spawn(format!("log-{number}"), move || write_log(store, &mail, &inbox))?;
+        Ok(Durability::Real(jobs))
+    }
+
+    fn spawn(&mut self, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+        let thread = std::thread::Builder::new().name(name).spawn(work);
+        self.threads.push(thread.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.inboxes.iter().for_each(|inbox| inbox.push(Mail::Stop));
+        for thread in self.threads.drain(..) {
+            // Its panic has been printed; the run without it has failed already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whatever came during the last sync goes out with the next.
+fn write_log(mut store: FileStore, jobs: &Mailbox<Job>, inbox: &Mailbox<Mail>) {
+    let (mut mail, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        jobs.take(&mut mail, None);
+        let mut last = PersistId::ZERO;
+        for job in mail.drain(..) {
+            let Some((id, write)) = job else { return };
+            last = id;
+            batch.push((GroupId(0), write));
+        }
+        if let Err(error) = store.write(&batch) {
+            eprintln!("{error}");
+            return;
+        }
+        batch.clear();
+        inbox.push(Mail::Durable(last));
+    }
+}
