@@ -22,7 +22,6 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
     Seeds,
-    Mutants,
     Help,
 }
 
@@ -40,7 +39,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Args, String> {
+    pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut args = Args {
             command: Command::Seeds,
             seeds: 100,
@@ -52,11 +51,6 @@ impl Args {
             hash: false,
             trace: false,
         };
-        let mut words = words.peekable();
-        if words.peek().is_some_and(|word| word == "mutants") {
-            words.next();
-            args.command = Command::Mutants;
-        }
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {

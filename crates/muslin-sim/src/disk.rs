@@ -2,6 +2,7 @@
 //! takes what was not.
 
 use crate::trace::payload_hash;
+use muslin_core::base::mutant::{self, Mutant};
 use muslin_core::base::{Index, LogId, PersistId, Term};
 use muslin_core::node;
 use muslin_core::raft::{self, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write};
@@ -181,12 +182,22 @@ impl Disk {
         for (_, write) in pending.by_ref().take(survivors) {
             self.durable.apply(write);
         }
-        if let Some((_, Write::Log { hard_state, mut entries })) = pending.next()
-            && torn > 0
-        {
-            // The record of the hard state stands before those of the entries.
-            entries.truncate(torn - 1);
-            self.durable.apply(Write::Log { hard_state, entries });
+        match pending.next() {
+            Some((_, Write::Log { hard_state, mut entries })) if torn > 0 => {
+                // The record of the hard state stands before those of the entries.
+                entries.truncate(torn - 1);
+                self.durable.apply(Write::Log { hard_state, entries });
+            }
+            Some((_, Write::Snapshot { mut snapshot, keep_from, discard_log }))
+                if mutant::is_active(Mutant::IndexAheadOfState) =>
+            {
+                // Two files, of which the crash let one be replaced.
+                if let Some(before) = &self.durable.snapshot {
+                    snapshot.data = before.data.clone();
+                    self.durable.apply(Write::Snapshot { snapshot, keep_from, discard_log });
+                }
+            }
+            _ => {}
         }
         self.syncing = 0;
         self.saving = None;
@@ -315,9 +326,23 @@ impl Written {
         }
     }
 
+    /// The last entry written, or the snapshot's.
+    pub(crate) fn last(&self) -> Index {
+        let written = (self.first + self.places.len() as u64).saturating_sub(1);
+        self.base.last.index.max(Index(written))
+    }
+
     /// The last entry under the snapshot.
     pub(crate) fn base(&self) -> &SnapshotMeta {
         &self.base
+    }
+
+    /// The configurations in the log from the one in force at `index` on.
+    pub(crate) fn voters_from(&self, index: Index) -> Vec<&raft::Configuration> {
+        let later = self.configurations.partition_point(|(at, _)| *at <= index);
+        let base = (later == 0).then_some(&self.base.configuration);
+        let present = self.configurations.iter().skip(later.saturating_sub(1)).map(|(_, it)| it);
+        base.into_iter().chain(present).collect()
     }
 
     /// Configurations from the one in force at `index` on; the first may be the snapshot's. Then

@@ -1,15 +1,19 @@
 //! Runs simulated clusters from the command line: seeds in, violations out.
 
 mod args;
+#[cfg(feature = "mutants")]
+mod hunt;
 
 use args::{Args, Command};
-#[cfg(feature = "mutants")]
-use muslin_sim::Preset;
 use muslin_sim::{Cluster, Summary, Violation};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "mutants")]
+    if std::env::args().nth(1).is_some_and(|word| word == "mutants") {
+        return hunt::run(std::env::args().skip(2));
+    }
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(why) => {
@@ -29,7 +33,6 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Seeds => run_seeds(&args),
-        Command::Mutants => run_mutants(&args),
     }
 }
 
@@ -122,47 +125,8 @@ fn activate(args: &Args) -> Result<(), String> {
 
 #[cfg(not(feature = "mutants"))]
 fn activate(args: &Args) -> Result<(), String> {
-    if args.mutant.is_none() && args.command != Command::Mutants {
+    if args.mutant.is_none() {
         return Ok(());
     }
     Err("planted bugs need the feature: build with `--features mutants`".into())
-}
-
-#[cfg(not(feature = "mutants"))]
-fn run_mutants(_: &Args) -> ExitCode {
-    unreachable!("refused when the arguments were read")
-}
-
-/// Each planted bug until it is found: by clusters that stay, grow, and change, in turn.
-#[cfg(feature = "mutants")]
-fn run_mutants(args: &Args) -> ExitCode {
-    use muslin_core::base::mutant::{self, Mutant};
-    let mut caught = 0;
-    std::panic::set_hook(Box::new(|_| {}));
-    for planted in Mutant::ALL {
-        mutant::activate(*planted);
-        let began = Instant::now();
-        let found = (args.from..args.from + args.seeds).find_map(|seed| {
-            let preset = [args.preset, Preset::Admit, Preset::Churn][(seed % 3) as usize];
-            let args = Args { preset, ..args.clone() };
-            Some((seed, preset, run_one(&args, seed).err()?))
-        });
-        let name = planted.name();
-        let took = began.elapsed().as_secs_f64();
-        match found {
-            Some((seed, preset, violation)) => {
-                caught += 1;
-                let seeds = seed - args.from + 1;
-                let preset = preset.name();
-                let Violation { invariant, at, .. } = violation;
-                println!(
-                    "caught   {name:<26} by {invariant:<8} seeds={seeds:<5} seed={seed} \
-                     profile={preset} at={at} took={took:.1}s"
-                );
-            }
-            None => println!("survived {name:<26} seeds={} took={took:.1}s", args.seeds),
-        }
-    }
-    println!("caught={caught} of {}", Mutant::ALL.len());
-    if caught == Mutant::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

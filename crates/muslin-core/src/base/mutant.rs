@@ -66,6 +66,68 @@ mutants! {
     RebuildingReplicaCounts = "rebuilding-replica-counts",
     /// A replica whose disk lost what it promised gives votes.
     RebuildingReplicaVotes = "rebuilding-replica-votes",
+    /// The vector of what peers have is not sorted before its middle is taken (openraft 1802).
+    CommitUnsorted = "commit-unsorted",
+    /// A new leader takes it that its peers have what it has.
+    MatchAssumed = "match-assumed",
+    /// Learners count for commits.
+    LearnerCounted = "learner-counted",
+    /// A refusal counts as a vote (openraft 0.10-alpha.2).
+    RefusedVoteCounted = "refused-vote-counted",
+    /// Votes of an earlier term count.
+    OldVotesCounted = "old-votes-counted",
+    /// Whoever would vote has voted.
+    PreVotesCounted = "pre-votes-counted",
+    /// Of two logs the longer wins, whatever its last term (SlimCluster 0.9).
+    VoteByIndexOnly = "vote-by-index-only",
+    /// A term is entered and not written.
+    TermNotPersisted = "term-not-persisted",
+    /// The higher term in a refused pre-vote is not taken over (openraft 1796).
+    PreVoteDeadlock = "pre-vote-deadlock",
+    /// A leader that hears nobody leads on.
+    DeafLeaderStays = "deaf-leader-stays",
+    /// A heartbeat tells the leader's commit index, whatever the peer has acknowledged.
+    HeartbeatCommits = "heartbeat-commits",
+    /// An append that comes late drops what came after it.
+    TruncatesKnown = "truncates-known",
+    /// The voters of entries that were truncated stay in force.
+    TruncationKeepsVoters = "truncation-keeps-voters",
+    /// A snapshot is installed, and the voters of before stay in force (openraft 1808).
+    InstallKeepsVoters = "install-keeps-voters",
+    /// A snapshot names the oldest voters the replica knows of.
+    SnapshotWithoutVoters = "snapshot-without-voters",
+    /// A snapshot is installed, and the disk keeps the log that conflicts with it (openraft 559).
+    InstallKeepsLog = "install-keeps-log",
+    /// Pieces of two snapshots are put together, and the whole is not verified.
+    SnapshotsMixed = "snapshots-mixed",
+    /// Acknowledgements of an earlier addition of a peer count (etcd, raft-rs and others).
+    SessionIgnored = "session-ignored",
+    /// Voters change in one step, however many they are.
+    NoJoint = "no-joint",
+    /// A change begins before the one before it is committed.
+    TwoChangesAtOnce = "two-changes-at-once",
+    /// Voters change in one step before the leader has committed in its term (Raft, 2015).
+    ChangeBeforeOwnTerm = "change-before-own-term",
+    /// A question for a read index is asked again under its old number (etcd 20418).
+    ReadIdReused = "read-id-reused",
+    /// All rounds of heartbeats have the same number.
+    ReadRoundReused = "read-round-reused",
+    /// A leader that is deposed answers the reads that wait.
+    DeposedAnswersReads = "deposed-answers-reads",
+    /// What a node has settled is no longer known as applied.
+    RetriesForgottenEarly = "retries-forgotten-early",
+    /// A watch begins before the compacted revision, without what is gone (etcd 15271).
+    WatchSkipsCompacted = "watch-skips-compacted",
+    /// A watch is not told what came inside a snapshot.
+    InstallLosesEvents = "install-loses-events",
+    /// A watch is told the last revision again after a snapshot.
+    InstallRepeatsEvents = "install-repeats-events",
+    /// A deposed leader hands the end of a lease to the next one.
+    LeaseEndForwarded = "lease-end-forwarded",
+    /// A leader keeps leases alive without asking a quorum.
+    KeepAliveWithoutQuorum = "keep-alive-without-quorum",
+    /// A crash leaves a snapshot's index with the state of the one before it (etcd 3.5).
+    IndexAheadOfState = "index-ahead-of-state",
 }
 
 #[cfg(feature = "mutants")]

@@ -1,5 +1,6 @@
 //! Majority arithmetic, in a file of its own so that it can be checked by hand.
 
+use super::mutant::{self, Mutant};
 use super::{Index, NodeId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -25,7 +26,9 @@ pub fn majority_index(voters: &BTreeSet<NodeId>, reached: impl Fn(NodeId) -> Ind
         return Index::ZERO;
     }
     let mut all: Vec<Index> = voters.iter().map(|id| reached(*id)).collect();
-    all.sort_unstable();
+    if !mutant::is_active(Mutant::CommitUnsorted) {
+        all.sort_unstable();
+    }
     // Everything from this place on, a majority of them, is at least this high.
     all[all.len() - majority(all.len())]
 }

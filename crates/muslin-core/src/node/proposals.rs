@@ -1,6 +1,7 @@
 //! Writes asked for here and not settled: sent to whoever leads, again when leadership moves.
 
 use super::{COMMAND_BYTES_MAX, Failure};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{NodeId, Now, RequestId, Term};
 use crate::state::{Command, Proposal};
 use alloc::collections::VecDeque;
@@ -112,7 +113,8 @@ impl Proposals {
             let Some(sequence) = self.unsent.pop_front() else { break };
             // Settled meanwhile: an earlier copy was applied.
             let Some(pending) = self.pending_mut(sequence) else { continue };
-            if pending.only_in.is_some() && pending.only_in != leads_in {
+            let is_kept = mutant::is_active(Mutant::LeaseEndForwarded);
+            if pending.only_in.is_some() && pending.only_in != leads_in && !is_kept {
                 self.settle(self.boot, sequence);
                 continue;
             }

@@ -5,6 +5,7 @@
 //! has room.
 
 use super::{Output, Reply};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Outputs, RequestId, Revision};
 use crate::state::{Compacted, KvEvent, State, WatchSpec};
 use alloc::collections::BTreeMap;
@@ -109,6 +110,12 @@ impl Watches {
     pub(super) fn on_installed(&mut self, state: &State, out: &mut Outputs<Output>) {
         let mut late = Vec::new();
         for (id, watcher) in &mut self.watches {
+            if mutant::is_active(Mutant::InstallLosesEvents) && !watcher.is_behind {
+                watcher.next = watcher.next.max(state.revision().next());
+            }
+            if mutant::is_active(Mutant::InstallRepeatsEvents) && !watcher.is_behind {
+                watcher.next = Revision(watcher.next.0.saturating_sub(1));
+            }
             if !watcher.is_behind && watcher.next <= state.revision() {
                 watcher.is_behind = true;
                 late.push(*id);

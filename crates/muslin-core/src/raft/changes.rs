@@ -3,6 +3,7 @@
 use super::progress::Peer;
 use super::replica::Part;
 use super::{Change, Configuration, Entry, Event, Output, Payload, Raft, Unbound};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, NodeId, Outputs};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,6 +24,11 @@ impl Configurations {
     /// The one in force.
     pub(super) fn in_force(&self) -> &Configuration {
         &self.history.last().expect("the first one stays").1
+    }
+
+    /// The first of those that are kept.
+    pub(super) fn oldest(&self) -> &Configuration {
+        &self.history.first().expect("the first one stays").1
     }
 
     /// Where the one in force stands.
@@ -71,7 +77,9 @@ impl Raft {
 
     /// Whether a change of the members is not yet committed, or two sets of voters must agree.
     pub fn is_changing(&self) -> bool {
-        self.configuration().is_joint() || self.configurations.index() > self.commit
+        let is_under_way =
+            self.configuration().is_joint() || self.configurations.index() > self.commit;
+        is_under_way && !mutant::is_active(Mutant::TwoChangesAtOnce)
     }
 
     fn plan_change(&self, changes: &[Change]) -> Result<Configuration, &'static str> {
@@ -82,7 +90,7 @@ impl Raft {
         if leader.transfer.is_some() || self.stopping {
             return Err("leadership is being handed over; ask the next leader");
         }
-        if !self.has_committed_in_term() {
+        if !self.has_committed_in_term() && !mutant::is_active(Mutant::ChangeBeforeOwnTerm) {
             return Err("the leader has not committed in its term yet; try again");
         }
         if self.is_changing() {
@@ -98,7 +106,9 @@ impl Raft {
         if next == *present {
             return Err("nothing would change");
         }
-        if next.voters != present.voters {
+        let is_single =
+            mutant::is_active(Mutant::NoJoint) || mutant::is_active(Mutant::ChangeBeforeOwnTerm);
+        if next.voters != present.voters && !is_single {
             next.outgoing = present.voters.clone();
         }
         Ok(next)

@@ -4,6 +4,7 @@ use super::follower::Append;
 use super::sanity::{is_sane, term_of};
 use super::snapshots::{Piece, Taken};
 use super::{Bound, Message, Output, Raft, Unbound};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{NodeId, Outputs};
 
 impl Raft {
@@ -15,6 +16,11 @@ impl Raft {
         }
         let term = term_of(&message);
         if term < self.term {
+            if let (Message::Bound(Bound::VoteReply { granted, .. }), true) =
+                (&message, mutant::is_active(Mutant::OldVotesCounted))
+            {
+                return self.on_vote_reply(from, *granted, out);
+            }
             return self.answer_outdated(from, message, out);
         }
         if term > self.term && !self.admits_term(from, &message, out) {
@@ -33,6 +39,11 @@ impl Raft {
             // These name a term that nobody is in yet.
             Message::Unbound(Unbound::PreVote { .. })
             | Message::Unbound(Unbound::PreVoteReply { granted: true, .. }) => return true,
+            Message::Unbound(Unbound::PreVoteReply { .. })
+                if mutant::is_active(Mutant::PreVoteDeadlock) =>
+            {
+                return false;
+            }
             Message::Bound(Bound::Vote { transfer: false, .. }) if self.hears_leader() => {
                 return false;
             }

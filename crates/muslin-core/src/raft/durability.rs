@@ -119,7 +119,8 @@ impl Raft {
         let id = self.disk.issue();
         let last = snapshot.meta.last.index;
         self.disk.log_writes.push_back((id, last));
-        let write = Write::Snapshot { snapshot, keep_from: last.next(), discard_log: true };
+        let discard_log = !mutant::is_active(Mutant::InstallKeepsLog);
+        let write = Write::Snapshot { snapshot, keep_from: last.next(), discard_log };
         out.push(Output::Persist { id, write });
     }
 

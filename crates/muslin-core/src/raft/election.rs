@@ -116,11 +116,19 @@ impl Raft {
     /// Enters the next term as a candidate. R5, R9: the requests leave behind the write of its own
     /// vote, and that vote counts when the write is durable.
     fn ask_for_votes(&mut self, transfer: bool, out: &mut Outputs<Output>) {
+        let pre_votes = match &self.part {
+            Part::PreCandidate { granted } => granted.clone(),
+            _ => BTreeSet::new(),
+        };
         self.enter_term(self.term.next(), None, out);
         self.vote = Some(self.id);
         self.disk.mark_hard_state();
         let vote = self.persist_hard_state(out);
-        self.part = Part::Candidate { granted: BTreeSet::new(), vote };
+        let granted = match mutant::is_active(Mutant::PreVotesCounted) {
+            true => pre_votes,
+            false => BTreeSet::new(),
+        };
+        self.part = Part::Candidate { granted, vote };
         self.rearm_election();
         self.announce(if transfer { "the leader hands over" } else { "would be elected" }, out);
         let (term, last) = (self.term, self.log.last());
@@ -150,7 +158,7 @@ impl Raft {
 
     pub(super) fn on_vote_reply(&mut self, from: NodeId, granted: bool, out: &mut Outputs<Output>) {
         if let Part::Candidate { granted: by, .. } = &mut self.part
-            && granted
+            && (granted || mutant::is_active(Mutant::RefusedVoteCounted))
         {
             by.insert(from);
             self.count_votes(out);
@@ -182,6 +190,9 @@ impl Raft {
     /// R3: a candidate that lacks a committed entry lags behind someone in every quorum, because
     /// the later term wins and, within a term, the longer log (Raft 5.4.1).
     fn is_up_to_date(&self, last: LogId) -> bool {
+        if mutant::is_active(Mutant::VoteByIndexOnly) {
+            return last.index >= self.log.last().index;
+        }
         last >= self.log.last() || mutant::is_active(Mutant::VoteWithoutLogCheck)
     }
 
@@ -228,7 +239,9 @@ impl Raft {
         assert!(term > self.term, "R5: terms go up");
         self.term = term;
         self.vote = None;
-        self.disk.mark_hard_state();
+        if !mutant::is_active(Mutant::TermNotPersisted) {
+            self.disk.mark_hard_state();
+        }
         self.become_follower(leader, out);
     }
 

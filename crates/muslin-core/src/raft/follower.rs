@@ -93,6 +93,7 @@ impl Raft {
             let is_known = |entry: &&Entry| self.log.term_at(entry.id.index) == Some(entry.id.term);
             entries.iter().take_while(is_known).count()
         };
+        let known = if mutant::is_active(Mutant::TruncatesKnown) { 0 } else { known };
         let Some(first) = entries.get(known) else { return true };
         let from = first.id.index;
         if from <= self.commit {
@@ -115,7 +116,8 @@ impl Raft {
         self.log.truncate(from);
         self.disk.forget_from(from);
         out.push(Output::Report(Event::Truncated { from }));
-        if self.configurations.roll_back(from) {
+        if !mutant::is_active(Mutant::TruncationKeepsVoters) && self.configurations.roll_back(from)
+        {
             self.report_configuration(out);
         }
     }

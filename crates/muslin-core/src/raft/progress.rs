@@ -2,6 +2,7 @@
 
 use super::log::{Log, Portion};
 use super::{Condition, Options, Output, SessionId, Unbound};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -105,9 +106,13 @@ impl Window {
 impl Peer {
     /// A peer of which nothing is known but that it exists.
     pub(super) fn unknown(session: SessionId, next: Index, now: Now) -> Peer {
+        let matched = match mutant::is_active(Mutant::MatchAssumed) {
+            true => Index(next.0 - 1),
+            false => Index::ZERO,
+        };
         Peer {
             session,
-            matched: Index::ZERO,
+            matched,
             next,
             mode: Mode::Probe { sent: None },
             heard: now,
@@ -116,6 +121,11 @@ impl Peer {
             commit_sent: Index::ZERO,
             window: Window::default(),
         }
+    }
+
+    /// R10: whether an answer of this session is about this replication.
+    pub(super) fn is_in(&self, session: SessionId) -> bool {
+        self.session == session || mutant::is_active(Mutant::SessionIgnored)
     }
 
     /// Sends what the mode allows.

@@ -129,7 +129,9 @@ impl Raft {
     pub(super) fn begin_round(&mut self, out: &mut Outputs<Output>) {
         let is_current = self.is_commit_current();
         let Part::Leader(leader) = &mut self.part else { return };
-        self.round += 1;
+        if !mutant::is_active(Mutant::ReadRoundReused) || self.round == 0 {
+            self.round += 1;
+        }
         if is_current && !leader.rounds.gathered.is_empty() {
             let readers = core::mem::take(&mut leader.rounds.gathered);
             let round = Round { number: self.round, index: self.commit, readers };
@@ -164,6 +166,11 @@ impl Raft {
 
     /// This replica leads no more: none of the reads can be vouched for.
     pub(super) fn fail_rounds(&mut self, rounds: &mut Rounds, out: &mut Outputs<Output>) {
+        if mutant::is_active(Mutant::DeposedAnswersReads) {
+            for reader in rounds.under_way.drain(..).flat_map(|round| round.readers) {
+                out.push(answer(reader, self.term, Some(self.commit)));
+            }
+        }
         let under_way = rounds.under_way.drain(..).flat_map(|round| round.readers);
         for reader in under_way.chain(rounds.gathered.drain(..)) {
             out.push(answer(reader, self.term, None));
@@ -199,6 +206,9 @@ impl Raft {
         let now = self.now;
         if let Some(asked) = self.asking.asked.take_if(|asked| asked.retry <= now) {
             self.asking.gathered.splice(..0, asked.questions);
+            if mutant::is_active(Mutant::ReadIdReused) {
+                self.asking.number = self.asking.number.wrapping_sub(1);
+            }
             self.ask(out);
         }
     }

@@ -111,7 +111,7 @@ impl Raft {
         out: &mut Outputs<Output>,
     ) -> bool {
         let Part::Leader(leader) = &mut self.part else { return false };
-        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.session == session) else {
+        let Some(peer) = leader.peers.get_mut(&from).filter(|peer| peer.is_in(session)) else {
             return false;
         };
         let before = core::mem::replace(&mut peer.condition, condition);

@@ -11,6 +11,7 @@ use super::{
     Bound, Configuration, DiskRoom, Drive, Event, HardState, Input, Options, Output, RebuildId,
     Recovered, Role, SnapshotMeta,
 };
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -222,7 +223,10 @@ impl Raft {
         let term = self.log.term_at(self.applied).expect("compaction stops at what is applied");
         SnapshotMeta {
             last: LogId::new(term, self.applied),
-            configuration: self.configurations.as_of(self.applied).clone(),
+            configuration: match mutant::is_active(Mutant::SnapshotWithoutVoters) {
+                true => self.configurations.oldest().clone(),
+                false => self.configurations.as_of(self.applied).clone(),
+            },
         }
     }
 

@@ -155,6 +155,9 @@ impl Raft {
             _ => Index::ZERO,
         };
         let configuration = self.configuration();
+        if mutant::is_active(Mutant::LearnerCounted) {
+            return quorum::majority_index(&configuration.members(), reached);
+        }
         if mutant::is_active(Mutant::JointCountsNewOnly) {
             return quorum::majority_index(&configuration.voters, reached);
         }
@@ -164,7 +167,9 @@ impl Raft {
     /// The heartbeat is due: keeps authority if a quorum still answers, gives it up if not (thesis
     /// 6.2).
     pub(super) fn lead_on(&mut self, out: &mut Outputs<Output>) {
-        if self.quorum_heard(self.now) >= Some(self.options.election_timeout_max) {
+        if self.quorum_heard(self.now) >= Some(self.options.election_timeout_max)
+            && !mutant::is_active(Mutant::DeafLeaderStays)
+        {
             return self.step_down("no quorum answers", out);
         }
         let due = self.now + self.options.heartbeat_interval;

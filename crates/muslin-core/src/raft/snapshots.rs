@@ -6,6 +6,7 @@ use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
 use super::{Bound, Condition, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Fnv64, Index, LogId, NodeId, Now, Outputs};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -203,7 +204,8 @@ impl Raft {
         if received == total
             && let Some(incoming) = self.incoming.take()
         {
-            installed = checksum(&incoming.received) == incoming.checksum;
+            installed = checksum(&incoming.received) == incoming.checksum
+                || mutant::is_active(Mutant::SnapshotsMixed);
             if installed {
                 self.install(incoming, out);
             } else {
@@ -232,6 +234,7 @@ impl Raft {
         let Piece { meta, offset, total, checksum, data, .. } = piece;
         let continues = |incoming: &Incoming| {
             incoming.meta == meta && incoming.total == total && incoming.checksum == checksum
+                || mutant::is_active(Mutant::SnapshotsMixed)
         };
         if !self.incoming.as_ref().is_some_and(continues) {
             if offset > 0 {
@@ -267,7 +270,11 @@ impl Raft {
         assert!(last.index > self.commit, "R3: a snapshot never takes state back");
         self.disk.forget_from(self.commit.next());
         self.log = Log::after(last);
-        self.configurations = Configurations::starting(last.index, meta.configuration.clone());
+        let configuration = match mutant::is_active(Mutant::InstallKeepsVoters) {
+            true => self.configuration().clone(),
+            false => meta.configuration.clone(),
+        };
+        self.configurations = Configurations::starting(last.index, configuration);
         self.commit = last.index;
         self.applied = last.index;
         self.saved = last.index;

@@ -92,7 +92,10 @@ impl Session {
     }
 
     fn admit(&mut self, stub: Stub) -> Verdict {
-        let was_applied = stub.sequence < self.settled_below || self.contains(stub.sequence);
+        let is_settled = stub.sequence < self.settled_below
+            && !mutant::is_active(mutant::Mutant::RetriesForgottenEarly);
+        let was_applied =
+            is_settled || stub.sequence >= self.settled_below && self.contains(stub.sequence);
         if was_applied && !mutant::is_active(mutant::Mutant::RetryAppliedTwice) {
             return Verdict::Duplicate;
         }

@@ -43,7 +43,7 @@ impl State {
         range: &KeyRange,
         limit: usize,
     ) -> Result<History, Compacted> {
-        if start < self.kv.compacted {
+        if start < self.kv.compacted && !mutant::is_active(Mutant::WatchSkipsCompacted) {
             return Err(Compacted(self.kv.compacted));
         }
         let late = u64::from(mutant::is_active(Mutant::WatchOffByOne));

@@ -8,6 +8,7 @@
 //! | [`leaders`] | R1 |
 //! | [`logs`] | R2, R3, R4, R8: logs match, commits are on a quorum of disks, leaders complete |
 //! | [`promises`] | R5: votes and acknowledgements leave only when the disk has what they promise |
+//! | [`quorums`] | R1, R8: leaders have the votes of a quorum, quorums overlap |
 //! | [`digests`] | R6 |
 //! | [`ledger`] | K1, R7: every reply against a model, in commit order and in real time |
 //! | [`watches`] | K2 |
@@ -19,6 +20,7 @@ pub(crate) mod leases;
 pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod promises;
+pub(crate) mod quorums;
 pub(crate) mod watches;
 
 use crate::time::Time;

@@ -14,6 +14,11 @@ pub(crate) struct Promises {
 }
 
 impl Promises {
+    /// Whether a node told another on the wire that it has its vote.
+    pub(crate) fn has_voted(&self, voter: NodeId, term: Term, candidate: NodeId) -> bool {
+        self.votes.get(&(voter, term)) == Some(&candidate)
+    }
+
     /// A hard state is written over another.
     pub(crate) fn on_hard_state(
         &self,

@@ -4,6 +4,7 @@ use super::World;
 use super::steps::Happening;
 use crate::checkers::Broken;
 use crate::checkers::logs::Observed;
+use crate::checkers::quorums::{check_elected, check_overlap};
 use crate::host::{Held, Process, Seen, Standing, address_of, id_of, place_of, place_of_address};
 use crate::net::{Fate, Parcel};
 use crate::time::{Clock, Time, nanos};
@@ -12,7 +13,7 @@ use muslin_core::base::{
     ClusterId, GroupId, Index, LogId, Machine as _, NodeId, Outputs, PersistId,
 };
 use muslin_core::node::{self, Event, Input, Node, Output, PeerMessage};
-use muslin_core::raft::{self, Message, Role, Write};
+use muslin_core::raft::{self, Message, Payload, Role, Write};
 use muslin_core::state::CommandKind;
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -304,11 +305,19 @@ impl World {
         }
         if leads && !led {
             self.leaders.on_leader(after.term, node)?;
-            self.logs.on_elected(node, after.term, self.hosts[place].disk.written())?;
+            let written = self.hosts[place].disk.written();
+            self.logs.on_elected(node, after.term, written)?;
+            let in_force = written.voters_from(written.last());
+            let has_voted = |voter| self.promises.has_voted(voter, after.term, node);
+            let votes = in_force.last().map(|it| check_elected((node, after.term), it, has_voted));
+            votes.transpose()?;
         }
         if after.commit != before.commit {
             let commit = (before.commit, after.commit);
             self.observe_commit(place, (after.term, led && leads), commit)?;
+        }
+        if leads && out.as_slice().iter().any(is_about_voters) {
+            check_overlap(node, &self.hosts[place].disk.written().voters_from(after.commit))?;
         }
         self.hosts[place].disk.trim();
         if after.applied != before.applied {
@@ -512,6 +521,11 @@ impl World {
         process.wake_at = Some(at);
         self.queue.push(at, Happening::Wake { host: place, life: host.life });
     }
+}
+
+fn is_about_voters(output: &Output) -> bool {
+    let Output::Persist { write: Write::Log { entries, .. }, .. } = output else { return false };
+    entries.iter().any(|entry| matches!(entry.payload, Payload::Configuration(_)))
 }
 
 /// Through its encoding and back: what arrives must be what was sent.
