@@ -45,12 +45,13 @@ impl Load {
         committed: &Mailbox<usize>,
         mut propose: impl FnMut(Vec<Bytes>),
     ) -> Result<Figures, String> {
-        let (begin, end) = self.window();
+        let (begin, _) = self.window();
         let mut under_way = VecDeque::from([(Instant::now(), self.proposers)]);
         propose((0..self.proposers).map(|_| self.payload()).collect());
         let (mut latency, mut mail) = (Histogram::default(), Vec::new());
-        let mut measured = None;
-        let elapsed = loop {
+        // When measuring began, and the processor time used by then.
+        let mut began: Option<(Instant, Duration)> = None;
+        let (elapsed, processor) = loop {
             committed.take(&mut mail, Some(Instant::now() + STALLED));
             let now = Instant::now();
             let through: usize = mail.drain(..).sum();
@@ -58,20 +59,20 @@ impl Load {
                 return Err(format!("{engine} has committed nothing for {} s", STALLED.as_secs()));
             }
             settle(&mut under_way, through, |sent, times| {
-                if measured.is_some() {
+                if began.is_some() {
                     latency.record(now - sent, times as u64);
                 }
             });
-            if now >= begin {
-                measured.get_or_insert_with(|| (now, processor_time()));
-            }
-            if now >= end {
-                break measured.map(|(start, used)| (now - start, processor_time() - used));
+            match began {
+                None if now >= begin => began = Some((now, processor_time())),
+                Some((start, used)) if now - start >= self.length => {
+                    break (now - start, processor_time().saturating_sub(used));
+                }
+                _ => {}
             }
             under_way.push_back((now, through));
             propose((0..through).map(|_| self.payload()).collect());
         };
-        let (elapsed, processor) = elapsed.unwrap_or_default();
         let (engine, proposers) = (engine.to_string(), self.proposers);
         let mode = "memory";
         Ok(Figures { engine, mode, proposers, elapsed, processor, latency, syncs: None })

@@ -1,11 +1,11 @@
 //! Three replicas, and whoever proposes to them.
 
 use super::super::harness::mailbox::Mailbox;
-use super::replica::{Durability, Mail, Replica};
+use super::replica::{Durability, Job, Mail, Replica};
 use bytes::Bytes;
 use muslin::store::Store;
 use muslin::store::file::{FileStore, Options as StoreOptions, Owner};
-use muslin_core::base::{ClusterId, GroupId, NodeId, PersistId};
+use muslin_core::base::{ClusterId, GroupId, NodeId};
 use muslin_core::raft::{Configuration, Recovered, SnapshotMeta, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +23,6 @@ pub(super) struct Cluster {
     committed: Arc<Mailbox<usize>>,
     threads: Vec<JoinHandle<()>>,
 }
-
-/// A write on its way to the disk; `None` ends the thread.
-type Job = Option<(PersistId, Write)>;
 
 impl Cluster {
     /// Starts it, with logs in this directory or in memory.
@@ -105,10 +102,19 @@ fn write_log(mut store: FileStore, jobs: &Mailbox<Job>, inbox: &Mailbox<Mail>) {
     let (mut mail, mut batch) = (Vec::new(), Vec::new());
     loop {
         jobs.take(&mut mail, None);
-        let mut last = PersistId::ZERO;
+        let (mut durable, mut saved) = (None, None);
         for job in mail.drain(..) {
-            let Some((id, write)) = job else { return };
-            last = id;
+            let write = match job {
+                Job::Write(id, write) => {
+                    durable = Some(Mail::Durable(id));
+                    write
+                }
+                Job::Save { snapshot, keep_from } => {
+                    saved = Some(Mail::Saved(snapshot.meta.last.index));
+                    Write::Snapshot { snapshot, keep_from, discard_log: false }
+                }
+                Job::Stop => return,
+            };
             batch.push((GroupId(0), write));
         }
         if let Err(error) = store.write(&batch) {
@@ -116,6 +122,6 @@ fn write_log(mut store: FileStore, jobs: &Mailbox<Job>, inbox: &Mailbox<Mail>) {
             return;
         }
         batch.clear();
-        inbox.push(Mail::Durable(last));
+        durable.into_iter().chain(saved).for_each(|mail| inbox.push(mail));
     }
 }

@@ -25,6 +25,8 @@ pub(super) enum Mail {
     Messages(NodeId, Vec<Message>),
     /// From the log thread: this write and all before it.
     Durable(PersistId),
+    /// From the log thread: the snapshot that ends here is saved.
+    Saved(Index),
     /// Become the leader.
     Campaign,
     /// The run is over.
@@ -36,7 +38,17 @@ pub(super) enum Durability {
     /// At once: the log is in memory.
     Pretended,
     /// By a log thread.
-    Real(Arc<Mailbox<Option<(PersistId, Write)>>>),
+    Real(Arc<Mailbox<Job>>),
+}
+
+/// What a log thread is asked to do.
+pub(super) enum Job {
+    /// Make this durable, in order.
+    Write(PersistId, Write),
+    /// Replace the snapshot; entries before `keep_from` are not needed then.
+    Save { snapshot: Snapshot, keep_from: Index },
+    /// The run is over.
+    Stop,
 }
 
 /// A message behind the write it rests on.
@@ -64,6 +76,8 @@ pub(super) struct Replica {
     /// Commands committed in this turn.
     through: usize,
     snapshot_due: Index,
+    /// A snapshot whose saving was pretended.
+    saved: Option<Index>,
 }
 
 impl Replica {
@@ -93,6 +107,7 @@ impl Replica {
             letters: inboxes.iter().map(|_| Vec::new()).collect(),
             through: 0,
             snapshot_due: Index(SNAPSHOT_EVERY),
+            saved: None,
         }
     }
 
@@ -119,6 +134,7 @@ impl Replica {
                         }
                     }
                     Mail::Durable(id) => self.on_durable(now, id),
+                    Mail::Saved(index) => self.step(now, Input::Saved(index)),
                     Mail::Campaign => self.step(now, Input::Campaign),
                     Mail::Stop => return self.stop(),
                 }
@@ -141,7 +157,7 @@ impl Replica {
 
     fn stop(self) {
         if let Durability::Real(jobs) = self.durability {
-            jobs.push(None);
+            jobs.push(Job::Stop);
         }
     }
 
@@ -167,6 +183,8 @@ impl Replica {
             debug_assert!(unfinished.is_empty(), "obeying steps nothing");
             if matches!(self.durability, Durability::Pretended) && self.issued > self.durable {
                 self.on_durable(now, self.issued);
+            } else if let Some(index) = self.saved.take() {
+                self.step(now, Input::Saved(index));
             } else if self.raft.applied() >= self.snapshot_due {
                 self.snapshot(now);
             } else {
@@ -190,7 +208,7 @@ impl Replica {
             Output::Persist { id, write } => {
                 self.issued = id;
                 if let Durability::Real(jobs) = &self.durability {
-                    jobs.push(Some((id, write)));
+                    jobs.push(Job::Write(id, write));
                 }
             }
             Output::Send { to, after, message } => {
@@ -200,6 +218,10 @@ impl Replica {
                     None => self.letters[to].push(message),
                 }
             }
+            Output::Save { snapshot, keep_from } => match &self.durability {
+                Durability::Pretended => self.saved = Some(snapshot.meta.last.index),
+                Durability::Real(jobs) => jobs.push(Job::Save { snapshot, keep_from }),
+            },
             Output::Commit(entries) => {
                 let is_command = |entry: &&Entry| matches!(entry.payload, Payload::Command(_));
                 self.through += entries.iter().filter(is_command).count();
