@@ -6,7 +6,7 @@
 //! error.
 //!
 //! Reading order: [`base`] (the shape every machine has), [`raft`] (agreement), [`swim`] (who is
-//! alive), [`state`] (what is replicated), [`node`] (the value that joins them).
+//! alive), [`state`] (what is replicated), [`groups`] (many more of them), [`node`] (the value that joins them).
 #![no_std]
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod base;
+pub mod groups;
 pub mod node;
 pub mod plan;
 pub mod raft;

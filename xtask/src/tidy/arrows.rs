@@ -8,13 +8,14 @@ use super::source::{Source, Tree};
 ///
 /// `wire` is special: it encodes the messages of the protocols, so it must see their types, which
 /// are plain values; the protocols see `wire` only to measure what they send.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("base", &[]),
-    ("wire", &["base", "raft", "swim", "node::PeerMessage", "node::KeepAliveAnswer"]),
+    ("wire", &["base", "raft", "swim", "node::PeerMessage", "node::KeepAliveAnswer", "groups::Message", "groups::Claim"]),
     ("swim", &["base", "wire"]),
     ("raft", &["base", "wire"]),
     ("state", &["base"]),
     ("plan", &["base", "state"]),
+    ("groups", &["base", "raft", "state", "plan"]),
     ("node", &["*"]),
     ("lib", &["*"]),
 ];

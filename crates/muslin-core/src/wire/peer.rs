@@ -3,7 +3,8 @@
 use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
-use crate::base::NodeId;
+use crate::base::{GroupId, NodeId};
+use crate::groups::{self, Claim};
 use crate::node::{KeepAliveAnswer, PeerMessage};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -21,7 +22,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     kind: Option<Kind>,
 }
 
@@ -39,6 +40,50 @@ enum Kind {
     KeepAliveReply(KeepAliveReply),
     #[prost(message, tag = "6")]
     TimeToLive(Lease),
+    #[prost(message, tag = "7")]
+    Alive(StillAlive),
+    #[prost(message, tag = "8")]
+    GroupPropose(GroupPropose),
+    #[prost(message, tag = "9")]
+    GroupProposeRefused(GroupProposeRefused),
+    #[prost(message, tag = "10")]
+    GroupClaims(GroupClaims),
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+struct StillAlive {
+    #[prost(uint64, tag = "1")]
+    boot: u64,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct GroupPropose {
+    #[prost(uint64, tag = "1")]
+    group: u64,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    proposals: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct GroupProposeRefused {
+    #[prost(uint64, tag = "1")]
+    group: u64,
+    #[prost(uint64, repeated, tag = "2")]
+    sequences: Vec<u64>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct GroupClaims {
+    #[prost(message, repeated, tag = "1")]
+    claims: Vec<GroupClaim>,
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+struct GroupClaim {
+    #[prost(uint64, tag = "1")]
+    group: u64,
+    #[prost(uint64, tag = "2")]
+    assignment: u64,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -117,6 +162,30 @@ impl From<&PeerMessage> for Kind {
             PeerMessage::TimeToLive { number, lease } => {
                 Kind::TimeToLive(Lease { number: *number, lease: *lease })
             }
+            PeerMessage::Groups(message) => message.into(),
+        }
+    }
+}
+
+impl From<&groups::Message> for Kind {
+    fn from(message: &groups::Message) -> Kind {
+        match message {
+            groups::Message::Raft { group, message } => Kind::Raft(Raft::new(*group, message)),
+            groups::Message::Alive { boot } => Kind::Alive(StillAlive { boot: *boot }),
+            groups::Message::Propose { group, proposals } => {
+                Kind::GroupPropose(GroupPropose { group: group.0, proposals: proposals.clone() })
+            }
+            groups::Message::ProposeRefused { group, sequences } => {
+                let sequences = sequences.clone();
+                Kind::GroupProposeRefused(GroupProposeRefused { group: group.0, sequences })
+            }
+            groups::Message::Claims(claims) => {
+                let claim = |claim: &Claim| GroupClaim {
+                    group: claim.group.0,
+                    assignment: claim.assignment,
+                };
+                Kind::GroupClaims(GroupClaims { claims: claims.iter().map(claim).collect() })
+            }
         }
     }
 }
@@ -150,6 +219,24 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::KeepAliveReply { number, answer }
             }
             Kind::TimeToLive(Lease { number, lease }) => PeerMessage::TimeToLive { number, lease },
+            Kind::Alive(StillAlive { boot }) => {
+                PeerMessage::Groups(groups::Message::Alive { boot })
+            }
+            Kind::GroupPropose(GroupPropose { group, proposals }) => {
+                let group = GroupId(group);
+                PeerMessage::Groups(groups::Message::Propose { group, proposals })
+            }
+            Kind::GroupProposeRefused(GroupProposeRefused { group, sequences }) => {
+                let group = GroupId(group);
+                PeerMessage::Groups(groups::Message::ProposeRefused { group, sequences })
+            }
+            Kind::GroupClaims(GroupClaims { claims }) => {
+                let claims = claims.into_iter().map(|GroupClaim { group, assignment }| Claim {
+                    group: GroupId(group),
+                    assignment,
+                });
+                PeerMessage::Groups(groups::Message::Claims(claims.collect()))
+            }
         })
     }
 }

@@ -1,0 +1,535 @@
+//! One group's replica on this node: its consensus, its state, and who waits for it.
+
+use super::proposals::{PROPOSALS_MAX, Proposal, Proposals};
+use super::reads::{Question, Reads};
+use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recovered, Refusal};
+use super::snapshot;
+use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
+use crate::plan::{self, VoterStep, VoterView};
+use crate::raft::{self, Change, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta};
+use crate::state::{Digest, GroupRecord, Sessions, Stub, Verdict};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
+use prost::Message as _;
+
+/// Who leads and who is named may differ this long before it is settled by force: the assigned
+/// replica asks for votes although another leads, the leader claims the group although the assigned
+/// one lives. Time enough to feed a replica that was away for a moment.
+const HAND_OVER_TIME: Duration = Duration::from_secs(2);
+
+/// How often a hand-over or a claim is tried again.
+const SETTLE_AGAIN: Duration = Duration::from_millis(500);
+
+/// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
+const PROPOSE_BYTES_MAX: usize = 1 << 20;
+
+/// This node, as its groups see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Home {
+    pub(super) id: NodeId,
+    pub(super) boot: u64,
+    pub(super) request_timeout: Duration,
+    pub(super) snapshot_entries: u64,
+}
+
+/// One group's replica on this node.
+pub struct Group {
+    home: Home,
+    record: GroupRecord,
+    raft: Raft,
+    machine: Box<dyn GroupMachine>,
+    sessions: Sessions,
+    /// Last entry whose effect is in `machine`.
+    applied: Index,
+    /// Last entry whose effect is in the saved snapshot, or in the one being saved.
+    snapshot_at: Index,
+    is_snapshot_needed: bool,
+    proposals: Proposals,
+    reads: Reads,
+    /// Proposals of peers, for this leader to append at the next flush.
+    relayed: Vec<(NodeId, Bytes)>,
+    /// Who leads and who is named differ.
+    dispute: Option<Dispute>,
+    /// Entries applied since this was last asked for.
+    fresh: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Dispute {
+    since: Now,
+    again: Now,
+}
+
+/// What is needed to open a replica.
+pub(super) struct Opening {
+    pub(super) home: Home,
+    pub(super) raft: raft::Options,
+    pub(super) record: GroupRecord,
+    pub(super) machine: Box<dyn GroupMachine>,
+    pub(super) recovered: Recovered,
+    pub(super) seed: u64,
+}
+
+impl Group {
+    /// A replica that continues from what is on the disk, or begins at the founding: the replicas
+    /// in the record vote from the start, the same on each.
+    ///
+    /// # Panics
+    /// When the saved snapshot cannot be read: the store has verified its checksum, so this is a
+    /// bug.
+    pub(super) fn open(opening: Opening, now: Now) -> Group {
+        let Opening { home, raft: options, record, mut machine, mut recovered, seed } = opening;
+        let mut sessions = Sessions::default();
+        match recovered.snapshot {
+            Some(bytes) => {
+                sessions = restored(bytes, &mut *machine);
+            }
+            None => {
+                let voters = record.replicas.iter().map(|id| NodeId(*id));
+                let configuration = Configuration::of_voters(voters);
+                recovered.raft.snapshot = SnapshotMeta { last: LogId::ZERO, configuration };
+            }
+        }
+        let applied = recovered.raft.snapshot.last.index;
+        let raft = Raft::new(home.id, options, recovered.raft, seed, now);
+        Group {
+            home,
+            record,
+            raft,
+            machine,
+            sessions,
+            applied,
+            snapshot_at: applied,
+            is_snapshot_needed: false,
+            proposals: Proposals::new(),
+            reads: Reads::default(),
+            relayed: Vec::new(),
+            dispute: None,
+            fresh: 0,
+        }
+    }
+
+    /// Which group.
+    pub fn id(&self) -> GroupId {
+        GroupId(self.record.id)
+    }
+
+    /// As it stands in the record.
+    pub fn record(&self) -> &GroupRecord {
+        &self.record
+    }
+
+    /// Its consensus.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// What it replicates.
+    pub fn machine(&self) -> &dyn GroupMachine {
+        &*self.machine
+    }
+
+    /// The last entry whose effect is in the state.
+    pub fn applied(&self) -> Index {
+        self.applied
+    }
+
+    /// Replicas with equal applied indexes have equal digests (R6).
+    pub fn digest(&self) -> u64 {
+        let digest = Digest::new().number(self.applied.0).number(self.machine.digest());
+        self.sessions.digest(digest).finish()
+    }
+
+    /// All that is known of it here.
+    pub fn status(&self) -> GroupStatus {
+        GroupStatus {
+            record: self.record.clone(),
+            role: self.raft.role(),
+            term: self.raft.term(),
+            leader: self.raft.leader(),
+            last_index: self.raft.last().index,
+            commit: self.raft.commit(),
+            applied: self.applied,
+            configuration: self.raft.configuration().clone(),
+            digest: self.digest(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<(Now, Wake)> {
+        self.raft.deadline()
+    }
+
+    /// The replicas on other nodes.
+    pub(super) fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let home = self.home.id;
+        self.record.replicas.iter().map(|id| NodeId(*id)).filter(move |id| *id != home)
+    }
+
+    /// Something is under way that must be looked after.
+    pub(super) fn is_restless(&self) -> bool {
+        !self.proposals.is_empty()
+            || !self.reads.is_empty()
+            || self.dispute.is_some()
+            || self.is_under_repair()
+    }
+
+    /// Something waits for a flush.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.proposals.has_unsent() || self.reads.has_waiting() || !self.relayed.is_empty()
+    }
+
+    /// A leader without all of its voters.
+    fn is_under_repair(&self) -> bool {
+        self.raft.role() == Role::Leader
+            && (!self.raft.rebuilding().is_empty()
+                || !self.raft.configuration().learners.is_empty())
+    }
+}
+
+/// What is asked of it.
+impl Group {
+    pub(super) fn on_assigned(&mut self, now: Now, record: GroupRecord) {
+        self.record = record;
+        self.dispute = None;
+        self.look_for_dispute(now);
+    }
+
+    pub(super) fn on_ask(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        ask: Ask,
+        out: &mut Outputs<Output>,
+    ) {
+        let origin = (self.home.id, self.home.boot);
+        let taken = match ask {
+            Ask::Propose(command) => self.proposals.add(now, origin, request, command),
+            Ask::Query(query) => self.reads.add(Question { asked: now, request, query }),
+            Ask::QueryLocal(query) => {
+                out.push(Output::Reply { id: request, result: Ok(self.machine.query(&query)) });
+                Ok(())
+            }
+        };
+        if let Err(refusal) = taken {
+            out.push(Output::Reply { id: request, result: Err(refusal) });
+        }
+    }
+
+    pub(super) fn on_relayed(&mut self, from: NodeId, proposals: Vec<Bytes>) {
+        self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
+    }
+
+    pub(super) fn on_refused(&mut self, now: Now, sequences: &[u64]) {
+        self.proposals.refused(now, sequences);
+    }
+
+    pub(super) fn on_cancel(&mut self, request: RequestId) {
+        self.proposals.cancel(request);
+        self.reads.cancel(request);
+    }
+
+    /// Gives up whoever waits.
+    pub(super) fn abandon(&mut self, refusal: Refusal, out: &mut Outputs<Output>) {
+        let waiting = (self.proposals.expire(Now(u64::MAX), Duration::ZERO).into_iter())
+            .chain(self.reads.expire(Now(u64::MAX), Duration::ZERO));
+        for id in waiting {
+            out.push(Output::Reply { id, result: Err(refusal) });
+        }
+    }
+
+    /// What waits leaves: to the log, to the leader, or to a round of reads.
+    pub(super) fn flush(&mut self, now: Now, out: &mut Outputs<Output>) {
+        self.flush_proposals(now, out);
+        if self.reads.has_waiting() && self.raft.leader().is_some() {
+            let id = self.reads.start_round(now);
+            self.handle(now, raft::Input::Read(id), out);
+        }
+        self.answer_reads(out);
+    }
+
+    fn flush_proposals(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let relayed = core::mem::take(&mut self.relayed);
+        if !self.raft.accepts_proposals() {
+            self.refuse_relayed(relayed, out);
+            if let Some(leader) = self.likely_leader() {
+                self.send_proposals(now, leader, out);
+            }
+            return;
+        }
+        let limit = self.raft.options().uncommitted_entries_max;
+        let room = limit.saturating_sub(self.raft.uncommitted());
+        let mut relayed = relayed.into_iter();
+        let mut batch: Vec<Bytes> = relayed.by_ref().take(room).map(|(_, bytes)| bytes).collect();
+        self.refuse_relayed(relayed.collect(), out);
+        let own_room = room - batch.len();
+        batch.extend(self.proposals.take_unsent(now, own_room));
+        if !batch.is_empty() {
+            self.handle(now, raft::Input::Propose(batch), out);
+        }
+    }
+
+    /// Who is to be asked: the leader, or else, since a passive leader tells nobody that it leads
+    /// unless there is something to tell, whoever is named.
+    fn likely_leader(&self) -> Option<NodeId> {
+        let named = self.record.leader.map(NodeId);
+        self.raft.leader().or(named).filter(|leader| *leader != self.home.id)
+    }
+
+    fn refuse_relayed(&self, relayed: Vec<(NodeId, Bytes)>, out: &mut Outputs<Output>) {
+        let mut by_origin: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
+        for (from, bytes) in relayed {
+            if let Ok(proposal) = Proposal::decode(bytes) {
+                by_origin.entry(from).or_default().push(proposal.sequence);
+            }
+        }
+        let group = self.id();
+        for (to, sequences) in by_origin {
+            let message = Message::ProposeRefused { group, sequences };
+            out.push(Output::Send { to, after: None, message });
+        }
+    }
+
+    fn send_proposals(&mut self, now: Now, leader: NodeId, out: &mut Outputs<Output>) {
+        let group = self.id();
+        let mut send = |proposals: Vec<Bytes>| {
+            let message = Message::Propose { group, proposals };
+            out.push(Output::Send { to: leader, after: None, message });
+        };
+        let (mut message, mut bytes) = (Vec::new(), 0);
+        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX) {
+            if bytes + proposal.len() > PROPOSE_BYTES_MAX && !message.is_empty() {
+                send(core::mem::take(&mut message));
+                bytes = 0;
+            }
+            bytes += proposal.len();
+            message.push(proposal);
+        }
+        if !message.is_empty() {
+            send(message);
+        }
+    }
+
+    fn answer_reads(&mut self, out: &mut Outputs<Output>) {
+        for question in self.reads.take_answerable(self.applied) {
+            let result = Ok(self.machine.query(&question.query));
+            out.push(Output::Reply { id: question.request, result });
+        }
+    }
+}
+
+/// What is looked after while something is under way.
+impl Group {
+    /// Whatever has waited too long is tried again or given up.
+    pub(super) fn do_chores(
+        &mut self,
+        now: Now,
+        is_alive: impl Fn(NodeId) -> bool,
+        out: &mut Outputs<Output>,
+    ) {
+        if self.raft.role() != Role::Leader {
+            self.proposals.requeue_silent(now);
+        }
+        self.reads.retry_silent(now);
+        let timeout = self.home.request_timeout;
+        let expired = self.proposals.expire(now, timeout).into_iter();
+        for id in expired.chain(self.reads.expire(now, timeout)) {
+            out.push(Output::Reply { id, result: Err(Refusal::TimedOut) });
+        }
+        self.settle_dispute(now, &is_alive, out);
+        if self.is_under_repair() {
+            self.choose_voters(now, &is_alive, out);
+        }
+    }
+
+    /// Whether who leads and who is named differ.
+    fn look_for_dispute(&mut self, now: Now) {
+        let leads = self.raft.role() == Role::Leader;
+        let is_named = self.record.leader == Some(self.home.id.0);
+        if leads == is_named {
+            self.dispute = None;
+        } else if self.dispute.is_none() {
+            self.dispute = Some(Dispute { since: now, again: now });
+        }
+    }
+
+    /// The named replica asks for votes; a leader that is not named hands over, or claims the
+    /// group.
+    fn settle_dispute(
+        &mut self,
+        now: Now,
+        is_alive: &impl Fn(NodeId) -> bool,
+        out: &mut Outputs<Output>,
+    ) {
+        let Some(dispute) = &mut self.dispute else { return };
+        if now < dispute.again {
+            return;
+        }
+        dispute.again = now + SETTLE_AGAIN;
+        let is_patient = now < dispute.since + HAND_OVER_TIME;
+        if self.raft.role() != Role::Leader {
+            let leader = self.raft.leader();
+            let is_led = leader.is_some_and(|leader| leader != self.home.id && is_alive(leader));
+            // Whoever leads hands over to this one when it has heard of the assignment.
+            if !(is_led && is_patient) {
+                self.handle(now, raft::Input::Campaign, out);
+            }
+            return;
+        }
+        let named = self.record.leader.map(NodeId);
+        match named.filter(|named| is_patient && is_alive(*named)) {
+            Some(named) => self.handle(now, raft::Input::Transfer(named), out),
+            None => {
+                let claim = Claim { group: self.id(), assignment: self.record.assignment };
+                out.push(Output::Claim(alloc::vec![claim]));
+            }
+        }
+    }
+
+    /// A replica whose disk has lost what it promised stops voting, is fed, and votes again (R11).
+    fn choose_voters(
+        &mut self,
+        now: Now,
+        is_alive: &impl Fn(NodeId) -> bool,
+        out: &mut Outputs<Output>,
+    ) {
+        if !self.raft.has_committed_in_term() {
+            return;
+        }
+        let replicas: BTreeSet<NodeId> = self.record.replicas.iter().map(|id| NodeId(*id)).collect();
+        let configuration = self.raft.configuration();
+        let view = VoterView {
+            leader: self.home.id,
+            voters: configuration.voters.clone(),
+            learners: configuration.learners.clone(),
+            changing: self.raft.is_changing(),
+            alive: replicas.iter().copied().filter(|id| is_alive(*id)).collect(),
+            members: replicas.clone(),
+            control: replicas,
+            matched: self.raft.progress().into_iter().collect(),
+            last: self.raft.last().index,
+        };
+        let Some(step) = plan::voters(&view) else { return };
+        let change = match step {
+            VoterStep::AddLearner(node) => Change::AddLearner(node),
+            VoterStep::Promote(node) => Change::AddVoter(node),
+            VoterStep::Remove(node) => Change::Remove(node),
+        };
+        self.handle(now, raft::Input::Change(alloc::vec![change]), out);
+    }
+}
+
+/// What its consensus says.
+impl Group {
+    pub(super) fn handle(&mut self, now: Now, input: raft::Input, out: &mut Outputs<Output>) {
+        let mut said = Outputs::new();
+        self.raft.handle(now, input, &mut said);
+        for output in said.drain() {
+            self.on_raft_output(output, out);
+        }
+        self.look_for_dispute(now);
+        self.take_snapshots(now, out);
+    }
+
+    fn on_raft_output(&mut self, output: raft::Output, out: &mut Outputs<Output>) {
+        let group = self.id();
+        match output {
+            raft::Output::Persist { id, write } => out.push(Output::Persist { group, id, write }),
+            raft::Output::Save { snapshot, keep_from } => {
+                out.push(Output::Save { group, snapshot, keep_from });
+            }
+            raft::Output::Send { to, after, message } => {
+                let after = after.map(|id| (group, id));
+                let message = Message::Raft { group, message };
+                out.push(Output::Send { to, after, message });
+            }
+            raft::Output::Commit(entries) => self.apply(entries, out),
+            raft::Output::Install(snapshot) => self.install(snapshot),
+            raft::Output::SnapshotNeeded => self.is_snapshot_needed = true,
+            raft::Output::ReadReady { id, index } => {
+                self.reads.confirm(id, index);
+                self.answer_reads(out);
+            }
+            raft::Output::ReadFailed { id } => self.reads.fail(id),
+            raft::Output::Report(event) => {
+                if let raft::Event::RoleChanged { leader: Some(_), .. } = &event {
+                    self.proposals.requeue_all();
+                }
+                out.push(Output::Report(Event::Raft { group, event }));
+            }
+        }
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs<Output>) {
+        for entry in entries {
+            // R6: entries take effect in the order of the log, each once.
+            assert!(entry.id.index == self.applied.next(), "no entry is skipped or repeated");
+            self.applied = entry.id.index;
+            self.fresh += 1;
+            let Payload::Command(bytes) = entry.payload else { continue };
+            let Ok(proposal) = Proposal::decode(bytes) else { continue };
+            let Proposal { origin, boot, sequence, settled_below, command } = proposal;
+            let origin = NodeId(origin);
+            let stub = Stub { origin, boot, sequence, settled_below };
+            let result = match self.sessions.admit(stub) {
+                Verdict::Fresh => Ok(self.machine.apply(entry.id.index, command)),
+                // Its first copy came inside a snapshot: it happened, and its answer is not known
+                // here.
+                Verdict::Duplicate => Err(Refusal::TimedOut),
+                Verdict::TooFar => Err(Refusal::Busy),
+            };
+            let is_own = origin == self.home.id && boot == self.home.boot;
+            if is_own && let Some(id) = self.proposals.settle(sequence) {
+                out.push(Output::Reply { id, result });
+            }
+        }
+        self.answer_reads(out);
+    }
+
+    fn install(&mut self, snapshot: Snapshot) {
+        self.sessions = restored(snapshot.data, &mut *self.machine);
+        self.applied = snapshot.meta.last.index;
+        self.snapshot_at = self.applied;
+    }
+
+    /// Entries whose effect is in no snapshot.
+    pub(super) fn unsaved(&self) -> u64 {
+        self.applied.0.saturating_sub(self.snapshot_at.0)
+    }
+
+    /// How many entries were applied since this was last asked.
+    pub(super) fn take_fresh(&mut self) -> u64 {
+        core::mem::take(&mut self.fresh)
+    }
+
+    fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let save = self.unsaved() >= self.home.snapshot_entries;
+        if save || self.is_snapshot_needed {
+            self.take_snapshot(now, save, out);
+        }
+    }
+
+    /// Snapshots are made of a state that has everything the group has handed out: one to be saved,
+    /// so that the log can shrink, or one for a peer that lags behind the log.
+    pub(super) fn take_snapshot(&mut self, now: Now, save: bool, out: &mut Outputs<Output>) {
+        assert!(self.applied == self.raft.applied(), "all that was handed out is applied");
+        self.is_snapshot_needed = false;
+        if save {
+            self.snapshot_at = self.applied;
+        }
+        let data = snapshot::encode(&self.sessions, self.machine.snapshot());
+        let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data };
+        self.handle(now, raft::Input::Snapshot { snapshot, save }, out);
+    }
+}
+
+/// Puts a state back in place. R6: what was saved or sent was made by [`Group::take_snapshot`] and
+/// has a good checksum, so that it can be read unless one of us has a bug.
+fn restored(bytes: Bytes, machine: &mut dyn GroupMachine) -> Sessions {
+    let (sessions, state) =
+        snapshot::decode(bytes).expect("a snapshot with a good checksum can be read");
+    machine.restore(state).expect("a machine reads the snapshots it makes");
+    sessions
+}

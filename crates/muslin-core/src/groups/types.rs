@@ -1,0 +1,355 @@
+//! What goes into the groups of a node and what comes out of them.
+
+use crate::base::{GroupId, Index, NodeId, PersistId, RequestId, Term};
+use crate::raft::{self, Configuration, DiskRoom, Role, Snapshot};
+use crate::state::{Digest, GroupRecord};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+use core::time::Duration;
+
+/// Largest command of a group, as of the control group: 1.5 MiB.
+pub const GROUP_COMMAND_BYTES_MAX: usize = 1_536 << 10;
+
+/// What a group replicates. The same commands in the same order must give the same state and the
+/// same answers on every replica: no clock, no chance, no hash order.
+pub trait GroupMachine: Send {
+    /// Carries a committed command out. Cannot fail: a command that makes no sense is answered so.
+    fn apply(&mut self, index: Index, command: Bytes) -> Bytes;
+
+    /// Answers a question; changes nothing.
+    fn query(&self, query: &[u8]) -> Bytes;
+
+    /// The whole state.
+    fn snapshot(&self) -> Bytes;
+
+    /// Becomes the state a snapshot was made of.
+    fn restore(&mut self, snapshot: Bytes) -> Result<(), NotASnapshot>;
+
+    /// Equal states have equal digests (R6). Asked for often by tests: a machine with much state
+    /// keeps one up to date.
+    fn digest(&self) -> u64 {
+        Digest::new().bytes(&self.snapshot()).finish()
+    }
+}
+
+/// The bytes are not what [`GroupMachine::snapshot`] makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NotASnapshot;
+
+impl fmt::Display for NotASnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the bytes are no snapshot of this kind of group")
+    }
+}
+
+impl core::error::Error for NotASnapshot {}
+
+type Make = Arc<dyn Fn(GroupId) -> Box<dyn GroupMachine> + Send + Sync>;
+
+/// The state machines a node can run, by name.
+#[derive(Clone)]
+pub struct Machines {
+    by_name: BTreeMap<String, Make>,
+}
+
+impl Default for Machines {
+    /// [`Register`](super::Register) as `register` and [`Journal`](super::Journal) as `journal`.
+    fn default() -> Machines {
+        Machines { by_name: BTreeMap::new() }
+            .with("register", |_| Box::new(super::Register::default()))
+            .with("journal", |_| Box::new(super::Journal::default()))
+    }
+}
+
+impl Machines {
+    /// And this one. Every node that keeps replicas of such groups must have it under this name.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &str,
+        make: impl Fn(GroupId) -> Box<dyn GroupMachine> + Send + Sync + 'static,
+    ) -> Machines {
+        self.by_name.insert(name.to_string(), Arc::new(make));
+        self
+    }
+
+    pub(super) fn make(&self, name: &str, group: GroupId) -> Option<Box<dyn GroupMachine>> {
+        self.by_name.get(name).map(|make| make(group))
+    }
+}
+
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.keys()).finish()
+    }
+}
+
+/// How the groups of a node behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state machines this node can run.
+    pub machines: Machines,
+    /// Settings of each group. The same on all nodes.
+    pub raft: raft::Options,
+    /// How often two nodes that share a group say that they are alive.
+    pub alive_every: Duration,
+    /// A node not heard for this long is taken for dead.
+    pub alive_timeout: Duration,
+    /// When the control group has had no leader for this long, groups keep time by themselves.
+    pub fallback_after: Duration,
+    /// Entries applied since the last snapshot that make the next one.
+    pub snapshot_entries: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            machines: Machines::default(),
+            // An idle group's last entries would keep old segments of the shared log for ever.
+            raft: raft::Options { log_tail_entries: 0, ..raft::Options::default() },
+            alive_every: Duration::from_millis(100),
+            alive_timeout: Duration::from_millis(500),
+            fallback_after: Duration::from_secs(10),
+            snapshot_entries: 10_000,
+        }
+    }
+}
+
+/// What a group finds on the disk of its node.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Recovered {
+    /// Its log and hard state.
+    pub raft: raft::Recovered,
+    /// The saved state the log continues from, if one was ever saved.
+    pub snapshot: Option<Bytes>,
+}
+
+/// What can happen to the groups of a node.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Input {
+    /// The deadline has come.
+    Tick,
+    /// All that waited was handed over: propose and send what has gathered.
+    Flush,
+    /// The record has this group; `rebuilding`: this node may have kept it before, and cannot know
+    /// what it promised (R11).
+    Open {
+        /// As it stands in the record.
+        record: GroupRecord,
+        /// See above.
+        rebuilding: bool,
+    },
+    /// The record says who is to lead.
+    Assigned(GroupRecord),
+    /// The record has this group no more.
+    Close(GroupId),
+    /// A peer said something about groups.
+    Message {
+        /// Who, authenticated.
+        from: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// This write, and all before it of that group, is on stable storage.
+    Persisted {
+        /// Of which group.
+        group: GroupId,
+        /// Which write.
+        id: PersistId,
+    },
+    /// The snapshot of [`Output::Save`] that ends at this entry is on stable storage.
+    Saved {
+        /// Of which group.
+        group: GroupId,
+        /// Up to here.
+        index: Index,
+    },
+    /// The disk is full, or has room again.
+    Disk(DiskRoom),
+    /// Whether the control group has a leader, as this node knows.
+    ControlLed(bool),
+    /// A local client asks.
+    Ask {
+        /// Names the answer.
+        id: RequestId,
+        /// Which group.
+        group: GroupId,
+        /// What.
+        ask: Ask,
+    },
+    /// The client has gone: forget the request. A command may still happen.
+    Cancel(RequestId),
+    /// The process is about to stop: hand leadership over, give no more votes.
+    Shutdown,
+}
+
+/// What is asked of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ask {
+    /// Carry a command out.
+    Propose(Bytes),
+    /// Answer a question, from a state that has every command answered before it was asked.
+    Query(Bytes),
+    /// Answer a question from whatever the replica has applied.
+    QueryLocal(Bytes),
+}
+
+/// What nodes say to each other about groups, besides consensus.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// Consensus of one group.
+    Raft {
+        /// Which group.
+        group: GroupId,
+        /// What.
+        message: raft::Message,
+    },
+    /// The sender is alive. Whoever hears another `boot` than before knows that it started anew.
+    Alive {
+        /// Start counter of the sender's data directory.
+        boot: u64,
+    },
+    /// Encoded proposals of the sender, for the group's leader to append.
+    Propose {
+        /// Which group.
+        group: GroupId,
+        /// In order.
+        proposals: Vec<Bytes>,
+    },
+    /// These proposals of the receiver, by sequence, were not appended.
+    ProposeRefused {
+        /// Which group.
+        group: GroupId,
+        /// Which.
+        sequences: Vec<u64>,
+    },
+    /// The sender leads these groups although the record names another: for the leader of the
+    /// control group.
+    Claims(Vec<Claim>),
+}
+
+/// One group that is led by another than the record names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// Which group.
+    pub group: GroupId,
+    /// The assignment that turned out otherwise.
+    pub assignment: u64,
+}
+
+/// Why an ask was not settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// No quorum or no leader in time. A command may or may not have happened.
+    TimedOut,
+    /// Too much waits already; nothing happened. Try again.
+    Busy,
+    /// The command is larger than [`GROUP_COMMAND_BYTES_MAX`]; nothing happened.
+    TooLarge,
+    /// This node keeps no replica of such a group; nothing happened. Ask one that does.
+    NoGroup,
+    /// The group's leader has no room on its disk; nothing happened.
+    NoSpace,
+    /// The process is stopping. A command may or may not have happened.
+    Stopping,
+}
+
+/// What the groups of a node want done, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Output {
+    /// Write, then answer with [`Input::Persisted`].
+    Persist {
+        /// Of which group.
+        group: GroupId,
+        /// Its number within the group.
+        id: PersistId,
+        /// What.
+        write: raft::Write,
+    },
+    /// Save a snapshot whenever there is time, then answer with [`Input::Saved`].
+    Save {
+        /// Of which group.
+        group: GroupId,
+        /// What.
+        snapshot: Snapshot,
+        /// When it is saved, log entries below this are not needed any more.
+        keep_from: Index,
+    },
+    /// Send to a peer, when `after` is durable.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// Not before this write is on stable storage.
+        after: Option<(GroupId, PersistId)>,
+        /// What.
+        message: Message,
+    },
+    /// Tell the leader of the control group.
+    Claim(Vec<Claim>),
+    /// Answer a local client.
+    Reply {
+        /// Which request.
+        id: RequestId,
+        /// How.
+        result: Result<Bytes, Refusal>,
+    },
+    /// Something worth telling.
+    Report(Event),
+}
+
+/// What the groups of a node report.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// From one group's consensus.
+    Raft {
+        /// Which group.
+        group: GroupId,
+        /// What.
+        event: raft::Event,
+    },
+    /// A node that shares groups with this one fell silent, or is heard again.
+    PeerAlive {
+        /// Who.
+        node: NodeId,
+        /// Which of the two.
+        is_alive: bool,
+    },
+    /// All groups of this node keep time by themselves from here on, or no longer do.
+    Driven {
+        /// Which of the two.
+        drive: raft::Drive,
+    },
+    /// The record has a group of a kind this node cannot run: it keeps no replica.
+    UnknownKind {
+        /// Which group.
+        group: GroupId,
+    },
+}
+
+/// What a node knows of one of its groups.
+#[derive(Clone, PartialEq, Debug)]
+pub struct GroupStatus {
+    /// As it stands in the record.
+    pub record: GroupRecord,
+    /// The replica here.
+    pub role: Role,
+    /// Its term.
+    pub term: Term,
+    /// Who leads, as this replica knows.
+    pub leader: Option<NodeId>,
+    /// Last entry of its log.
+    pub last_index: Index,
+    /// Known to be committed.
+    pub commit: Index,
+    /// Applied here.
+    pub applied: Index,
+    /// Who votes.
+    pub configuration: Configuration,
+    /// Digest of the state here.
+    pub digest: u64,
+}
