@@ -6,7 +6,8 @@
 //! error.
 //!
 //! Reading order: [`base`] (the shape every machine has), [`raft`] (agreement), [`swim`] (who is
-//! alive), [`state`] (what is replicated), [`groups`] (many more of them), [`node`] (the value that joins them).
+//! alive), [`state`] (what is replicated), [`groups`] (many more of them), [`node`] (the value that
+//! joins them).
 #![no_std]
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

@@ -220,6 +220,7 @@ impl Disk {
                 entries: self.durable.entries.iter().cloned().collect(),
             },
             snapshot: self.durable.snapshot.as_ref().map(|snapshot| snapshot.data.clone()),
+            ..node::Recovered::default()
         }
     }
 }

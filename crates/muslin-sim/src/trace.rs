@@ -5,6 +5,7 @@
 
 use crate::time::Time;
 use muslin_core::base::{Index, LogId, NodeId, PersistId};
+use muslin_core::groups;
 use muslin_core::node::{Input, Output, PeerMessage, Reply, Request};
 use muslin_core::raft::{
     AppendResult, Bound, Entry, HardState, Message, Payload, SessionId, SnapshotMeta, Unbound,
@@ -182,6 +183,8 @@ fn fold_request(hash: &mut WordHash, request: &Request) {
         Request::TimeToLive(lease) => lease << 8 | 7,
         Request::Status => 8,
         Request::TransferLeader(node) => node.0 << 8 | 9,
+        Request::Group { group, .. } => group.0 << 8 | 10,
+        Request::GroupStatus(_) => 11,
     });
 }
 
@@ -284,6 +287,29 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
             hash.word(34);
             hash.word(*number);
         }
+        PeerMessage::Groups(message) => {
+            hash.word(35);
+            fold_group_message(hash, message);
+        }
+    }
+}
+
+fn fold_group_message(hash: &mut WordHash, message: &groups::Message) {
+    match message {
+        groups::Message::Raft { group, .. } => hash.word(group.0 << 8 | 1),
+        groups::Message::Alive { boot } => hash.word(boot << 8 | 2),
+        groups::Message::Propose { group, proposals } => {
+            hash.word(group.0 << 8 | 3);
+            proposals.iter().for_each(|bytes| hash.bytes(bytes));
+        }
+        groups::Message::ProposeRefused { group, sequences } => {
+            hash.word(group.0 << 8 | 4);
+            sequences.iter().for_each(|sequence| hash.word(*sequence));
+        }
+        groups::Message::Claims(claims) => claims.iter().for_each(|claim| {
+            hash.word(claim.group.0 << 8 | 5);
+            hash.word(claim.assignment);
+        }),
     }
 }
 
@@ -382,6 +408,11 @@ fn fold_reply(hash: &mut WordHash, reply: &Reply) {
             hash.word(ttl.map_or(u64::MAX, |(granted, left)| granted << 32 | left));
         }
         Reply::Status(status) => hash.word(status.applied.0 << 8 | 66),
+        Reply::Group(answer) => {
+            hash.word(69);
+            hash.bytes(answer);
+        }
+        Reply::GroupStatus(statuses) => hash.word((statuses.len() as u64) << 8 | 70),
         Reply::Done => hash.word(67),
         Reply::Failed(failure) => hash.word((*failure as u64) << 8 | 68),
     }

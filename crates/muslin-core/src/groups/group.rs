@@ -2,11 +2,13 @@
 
 use super::proposals::{PROPOSALS_MAX, Proposal, Proposals};
 use super::reads::{Question, Reads};
-use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recovered, Refusal};
 use super::snapshot;
+use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recovered, Refusal};
 use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
 use crate::plan::{self, VoterStep, VoterView};
-use crate::raft::{self, Change, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta};
+use crate::raft::{
+    self, Change, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta,
+};
 use crate::state::{Digest, GroupRecord, Sessions, Stub, Verdict};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -398,7 +400,8 @@ impl Group {
         if !self.raft.has_committed_in_term() {
             return;
         }
-        let replicas: BTreeSet<NodeId> = self.record.replicas.iter().map(|id| NodeId(*id)).collect();
+        let replicas: BTreeSet<NodeId> =
+            self.record.replicas.iter().map(|id| NodeId(*id)).collect();
         let configuration = self.raft.configuration();
         let view = VoterView {
             leader: self.home.id,

@@ -3,8 +3,10 @@
 use super::group::{Home, Opening};
 use super::liveness::{self, Liveness};
 use super::{Event, Group, Input, Message, Options, Output, Recovered, Refusal};
-use crate::base::{GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake};
-use crate::raft::{self, DiskRoom, Drive, Snapshot, Write};
+use crate::base::{
+    GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
+};
+use crate::raft::{self, Drive, Snapshot, Write};
 use crate::state::GroupRecord;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -134,7 +136,8 @@ impl Machine for Groups {
                 let id = GroupId(record.id);
                 if let Some(group) = self.groups.get_mut(&id) {
                     group.on_assigned(now, record);
-                    self.look_after(now, id, out);
+                    self.refresh(now, id);
+                    self.look_soon(now, id);
                 }
             }
             Input::Close(id) => self.close(id, out),
@@ -154,7 +157,6 @@ impl Machine for Groups {
                 }
                 None => out.push(Output::Reply { id, result: Err(Refusal::NoGroup) }),
             },
-            Input::Cancel(id) => self.on_cancel(id),
             Input::Shutdown => {
                 self.is_stopping = true;
                 self.step_all(now, &raft::Input::Shutdown, out);
@@ -194,6 +196,13 @@ impl Groups {
             for id in self.restless.clone() {
                 self.look_after(now, id, out);
             }
+        }
+    }
+
+    /// At the next tick, and not at once: the record may have more to say in the same step.
+    fn look_soon(&mut self, now: Now, id: GroupId) {
+        if self.restless.contains(&id) {
+            self.next_chores = now;
         }
     }
 
@@ -250,13 +259,7 @@ impl Groups {
 
 /// Groups that come and go.
 impl Groups {
-    fn open(
-        &mut self,
-        now: Now,
-        record: GroupRecord,
-        rebuilding: bool,
-        out: &mut Outputs<Output>,
-    ) {
+    fn open(&mut self, now: Now, record: GroupRecord, rebuilding: bool, out: &mut Outputs<Output>) {
         let id = GroupId(record.id);
         if !record.replicas.contains(&self.home.id.0) || self.groups.contains_key(&id) {
             return;
@@ -284,7 +287,8 @@ impl Groups {
                 self.step(now, id, raft::Input::Peer { id: peer, is_alive }, out);
             }
         }
-        self.look_after(now, id, out);
+        self.refresh(now, id);
+        self.look_soon(now, id);
     }
 
     /// The replica goes; what it has in the shared log is given up by an empty snapshot at its end.
@@ -302,8 +306,7 @@ impl Groups {
         }
         let meta = group.raft().snapshot_meta();
         let snapshot = Snapshot { meta, data: Bytes::new() };
-        let write =
-            Write::Snapshot { snapshot, keep_from: Index(u64::MAX), discard_log: true };
+        let write = Write::Snapshot { snapshot, keep_from: Index(u64::MAX), discard_log: true };
         // The last write of a group that is never opened again (its id is spent): above all others.
         out.push(Output::Persist { group: id, id: PersistId(u64::MAX), write });
     }
@@ -318,13 +321,7 @@ impl Groups {
         }
     }
 
-    fn on_message(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        message: Message,
-        out: &mut Outputs<Output>,
-    ) {
+    fn on_message(&mut self, now: Now, from: NodeId, message: Message, out: &mut Outputs<Output>) {
         match message {
             Message::Raft { group, message } => {
                 self.step(now, group, raft::Input::Message { from, message }, out);
@@ -370,7 +367,8 @@ impl Groups {
         }
     }
 
-    fn on_cancel(&mut self, request: RequestId) {
+    /// The client has gone: forget the request. A command may still happen.
+    pub fn cancel(&mut self, request: RequestId) {
         for id in &self.restless {
             if let Some(group) = self.groups.get_mut(id) {
                 group.on_cancel(request);
@@ -381,13 +379,7 @@ impl Groups {
 
 /// Steps, and the sets that follow from them.
 impl Groups {
-    fn step(
-        &mut self,
-        now: Now,
-        id: GroupId,
-        input: raft::Input,
-        out: &mut Outputs<Output>,
-    ) {
+    fn step(&mut self, now: Now, id: GroupId, input: raft::Input, out: &mut Outputs<Output>) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.handle(now, input, out);
         self.refresh(now, id);

@@ -49,6 +49,6 @@ mod tests;
 mod types;
 
 pub use group::Group;
-pub use machine::Groups;
+pub use machine::{Groups, Start};
 pub use machines::{Journal, Register};
 pub use types::*;

@@ -182,8 +182,6 @@ pub enum Input {
         /// What.
         ask: Ask,
     },
-    /// The client has gone: forget the request. A command may still happen.
-    Cancel(RequestId),
     /// The process is about to stop: hand leadership over, give no more votes.
     Shutdown,
 }
@@ -329,6 +327,26 @@ pub enum Event {
         /// Which group.
         group: GroupId,
     },
+}
+
+impl Event {
+    /// Whether it is of no interest but to a test: of hundreds of groups, every small thing would
+    /// drown what people look for.
+    pub fn is_detail(&self) -> bool {
+        use raft::Event as E;
+        match self {
+            Event::Raft { event, .. } => !matches!(
+                event,
+                E::RoleChanged { role: Role::Leader, .. }
+                    | E::DataLost { .. }
+                    | E::RebuildBegun { .. }
+                    | E::Rebuilt { .. }
+                    | E::RebuildImpossible
+                    | E::PeerRebuilds { .. }
+            ),
+            Event::PeerAlive { .. } | Event::Driven { .. } | Event::UnknownKind { .. } => false,
+        }
+    }
 }
 
 /// What a node knows of one of its groups.

@@ -1,5 +1,6 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
+use super::groups::Placement;
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
 use super::proposals::{PROPOSALS_MAX, Proposals};
 use super::reads::{Ask, Asker, Reads, What};
@@ -12,6 +13,7 @@ use crate::base::mutant::{self, Mutant};
 use crate::base::{
     Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
+use crate::groups::{self, Groups};
 use crate::raft::{self, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta};
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
 use crate::swim::{self, Swim};
@@ -41,6 +43,10 @@ pub struct Node {
     pub(super) raft: Raft,
     pub(super) swim: Swim,
     pub(super) state: State,
+    pub(super) groups: Groups,
+    pub(super) placement: Placement,
+    /// Whether the groups were told that the control group has a leader.
+    pub(super) is_control_led: bool,
     pub(super) proposals: Proposals,
     reads: Reads,
     watches: Watches,
@@ -55,7 +61,7 @@ pub struct Node {
     /// A peer waits for a snapshot.
     is_snapshot_needed: bool,
     started: Now,
-    next_chores: Now,
+    pub(super) next_chores: Now,
     /// When this node last told the record its addresses.
     pub(super) described: Option<Now>,
     heard: BTreeMap<NodeId, Now>,
@@ -93,7 +99,17 @@ impl Node {
             prng.draw(),
             now,
         );
+        let start = groups::Start {
+            id: options.id,
+            boot: options.boot,
+            request_timeout: options.request_timeout,
+            recovered: recovered.groups,
+        };
+        let groups = Groups::new(options.groups.clone(), start, prng.draw(), now);
         Node {
+            groups,
+            placement: Placement::default(),
+            is_control_led: false,
             proposals: Proposals::new(options.id, options.boot),
             reads: Reads::default(),
             watches: Watches::default(),
@@ -188,6 +204,7 @@ impl Machine for Node {
         if !self.is_routed {
             self.is_routed = true;
             self.route_members(out);
+            self.follow_record(now, out);
         }
         match input {
             Input::Tick => self.on_tick(now, out),
@@ -196,7 +213,10 @@ impl Machine for Node {
             Input::Peer { from, message } => self.on_peer(now, from, message, out),
             Input::Persisted { group, id } => self.on_persisted(now, group, id, out),
             Input::Saved { group, index } => self.on_saved(now, group, index, out),
-            Input::Disk(room) => self.handle_raft(now, raft::Input::Disk(room), out),
+            Input::Disk(room) => {
+                self.handle_raft(now, raft::Input::Disk(room), out);
+                self.handle_groups(now, groups::Input::Disk(room), out);
+            }
             Input::Request { id, request } => self.on_request(now, id, request, out),
             Input::Cancel(id) => self.on_cancel(id),
             Input::Contacts(contacts) => {
@@ -209,7 +229,11 @@ impl Machine for Node {
     fn deadline(&self) -> Option<(Now, Wake)> {
         let lease = self.lease_clock.deadline().map(|at| (at, Wake("a lease ends")));
         let chores = Some((self.next_chores, Wake("chores")));
-        [self.raft.deadline(), self.swim.deadline(), lease, chores].into_iter().flatten().min()
+        let groups = self.groups.deadline();
+        [self.raft.deadline(), self.swim.deadline(), groups, lease, chores]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -220,6 +244,9 @@ impl Node {
         }
         if self.swim.deadline().is_some_and(|(at, _)| at <= now) {
             self.handle_swim(now, swim::Input::Tick, out);
+        }
+        if self.groups.deadline().is_some_and(|(at, _)| at <= now) {
+            self.handle_groups(now, groups::Input::Tick, out);
         }
         self.end_leases(now);
         if self.next_chores <= now {
@@ -245,6 +272,7 @@ impl Node {
         }
         self.describe_self(now);
         self.choose_voters(now, out);
+        self.choose_leaders(now);
         if !self.leaving.is_empty() {
             self.part_from_removed(now, out);
         }
@@ -271,12 +299,20 @@ impl Node {
             self.heard.insert(from, now);
             self.handle_swim(now, swim::Input::Heard(from), out);
         }
+        self.note_heard(now, from, out);
         match message {
             PeerMessage::Raft { group: GroupId::CONTROL, message } => {
                 self.handle_raft(now, raft::Input::Message { from, message }, out);
             }
-            PeerMessage::Raft { .. } => {
-                out.push(Output::Report(Event::BadMessage { why: "a group this node has not" }));
+            PeerMessage::Raft { group, message } => {
+                let message = groups::Message::Raft { group, message };
+                self.handle_groups(now, groups::Input::Message { from, message }, out);
+            }
+            PeerMessage::Groups(groups::Message::Claims(claims)) => {
+                self.on_claims(now, from, &claims);
+            }
+            PeerMessage::Groups(message) => {
+                self.handle_groups(now, groups::Input::Message { from, message }, out);
             }
             PeerMessage::Propose(proposals) => {
                 self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
@@ -304,13 +340,19 @@ impl Node {
     }
 
     fn on_persisted(&mut self, now: Now, group: GroupId, id: PersistId, out: &mut Outputs<Output>) {
-        assert!(group == GroupId::CONTROL, "only the control group writes");
-        self.handle_raft(now, raft::Input::Persisted(id), out);
+        if group == GroupId::CONTROL {
+            self.handle_raft(now, raft::Input::Persisted(id), out);
+        } else {
+            self.handle_groups(now, groups::Input::Persisted { group, id }, out);
+        }
     }
 
     fn on_saved(&mut self, now: Now, group: GroupId, index: Index, out: &mut Outputs<Output>) {
-        assert!(group == GroupId::CONTROL, "only the control group saves");
-        self.handle_raft(now, raft::Input::Saved(index), out);
+        if group == GroupId::CONTROL {
+            self.handle_raft(now, raft::Input::Saved(index), out);
+        } else {
+            self.handle_groups(now, groups::Input::Saved { group, index }, out);
+        }
     }
 
     fn on_request(&mut self, now: Now, id: RequestId, request: Request, out: &mut Outputs<Output>) {
@@ -350,6 +392,12 @@ impl Node {
                 Ok(())
             }
             Request::TransferLeader(to) => self.transfer(now, id, to, out),
+            Request::Group { group, ask } => {
+                self.handle_groups(now, groups::Input::Ask { id, group, ask }, out);
+                // The groups have a pace of their own.
+                return;
+            }
+            Request::GroupStatus(group) => return out.push(self.group_status(id, group)),
         };
         if let Err(failure) = taken {
             fail(id, failure, out);
@@ -379,11 +427,13 @@ impl Node {
         self.watches.cancel(id);
         self.proposals.cancel(id);
         self.reads.cancel(id);
+        self.groups.cancel(id);
     }
 
     fn on_shutdown(&mut self, now: Now, out: &mut Outputs<Output>) {
         self.is_stopping = true;
         self.handle_raft(now, raft::Input::Shutdown, out);
+        self.handle_groups(now, groups::Input::Shutdown, out);
         self.handle_swim(now, swim::Input::Leave, out);
     }
 
@@ -395,6 +445,7 @@ impl Node {
         for ask in self.reads.abandon() {
             fail_ask(ask, Failure::Stopping, out);
         }
+        self.abandon_groups(out);
     }
 }
 
@@ -408,6 +459,7 @@ impl Node {
             self.handle_raft(now, raft::Input::Read(id), out);
         }
         self.answer_reads(now, out);
+        self.handle_groups(now, groups::Input::Flush, out);
     }
 
     fn flush_proposals(&mut self, now: Now, out: &mut Outputs<Output>) {
@@ -604,6 +656,7 @@ impl Node {
             self.on_raft_output(now, output, out);
         }
         self.follow_leadership(now);
+        self.follow_control(now, out);
         self.take_snapshots(now, out);
     }
 
@@ -659,6 +712,9 @@ impl Node {
             for news in applied.leases {
                 self.on_lease_news(now, news, out);
             }
+            for news in applied.groups {
+                self.on_group_news(now, news, out);
+            }
             for news in applied.members {
                 self.on_member_news(now, entry.id.index, news, out);
             }
@@ -706,6 +762,7 @@ impl Node {
         assert!(!self.lease_clock.is_running(), "a leader installs no snapshot");
         self.route_members(out);
         self.watches.on_installed(&self.state, out);
+        self.follow_record(now, out);
         self.next_chores = now;
     }
 

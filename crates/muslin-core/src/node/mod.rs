@@ -10,7 +10,10 @@
 //!   moves; `(origin, boot, sequence)` makes the repetition harmless;
 //! - linearizable reads gather between two flushes and share one read index;
 //! - the view's addresses become routes, and so do the record's;
-//! - on the leader: leases run out, voters are chosen ([`plan::voters`](crate::plan::voters)).
+//! - what the record says of the other groups goes to [`Groups`](crate::groups::Groups), which says
+//!   the rest to its like on other nodes;
+//! - on the leader: leases run out, voters are chosen ([`plan::voters`](crate::plan::voters)) and
+//!   the leaders of the groups named ([`plan::leaders`](crate::plan::leaders)).
 //!
 //! # Invariants
 //! - A reply to a write is given only from an applied, committed entry of this process's own `boot`
@@ -29,6 +32,7 @@
 //! # Not here
 //! Sockets, files, clocks, threads, encryption, text: the shell's.
 
+mod groups;
 mod leases;
 mod machine;
 mod members;

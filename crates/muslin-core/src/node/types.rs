@@ -1,10 +1,12 @@
 //! What goes into a node and what comes out of it.
 
 use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
+use crate::groups::{self, GroupStatus};
 use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -32,6 +34,8 @@ pub struct Options {
     pub founding: Founding,
     /// Control group settings.
     pub raft: raft::Options,
+    /// The other groups.
+    pub groups: groups::Options,
     /// Failure detector settings.
     pub swim: swim::Options,
     /// A request not settled this long is answered [`Failure::TimedOut`].
@@ -52,6 +56,7 @@ impl Options {
             metadata: swim::Metadata::default(),
             founding: Founding::default(),
             raft: raft::Options::default(),
+            groups: groups::Options::default(),
             swim: swim::Options::fast(),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 100_000,
@@ -66,6 +71,8 @@ pub struct Recovered {
     pub raft: raft::Recovered,
     /// The saved state the log continues from; `None` at the founding.
     pub snapshot: Option<Bytes>,
+    /// What the other groups have on it.
+    pub groups: BTreeMap<GroupId, groups::Recovered>,
 }
 
 /// What can happen to a node. A driver hands over all that waits, then one [`Input::Flush`].
@@ -162,6 +169,8 @@ pub enum PeerMessage {
         /// Which lease.
         lease: u64,
     },
+    /// About the other groups, besides consensus.
+    Groups(groups::Message),
 }
 
 /// What became of a keep-alive or a question for a lease's time.
@@ -213,6 +222,16 @@ pub enum Request {
     Status,
     /// Hand leadership to that member: [`Reply::Done`] when it leads.
     TransferLeader(NodeId),
+    /// Ask a group of which this node keeps a replica: [`Reply::Group`].
+    Group {
+        /// Which.
+        group: GroupId,
+        /// What.
+        ask: groups::Ask,
+    },
+    /// What this node knows of one of the groups it keeps, or of all: [`Reply::GroupStatus`]. Never
+    /// waits.
+    GroupStatus(Option<GroupId>),
 }
 
 /// How fresh a read is.
@@ -269,6 +288,10 @@ pub enum Reply {
     },
     /// Of a status request.
     Status(Box<NodeStatus>),
+    /// Of a group: its state machine's answer.
+    Group(Bytes),
+    /// Of a question for the status of groups, in the order of their ids.
+    GroupStatus(Vec<GroupStatus>),
     /// It is done.
     Done,
     /// It was not done, or it is not known whether it was.
@@ -290,6 +313,8 @@ pub enum Failure {
     TooLarge,
     /// The disk of the leader, or of a quorum, is full; nothing happened.
     NoSpace,
+    /// This node keeps no replica of such a group; nothing happened.
+    NoGroup,
 }
 
 impl fmt::Display for Failure {
@@ -302,6 +327,7 @@ impl fmt::Display for Failure {
             Failure::Busy => "too much waits already; nothing happened, try again later",
             Failure::Stopping => "the node is stopping; nothing happened, ask another node",
             Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+            Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
             Failure::NoSpace => {
                 "the disk is full where the group needs it; nothing happened, make room: it \
                  clears by itself"
@@ -382,6 +408,8 @@ pub enum Event {
         /// What.
         event: raft::Event,
     },
+    /// From the other groups.
+    Groups(groups::Event),
     /// From the failure detector.
     Swim(swim::Event),
     /// A member was admitted, removed or changed, by the record.

@@ -6,7 +6,7 @@
 /// per byte would cost more than the write itself. The shift lets high bits reach low ones, which
 /// the multiplication alone never does; without it, sums of digests would be weak in their low
 /// bits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Digest(u64);
 
 impl Digest {

@@ -118,6 +118,11 @@ impl Problem {
                     .retryable()
             }
             Failure::TooLarge => Problem::too_large(COMMAND_BYTES_MAX),
+            Failure::NoGroup => {
+                let detail = "this node keeps no replica of such a group; nothing happened";
+                Problem::new(StatusCode::NOT_FOUND, "no-group", detail)
+                    .hint("ask one of its replicas: see `muslin group ls`")
+            }
             Failure::NoSpace => {
                 let detail = "the disk is full where the group needs it; nothing happened";
                 Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)
@@ -132,13 +137,18 @@ impl Problem {
         let (status, code) = match refusal {
             Refusal::Compacted => (StatusCode::GONE, "compacted"),
             Refusal::FutureRevision => (StatusCode::BAD_REQUEST, "future-revision"),
-            Refusal::KeyNotFound | Refusal::LeaseNotFound | Refusal::MemberNotFound => {
-                (StatusCode::NOT_FOUND, "not-found")
-            }
-            Refusal::LeaseExists | Refusal::MemberExists | Refusal::NameTaken(_) => {
-                (StatusCode::CONFLICT, "conflict")
-            }
+            Refusal::KeyNotFound
+            | Refusal::LeaseNotFound
+            | Refusal::MemberNotFound
+            | Refusal::GroupNotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Refusal::LeaseExists
+            | Refusal::MemberExists
+            | Refusal::NameTaken(_)
+            | Refusal::GroupExists
+            | Refusal::GroupIdSpent
+            | Refusal::GroupReassigned => (StatusCode::CONFLICT, "conflict"),
             Refusal::TooManyLeases => (StatusCode::TOO_MANY_REQUESTS, "too-many-leases"),
+            Refusal::TooManyGroups => (StatusCode::TOO_MANY_REQUESTS, "too-many-groups"),
             Refusal::TokenInvalid | Refusal::TokenExpired => {
                 (StatusCode::FORBIDDEN, "token-refused")
             }

@@ -3,8 +3,9 @@
 use super::desk::Desk;
 use super::status::name_of;
 use muslin_core::base::NodeId;
+use muslin_core::groups;
 use muslin_core::node::{Event, MemberChange, NodeStatus};
-use muslin_core::raft::{self, Configuration, Role};
+use muslin_core::raft::{self, Configuration, Drive, Role};
 use muslin_core::swim;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ impl Story {
 pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
     let story = match event {
         Event::Raft { event, .. } => of_raft(event, own, names),
+        Event::Groups(event) => of_groups(event, own, names),
         Event::Swim(event) => of_swim(event, names),
         Event::Members { change, .. } => of_member(change, names),
         Event::LeaseExpired { lease } => {
@@ -97,6 +99,38 @@ pub(super) async fn log(desk: Arc<Desk>) {
             }
             Err(RecvError::Lagged(missed)) => tracing::info!(missed, "events came too fast to log"),
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn of_groups(event: &groups::Event, own: NodeId, names: &Names) -> Story {
+    match event {
+        groups::Event::Raft { group, event: raft::Event::RoleChanged { leader, term, .. } } => {
+            let leader = leader.map_or(String::from("nobody"), |leader| names.of(leader));
+            let text = format!("{leader} leads group {group} in term {term}");
+            Story { term: Some(term.0), ..Story::new("group-leader-changed", text) }
+        }
+        groups::Event::Raft { group, event } => {
+            let story = of_raft(event, own, names);
+            Story { text: format!("group {group}: {}", story.text), ..story }
+        }
+        groups::Event::PeerAlive { node, is_alive } => {
+            let (kind, said) = match is_alive {
+                true => ("peer-heard", "is heard again"),
+                false => ("peer-silent", "is silent: groups do without it"),
+            };
+            Story { node: Some(*node), ..Story::new(kind, format!("{} {said}", names.of(*node))) }
+        }
+        groups::Event::Driven { drive: Drive::Ticking } => {
+            let text = "the control group has had no leader for long: groups elect for themselves";
+            Story::new("groups-on-their-own", text)
+        }
+        groups::Event::Driven { drive: Drive::Passive } => {
+            Story::new("groups-assigned", "leaders of groups are named by the record again")
+        }
+        groups::Event::UnknownKind { group } => {
+            let text = format!("group {group} is of a kind this node does not know: it keeps none");
+            Story::new("group-unknown-kind", text)
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::log_thread::{self, Done, Job, Report};
-use crate::store::{Store, StoreError};
+use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, PersistId, RequestId};
+use muslin_core::groups;
 use muslin_core::node::{Event, Input, Node, Options, Output, Recovered, Reply};
 use muslin_core::raft;
 use muslin_core::wire;
@@ -69,8 +70,11 @@ pub fn start(
     if control.torn_bytes > 0 {
         tracing::warn!(bytes = control.torn_bytes, "cut a torn tail that was never acknowledged");
     }
-    let recovered =
-        Recovered { raft: control.raft, snapshot: control.snapshot.map(|snapshot| snapshot.data) };
+    let recovered = Recovered {
+        raft: control.raft,
+        snapshot: control.snapshot.map(|snapshot| snapshot.data),
+        groups: groups.into_iter().map(|(id, group)| (id, recovered_group(group))).collect(),
+    };
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
     let (jobs, _thread) = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
@@ -92,6 +96,10 @@ pub fn start(
     let inboxes = Inboxes { mail, incoming, contacts, reports };
     let task = tokio::spawn(run.run(inboxes));
     Ok((handle, task))
+}
+
+fn recovered_group(group: RecoveredGroup) -> groups::Recovered {
+    groups::Recovered { raft: group.raft, snapshot: group.snapshot.map(|snapshot| snapshot.data) }
 }
 
 struct Inboxes {
@@ -261,6 +269,9 @@ impl Run {
                 Output::Reply { id, reply } => self.reply(id, reply),
                 Output::Route { node, address } => self.transport.route(node, address),
                 Output::Unroute(node) => self.transport.unroute(node),
+                Output::Report(Event::Groups(event)) if event.is_detail() => {
+                    tracing::debug!(?event);
+                }
                 Output::Report(event) => {
                     tracing::debug!(?event);
                     if let Event::Raft { event: raft::Event::RebuildImpossible, .. } = &event {

@@ -58,6 +58,7 @@ pub(super) fn failure(failure: Failure) -> Status {
         Failure::Busy => Status::resource_exhausted("etcdserver: too many requests"),
         Failure::Stopping => stopped(),
         Failure::TooLarge => Status::invalid_argument("etcdserver: request is too large"),
+        Failure::NoGroup => Status::not_found("muslin: this node keeps no replica of the group"),
         Failure::NoSpace => Status::resource_exhausted("etcdserver: mvcc: database space exceeded"),
     }
 }
