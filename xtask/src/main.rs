@@ -4,6 +4,7 @@
 
 mod bench;
 mod budget;
+mod chaos;
 mod ci;
 mod cluster;
 mod conformance;
@@ -37,6 +38,8 @@ cargo xtask COMMAND
   deny                     licences, bans and sources of dependencies
   bench-raft [ARGS..]      consensus alone, beside openraft and raft-rs: --mode memory|durable,
                            --proposers N,.. --seconds S --rounds R
+  chaos --minutes N        real nodes in network namespaces on disks of their own, faults of every
+                           kind, judged histories (root) [--seed S] [--nodes K] [--kinds A,B]
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
 ";
 
@@ -70,6 +73,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "deny" => deny::run(),
         "bench-raft" => peers::bench(rest),
         "bench-etcd" => bench::run(rest),
+        "chaos" => chaos::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

@@ -1,0 +1,126 @@
+//! Cables: a switch in a namespace of its own, and one cable from it to each machine.
+
+use super::shell::{run, run_words, word};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::path::PathBuf;
+
+/// Where named network namespaces are.
+const NAMESPACES: &str = "/run/netns";
+
+/// The namespace that holds the switch.
+const SWITCH: &str = "switch";
+
+/// A mount namespace for this process alone, with a place for network namespaces that is empty.
+/// Must come before any thread is started.
+pub fn seclude() -> Result<(), String> {
+    let failed = |what: &str, error| format!("cannot {what}: {error}");
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|e| failed("leave the mount namespace", e))?;
+    let nothing: Option<&str> = None;
+    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+        .map_err(|e| failed("make mounts private", e))?;
+    std::fs::create_dir_all(NAMESPACES).map_err(|e| format!("cannot make {NAMESPACES}: {e}"))?;
+    mount(Some("tmpfs"), NAMESPACES, Some("tmpfs"), MsFlags::empty(), nothing)
+        .map_err(|e| failed("mount over the network namespaces", e))
+}
+
+/// What happens to packets between two machines; both by number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rule {
+    /// Nothing gets from one to the other. Silent for both.
+    Cut {
+        /// Who is not heard.
+        from: u8,
+        /// Who does not hear.
+        to: u8,
+    },
+    /// Of everything between everyone, so many in a hundred are lost.
+    Lose {
+        /// How many.
+        percent: u64,
+    },
+}
+
+/// Whether a machine's cable is plugged in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// It is.
+    Up,
+    /// It is not.
+    Down,
+}
+
+/// The switch and its cables.
+#[derive(Debug)]
+pub(super) struct Network {
+    machines: u8,
+}
+
+/// The file that stands for a machine's network namespace.
+pub(super) fn namespace(node: u8) -> PathBuf {
+    PathBuf::from(NAMESPACES).join(machine(node))
+}
+
+/// A machine's address. The range is kept for tests of networks (RFC 2544).
+pub(super) fn address(node: u8) -> String {
+    format!("198.18.0.{}", node + 1)
+}
+
+fn machine(node: u8) -> String {
+    format!("n{}", node + 1)
+}
+
+impl Network {
+    pub(super) fn build(machines: u8) -> Result<Network, String> {
+        run(&format!("ip netns add {SWITCH}"))?;
+        run(&format!("ip -n {SWITCH} link add bridge0 type bridge"))?;
+        run(&format!("ip -n {SWITCH} link set bridge0 up"))?;
+        for node in 0..machines {
+            let (host, address) = (machine(node), address(node));
+            run(&format!("ip netns add {host}"))?;
+            run(&format!("ip -n {SWITCH} link add {host} type veth peer name eth0 netns {host}"))?;
+            run(&format!("ip -n {SWITCH} link set {host} master bridge0 up"))?;
+            run(&format!("ip -n {host} addr add {address}/24 dev eth0"))?;
+            run(&format!("ip -n {host} link set lo up"))?;
+            run(&format!("ip -n {host} link set eth0 up"))?;
+        }
+        let network = Network { machines };
+        network.nft(
+            "add table bridge faults\nadd chain bridge faults cables { type filter hook \
+                     forward priority 0; }\n",
+        )?;
+        Ok(network)
+    }
+
+    /// These rules and no others, at one moment.
+    pub(super) fn set(&self, rules: &[Rule]) -> Result<(), String> {
+        let mut script = "flush chain bridge faults cables\n".to_string();
+        for rule in rules {
+            let rule = match *rule {
+                Rule::Cut { from, to } => {
+                    format!("ip saddr {} ip daddr {} drop", address(from), address(to))
+                }
+                Rule::Lose { percent } => {
+                    format!("ether type ip numgen random mod 100 < {percent} drop")
+                }
+            };
+            script += &format!("add rule bridge faults cables {rule}\n");
+        }
+        self.nft(&script)
+    }
+
+    pub(super) fn plug(&self, node: u8, link: Link) -> Result<(), String> {
+        assert!(node < self.machines, "there is a cable to every machine");
+        let state = match link {
+            Link::Up => "up",
+            Link::Down => "down",
+        };
+        run(&format!("ip -n {SWITCH} link set {} {state}", machine(node))).map(drop)
+    }
+
+    fn nft(&self, script: &str) -> Result<(), String> {
+        let namespace = PathBuf::from(NAMESPACES).join(SWITCH);
+        let inside = format!("--net={}", word(&namespace));
+        run_words(&["nsenter", &inside, "nft", "-f", "-"], script).map(drop)
+    }
+}
