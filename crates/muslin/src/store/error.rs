@@ -19,11 +19,23 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no room. Nothing is lost, and the store goes on: give the rest of the batch again
+    /// when there is room.
+    #[error(
+        "the disk has no room for {}: free some space; the node takes no writes until then, and \
+         goes on by itself",
+        path.display()
+    )]
+    Full {
+        /// For which file.
+        path: PathBuf,
+        /// This many writes of the batch, from its beginning, are durable.
+        done: usize,
+    },
     /// What is on disk is damaged below the point known to be committed.
     #[error(
-        "{} is damaged at byte {offset} ({what}); acknowledged data may be in it, so it is not \
-         cut: join again under another name with an empty directory; restore a backup only \
-         if no other node has the data",
+        "{} is damaged at byte {offset} ({what}); start the node again: it puts the damaged files \
+         aside and fetches what they held from the other nodes",
         path.display()
     )]
     Damaged {
@@ -81,4 +93,24 @@ pub enum StoreError {
         /// Ours.
         known: u32,
     },
+}
+
+impl StoreError {
+    /// The same, of a batch whose first writes are durable.
+    pub(super) fn behind(self, writes: usize) -> StoreError {
+        match self {
+            StoreError::Full { path, done } => StoreError::Full { path, done: done + writes },
+            other => other,
+        }
+    }
+
+    /// For steps that cannot be taken twice: no room there is an end like any other.
+    pub(super) fn fatal(self, action: &'static str) -> StoreError {
+        match self {
+            StoreError::Full { path, .. } => {
+                StoreError::Io { action, path, source: std::io::ErrorKind::StorageFull.into() }
+            }
+            other => other,
+        }
+    }
 }

@@ -23,12 +23,20 @@ pub(super) fn explain<T>(
     path: &Path,
     result: io::Result<T>,
 ) -> Result<T, StoreError> {
-    result.map_err(|source| StoreError::Io { action, path: path.to_owned(), source })
+    result.map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                StoreError::Full { path, done: 0 }
+            }
+            _ => StoreError::Io { action, path, source },
+        }
+    })
 }
 
 /// Makes an empty file for reading and writing.
 pub(super) fn create(path: &Path) -> Result<File, StoreError> {
-    note(|| Step::Create(path.to_owned()));
+    explain("create", path, take(|| Step::Create(path.to_owned())))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
     explain("create", path, options.open(path))
@@ -36,7 +44,8 @@ pub(super) fn create(path: &Path) -> Result<File, StoreError> {
 
 /// Writes at a place.
 pub(super) fn write(file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<(), StoreError> {
-    note(|| Step::Write { path: path.to_owned(), at, bytes: bytes.to_vec() });
+    let step = || Step::Write { path: path.to_owned(), at, bytes: bytes.to_vec() };
+    explain("write", path, take(step))?;
     explain("write", path, file.write_all_at(bytes, at))
 }
 
@@ -54,48 +63,67 @@ pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64) -> Result<(), S
 
 /// Cuts a file, or lengthens it by zeros.
 pub(super) fn set_length(file: &File, path: &Path, length: u64) -> Result<(), StoreError> {
-    note(|| Step::SetLength { path: path.to_owned(), length });
+    let step = || Step::SetLength { path: path.to_owned(), length };
+    explain("set the length of", path, take(step))?;
     explain("set the length of", path, file.set_len(length))
 }
 
-/// Waits until what was written is on the disk.
+/// Waits until what was written is on the disk. Whatever goes wrong, lack of room included, is the
+/// end: the system may have dropped what it could not write, and says so only once.
 pub(super) fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
-    note(|| Step::Sync(path.to_owned()));
-    explain("sync", path, file.sync_data())
+    let synced = take(|| Step::Sync(path.to_owned())).and_then(|()| file.sync_data());
+    explain("sync", path, synced).map_err(|error| error.fatal("sync"))
 }
 
 /// Makes names in a directory durable: files made, renamed or removed there.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
-    note(|| Step::SyncDir(path.to_owned()));
-    let synced = File::open(path).and_then(|dir| dir.sync_all());
-    explain("sync the directory", path, synced)
+    let step = take(|| Step::SyncDir(path.to_owned()));
+    let synced = step.and_then(|()| File::open(path)).and_then(|dir| dir.sync_all());
+    explain("sync the directory", path, synced).map_err(|error| error.fatal("sync the directory"))
 }
 
 /// Removes a file. Not durable before the directory is synced.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    note(|| Step::Remove(path.to_owned()));
-    explain("remove", path, fs::remove_file(path))
+    let step = take(|| Step::Remove(path.to_owned()));
+    explain("remove", path, step.and_then(|()| fs::remove_file(path)))
 }
 
 /// Gives a finished, synced file its name, durably.
 pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), StoreError> {
-    note(|| Step::Rename { from: unfinished.to_owned(), to: path.to_owned() });
-    explain("rename to its final name", unfinished, fs::rename(unfinished, path))?;
+    rename(unfinished, path)?;
     sync_dir(path.parent().expect("every file of a store stands in its directory"))
+}
+
+/// Gives a file or directory another name. Not durable before the directories are synced.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let step = take(|| Step::Rename { from: from.to_owned(), to: to.to_owned() });
+    explain("rename", from, step.and_then(|()| fs::rename(from, to)))
 }
 
 /// Replaces a file, or makes it, in one step that a crash cannot split: the old bytes or the parts
 /// one after the other. Durable on return.
 pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     let unfinished = unfinished(path);
-    let file = create(&unfinished)?;
-    let mut at = 0;
-    for piece in parts.iter().flat_map(|part| part.chunks(PIECE_BYTES)) {
-        write(&file, &unfinished, piece, at)?;
-        at += piece.len() as u64;
-    }
-    sync(&file, &unfinished)?;
+    prepare(&unfinished, parts)?;
     publish(&unfinished, path)
+}
+
+/// Makes a file that has all but its final name. Leaves nothing behind when there is no room.
+pub(super) fn prepare(unfinished: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
+    let written = create(unfinished).and_then(|file| {
+        let mut at = 0;
+        for piece in parts.iter().flat_map(|part| part.chunks(PIECE_BYTES)) {
+            write(&file, unfinished, piece, at)?;
+            at += piece.len() as u64;
+        }
+        sync(&file, unfinished)
+    });
+    written.inspect_err(|_| discard(unfinished))
+}
+
+/// Removes what was not finished. Should that fail too, the next start does it.
+pub(super) fn discard(unfinished: &Path) {
+    let _ = fs::remove_file(unfinished);
 }
 
 /// Where a file stands while it is being made.
@@ -134,25 +162,67 @@ pub(super) enum Step {
     SyncDir(PathBuf),
 }
 
+/// What tests have this thread do with its steps.
 #[cfg(test)]
-thread_local! {
-    static STEPS: std::cell::RefCell<Option<Vec<Step>>> = const { std::cell::RefCell::new(None) };
+#[derive(Default)]
+struct Watched {
+    steps: Option<Vec<Step>>,
+    fault: Option<Fault>,
+}
+
+/// A step that fails, and perhaps all behind it.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    /// Which kind of step counts.
+    pub(super) of: fn(&Step) -> bool,
+    /// How many of them still succeed.
+    pub(super) after: u64,
+    /// How many fail then.
+    pub(super) times: u64,
+    /// With what.
+    pub(super) error: io::ErrorKind,
 }
 
 #[cfg(test)]
-fn note(step: impl FnOnce() -> Step) {
-    STEPS.with_borrow_mut(|steps| {
-        if let Some(steps) = steps {
-            steps.push(step());
+thread_local! {
+    static WATCHED: std::cell::RefCell<Watched> = std::cell::RefCell::default();
+}
+
+/// Every step is told here before it is taken.
+#[cfg(test)]
+fn take(step: impl FnOnce() -> Step) -> io::Result<()> {
+    WATCHED.with_borrow_mut(|watched| {
+        if watched.steps.is_none() && watched.fault.is_none() {
+            return Ok(());
         }
-    });
+        let step = step();
+        if let Some(fault) = watched.fault.as_mut().filter(|fault| (fault.of)(&step)) {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if fault.times > 0 {
+                fault.times -= 1;
+                return Err(fault.error.into());
+            }
+        }
+        watched.steps.iter_mut().for_each(|steps| steps.push(step.clone()));
+        Ok(())
+    })
 }
 
 #[cfg(not(test))]
-fn note(_: impl FnOnce() -> Step) {}
+fn take(_: impl FnOnce() -> Step) -> io::Result<()> {
+    Ok(())
+}
 
 /// From here on this thread's steps are kept; returns those kept so far.
 #[cfg(test)]
 pub(super) fn keep_steps() -> Vec<Step> {
-    STEPS.replace(Some(Vec::new())).unwrap_or_default()
+    WATCHED.with_borrow_mut(|watched| watched.steps.replace(Vec::new()).unwrap_or_default())
+}
+
+/// Steps of this thread fail from here on, as told; or none does.
+#[cfg(test)]
+pub(super) fn inject(fault: Option<Fault>) {
+    WATCHED.with_borrow_mut(|watched| watched.fault = fault);
 }

@@ -1,23 +1,35 @@
 //! The log while it is written to: appends, moves on to the next segment, drops what is not needed.
 
 use super::super::StoreError;
+use super::beside::Beside;
 use super::disk;
-use super::record::{self, Content, GroupState, Place, SEAL_BYTES};
+use super::record::{self, GroupState, Place, SEAL_BYTES, STATE_ROOM, Told};
 use super::segment::{self, HEADER_BYTES, Header, Owner};
-use super::snapshot::{self, Saved};
+use super::spares::Spares;
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::{Entry, HardState, Snapshot, Write};
-use std::collections::BTreeMap;
+use muslin_core::raft::{DiskRoom, Entry, HardState, Snapshot, Write};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A batch buffer larger than this is given back after use: one huge batch is not paid for ever.
 const BUFFER_KEPT_BYTES: usize = 4 << 20;
 
+/// With so many segments the oldest is let go even if a group that writes little needs entries in
+/// it: these are written again.
+const CARRY_SEGMENTS: usize = 4;
+
+/// At most this part of a segment is written again to let go of one: what is saved must be far more
+/// than what it costs.
+const CARRY_PART: u64 = 4;
+
 /// Where everything is, and whose.
 #[derive(Clone, Debug)]
 pub(super) struct Home {
+    pub(super) root: PathBuf,
     pub(super) log: PathBuf,
     pub(super) snapshots: PathBuf,
     pub(super) owner: Owner,
@@ -26,7 +38,8 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn new(root: &Path, owner: Owner, options: Options) -> Home {
-        Home { log: root.join("log"), snapshots: root.join("snapshot"), owner, options }
+        let (log, snapshots) = (root.join("log"), root.join("snapshot"));
+        Home { root: root.to_owned(), log, snapshots, owner, options }
     }
 
     /// The header of a segment that can hold this many bytes of records.
@@ -34,6 +47,12 @@ impl Home {
         let needed = HEADER_BYTES as u64 + needed + 2 * SEAL_BYTES;
         let size = self.options.segment_bytes.max(needed);
         Header { owner: self.owner, number, size, oldest, seed }
+    }
+
+    /// Segments made before they are needed, none of them yet.
+    pub(super) fn spares(&self) -> Spares {
+        let size = self.header(0, 0, 0, 0).size;
+        Spares::new(&self.log, size, self.options.is_alone)
     }
 }
 
@@ -50,7 +69,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         Place { segment: self.number, offset: self.end }
     }
 
@@ -60,7 +79,8 @@ impl Live {
         self.end + needed + 2 * SEAL_BYTES <= self.size
     }
 
-    /// Writes what was encoded for this place.
+    /// Writes what was encoded for this place. After an error nothing has changed but bytes behind
+    /// the end.
     fn put(&mut self, bytes: &[u8], chain: u32) -> Result<(), StoreError> {
         disk::write(&self.file, &self.path, bytes, self.end)?;
         self.end += bytes.len() as u64;
@@ -74,17 +94,20 @@ impl Live {
 
     /// Says that all before is on the disk. The caller has just seen to it, the seal before
     /// included: were that one lost and this one not, a mere crash would look like damage. Not
-    /// synced.
-    fn seal(&mut self, oldest: u64, closing: bool) -> Result<(), StoreError> {
+    /// synced. One that finds no room is left out: the batch before it is durable without.
+    fn seal(&mut self, oldest: u64) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
-        let seal = Content::Seal { oldest, closing };
-        let chain = record::encode(&mut bytes, self.place(), self.chain, &seal, true);
-        self.put(&bytes, chain)
+        let seal = Told::Seal { oldest, closing: false };
+        let chain = record::encode(&mut bytes, self.place(), self.chain, seal, true);
+        match self.put(&bytes, chain) {
+            Err(StoreError::Full { .. }) => Ok(()),
+            put => put,
+        }
     }
 }
 
 /// What the log holds of a group.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Group {
     /// As last written.
     pub(super) state: GroupState,
@@ -94,140 +117,215 @@ pub(super) struct Group {
     pub(super) last: Index,
     /// Entries below this are not needed.
     pub(super) keep_from: Index,
-    /// Entries before this place do not count.
-    pub(super) void_before: Place,
+    /// Those that are, in order: to be written again when the segment they stand in must go. The
+    /// replica holds the same ones, so that only their places cost memory.
+    pub(super) entries: VecDeque<Entry>,
 }
 
-/// One record waiting for the next append.
-struct Staged {
-    content: Content,
-    is_last: bool,
+impl Group {
+    /// Puts an entry at its place and drops what stood there and behind.
+    fn put(&mut self, entry: &Entry) {
+        let index = entry.id.index;
+        if index <= self.last {
+            let first = self.entries.front().map_or(index, |entry| entry.id.index);
+            self.entries.truncate(index.0.saturating_sub(first.0) as usize);
+        }
+        self.entries.push_back(entry.clone());
+        self.last = index;
+    }
+
+    fn forget_before(&mut self, keep_from: Index) {
+        self.keep_from = self.keep_from.max(keep_from);
+        while self.entries.front().is_some_and(|entry| entry.id.index < self.keep_from) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Room that state and entries take when they are written again.
+    fn room(&self) -> u64 {
+        STATE_ROOM + self.entries.iter().map(record::room).sum::<u64>()
+    }
+}
+
+/// What is encoded, and not yet on the disk.
+struct Pending {
+    /// Checksum of its last record.
+    chain: u32,
+    /// How many writes it stands for.
+    writes: usize,
 }
 
 /// The log, ready for writes.
 pub(super) struct Log {
     pub(super) home: Home,
     pub(super) live: Live,
+    pub(super) spares: Spares,
+    pub(super) beside: Arc<Beside>,
     pub(super) buffer: Vec<u8>,
+    /// A write found no room: `buffer` holds it, and it goes first.
+    pending: Option<Pending>,
     /// No segment below this one is needed.
     pub(super) oldest: u64,
     /// Every segment on the disk, with the highest entry that counts of each group in it.
     pub(super) segments: BTreeMap<u64, BTreeMap<GroupId, Index>>,
     pub(super) groups: BTreeMap<GroupId, Group>,
+    /// Something may have become needless since it was last looked for.
+    is_loose: bool,
+}
+
+/// A log as found.
+pub(super) struct Parts {
+    pub(super) live: Live,
+    pub(super) oldest: u64,
+    pub(super) segments: BTreeMap<u64, BTreeMap<GroupId, Index>>,
+    pub(super) groups: BTreeMap<GroupId, Group>,
 }
 
 impl Log {
+    pub(super) fn new(home: Home, beside: Arc<Beside>, parts: Parts) -> Log {
+        let Parts { live, oldest, segments, groups } = parts;
+        let spares = beside.spares().clone();
+        Log {
+            home,
+            live,
+            spares,
+            beside,
+            buffer: Vec::new(),
+            pending: None,
+            oldest,
+            segments,
+            groups,
+            is_loose: true,
+        }
+    }
+
     /// Carries the writes out in order; all are durable on return.
     pub(super) fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
-        let mut staged = Vec::new();
-        let mut saved = false;
-        for (group, write) in batch {
-            match write {
-                Write::Log { hard_state, entries } => {
-                    self.stage(*group, *hard_state, entries, &mut staged);
+        let mut done = 0;
+        while done < batch.len() {
+            let run = &batch[done..];
+            let is_log = |(_, write): &&(GroupId, Write)| matches!(write, Write::Log { .. });
+            let run = &run[..run.iter().take_while(is_log).count()];
+            // In order: what was written before must not be younger on the disk than a snapshot.
+            let carried = match (run.is_empty(), &batch[done]) {
+                (true, (id, write)) => self.install(*id, write),
+                (false, _) => self.append(run),
+            };
+            carried.map_err(|error| error.behind(done))?;
+            done += run.len().max(1);
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs log writes: one buffer, one sync, one seal.
+    fn append(&mut self, run: &[(GroupId, Write)]) -> Result<(), StoreError> {
+        match &self.pending {
+            Some(pending) => assert!(pending.writes == run.len(), "what found no room comes again"),
+            None => {
+                let needed = run.iter().map(|(_, write)| room(write)).sum();
+                if needed == 0 {
+                    return Ok(());
                 }
-                Write::Snapshot { snapshot, keep_from, discard_log } => {
-                    // In order: what was written before must not be younger on the disk than it.
-                    self.append(&mut staged)?;
-                    self.save(*group, snapshot, *keep_from, *discard_log)?;
-                    staged.push(self.state_of(*group));
-                    saved = true;
+                self.make_room(needed)?;
+                self.begin();
+                for (id, write) in run {
+                    self.stage(*id, write);
                 }
+                self.stage_end(run.len());
             }
         }
-        self.append(&mut staged)?;
-        if saved { self.drop_unneeded() } else { Ok(()) }
+        self.commit()
+    }
+
+    /// Nothing has happened when there is none.
+    fn make_room(&mut self, needed: u64) -> Result<(), StoreError> {
+        if self.live.has_room(needed) { Ok(()) } else { self.move_on(needed) }
+    }
+
+    /// Begins a batch in the buffer.
+    fn begin(&mut self) {
+        self.buffer.clear();
+        self.pending = Some(Pending { chain: self.live.chain, writes: 0 });
+    }
+
+    fn stage_end(&mut self, writes: usize) {
+        self.pending.as_mut().expect("a batch has begun").writes = writes;
+    }
+
+    /// Puts a record into the batch.
+    fn tell(&mut self, told: Told, is_last: bool) {
+        let pending = self.pending.as_mut().expect("a batch has begun");
+        let offset = self.live.end + self.buffer.len() as u64;
+        let at = Place { segment: self.live.number, offset };
+        pending.chain = record::encode(&mut self.buffer, at, pending.chain, told, is_last);
     }
 
     /// Turns one write into records, the state behind the entries it may refer to.
-    fn stage(
-        &mut self,
-        id: GroupId,
-        hard_state: Option<HardState>,
-        entries: &[Entry],
-        staged: &mut Vec<Staged>,
-    ) {
-        let group = self.groups.entry(id).or_default();
+    fn stage(&mut self, id: GroupId, write: &Write) {
+        let Write::Log { hard_state, entries } = write else { return };
+        if entries.is_empty() && hard_state.is_none() {
+            return;
+        }
         for (at, entry) in entries.iter().enumerate() {
+            let is_last = hard_state.is_none() && at + 1 == entries.len();
+            self.tell(Told::Entry { group: id, entry }, is_last);
+        }
+        let group = self.groups.entry(id).or_default();
+        for entry in entries {
             let (index, last) = (entry.id.index, group.last);
             assert!(index <= last.next(), "{id}: entry {index} does not follow {last}");
             let snapshot = group.state.snapshot.unwrap_or_default();
             assert!(index > snapshot, "{id}: R3: entry {index} is in the snapshot at {snapshot}");
-            group.last = index;
-            let is_last = hard_state.is_none() && at + 1 == entries.len();
-            let content = Content::Entry { group: id, entry: entry.clone() };
-            staged.push(Staged { content, is_last });
+            group.put(entry);
+        }
+        if let Some(entry) = entries.last() {
+            let highest = self.segments.entry(self.live.number).or_default();
+            let highest = highest.entry(id).or_default();
+            *highest = entry.id.index.max(*highest);
         }
         if let Some(hard_state) = hard_state {
-            let before = group.state.hard_state;
-            assert!(hard_state.term >= before.term, "{id}: R5: the term would go back");
-            let keeps_vote = before.vote.is_none() || hard_state.vote == before.vote;
-            assert!(hard_state.term > before.term || keeps_vote, "{id}: R5: the vote would change");
-            group.state.hard_state = hard_state;
-            let content = Content::State { group: id, state: group.state };
-            staged.push(Staged { content, is_last: true });
+            check_forward(id, group.state.hard_state, *hard_state);
+            group.state.hard_state = *hard_state;
+            self.tell_state(id);
         }
     }
 
-    /// The record that carries a group's state, to be a write of its own.
-    fn state_of(&self, group: GroupId) -> Staged {
-        let state = self.groups[&group].state;
-        Staged { content: Content::State { group, state }, is_last: true }
+    /// Puts a group's state into the batch, as the end of a write.
+    fn tell_state(&mut self, id: GroupId) {
+        let number = self.live.number;
+        let group = self.groups.entry(id).or_default();
+        group.state_segment = number;
+        let state = group.state;
+        self.tell(Told::State { group: id, state: &state }, true);
     }
 
-    /// Writes and syncs what is staged: one buffer, one sync, one seal.
-    fn append(&mut self, staged: &mut Vec<Staged>) -> Result<(), StoreError> {
-        if staged.is_empty() {
-            return Ok(());
-        }
-        let needed = staged.iter().map(|staged| record::room(&staged.content)).sum();
-        if !self.live.has_room(needed) {
-            self.move_on(needed)?;
-        }
-        self.buffer.clear();
-        let mut at = self.live.place();
-        let mut chain = self.live.chain;
-        for Staged { content, is_last } in staged.drain(..) {
-            chain = record::encode(&mut self.buffer, at, chain, &content, is_last);
-            at.offset = self.live.end + self.buffer.len() as u64;
-            self.note(&content);
-        }
+    /// Makes the batch in the buffer durable. When there is no room it stays there.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let chain = self.pending.as_ref().expect("a batch has begun").chain;
         self.live.put(&self.buffer, chain)?;
         self.live.sync()?;
+        self.pending = None;
+        self.beside.counters().synced(self.buffer.len() as u64, begun.elapsed());
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = Vec::new();
         }
-        self.live.seal(self.oldest, false)
-    }
-
-    /// Remembers what of the live segment will be needed.
-    fn note(&mut self, content: &Content) {
-        let number = self.live.number;
-        match content {
-            Content::Seal { .. } => {}
-            Content::State { group, .. } => {
-                self.groups.entry(*group).or_default().state_segment = number;
-            }
-            Content::Entry { group, entry } => {
-                let highest = self.segments.entry(number).or_default();
-                let highest = highest.entry(*group).or_default();
-                *highest = entry.id.index.max(*highest);
-            }
-        }
+        self.live.seal(self.oldest)
     }
 
     /// Ends the live segment and goes on in another, which is on the disk before the closing seal
     /// says that it exists.
     fn move_on(&mut self, needed: u64) -> Result<(), StoreError> {
-        let closing = Content::Seal { oldest: self.oldest, closing: true };
+        let closing = Told::Seal { oldest: self.oldest, closing: true };
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
-        let place = self.live.place();
-        let chain = record::encode(&mut bytes, place, self.live.chain, &closing, true);
+        let chain =
+            record::encode(&mut bytes, self.live.place(), self.live.chain, closing, true);
         let header = self.home.header(self.live.number + 1, needed, self.oldest, chain);
-        let file = segment::create(&self.home.log, &header)?;
+        let file = self.next_segment(&header)?;
         self.live.sync()?;
-        self.live.put(&bytes, chain)?;
+        self.live.put(&bytes, chain).map_err(|error| error.fatal("close"))?;
         self.live.sync()?;
+        self.beside.closed(self.live.number, chain);
         self.live = Live {
             path: segment::path(&self.home.log, header.number),
             file,
@@ -237,10 +335,37 @@ impl Log {
             chain,
         };
         self.segments.insert(header.number, BTreeMap::new());
+        self.is_loose = true;
         Ok(())
     }
 
-    /// Replaces a group's snapshot.
+    /// Made ahead of need, unless it must be of a length of its own.
+    fn next_segment(&self, header: &Header) -> Result<File, StoreError> {
+        if header.size != self.spares.size() {
+            return segment::create(&self.home.log, header);
+        }
+        let (path, file) = self.spares.take()?;
+        segment::adopt(&path, &file, &self.home.log, header)?;
+        self.spares.refill();
+        Ok(file)
+    }
+
+    /// Replaces a group's snapshot by one that the leader sent.
+    fn install(&mut self, id: GroupId, write: &Write) -> Result<(), StoreError> {
+        let Write::Snapshot { snapshot, keep_from, discard_log } = write else { return Ok(()) };
+        if self.pending.is_none() {
+            // Room for the state first: with the snapshot in place there is no way back.
+            self.make_room(STATE_ROOM)?;
+            self.save(id, snapshot, *keep_from, *discard_log)?;
+            self.begin();
+            self.tell_state(id);
+            self.stage_end(1);
+        }
+        self.commit()?;
+        self.is_loose = true;
+        self.tidy()
+    }
+
     fn save(
         &mut self,
         id: GroupId,
@@ -248,54 +373,155 @@ impl Log {
         keep_from: Index,
         discard_log: bool,
     ) -> Result<(), StoreError> {
-        let mut group = self.groups.get(&id).copied().unwrap_or_default();
         let last = snapshot.meta.last.index;
-        let before = group.state.snapshot.unwrap_or_default();
+        let group = self.groups.get(&id);
+        let before = group.and_then(|group| group.state.snapshot).unwrap_or_default();
         assert!(last >= before, "{id}: snapshot {last} would replace the later {before}");
         // A log that ends before the snapshot cannot be continued behind it.
-        if discard_log || group.last < last {
-            // The place must be on the disk before a snapshot names it: with the seal before it
-            // lost, entries to come would stand before the place, and not count.
+        let is_void = discard_log || group.map_or(Index::ZERO, |group| group.last) < last;
+        // The place must be on the disk before a snapshot names it: with the seal before it lost,
+        // entries to come would stand before the place, and not count.
+        if is_void {
             self.live.sync()?;
-            group.void_before = self.live.place();
+        }
+        let void_before = is_void.then(|| self.live.place());
+        let effect = self.beside.install(id, snapshot, keep_from, void_before)?;
+        let group = self.groups.entry(id).or_default();
+        if is_void {
+            group.entries.clear();
             group.last = last;
             for highest in self.segments.values_mut() {
                 highest.remove(&id);
             }
         }
         group.state.snapshot = Some(last);
-        // What was once not needed may be gone: it never comes back.
-        group.keep_from = group.keep_from.max(keep_from.min(last.next()));
-        let saved = Saved {
-            snapshot: snapshot.clone(),
-            keep_from: group.keep_from,
-            void_before: group.void_before,
-        };
-        self.groups.insert(id, group);
-        snapshot::save(&self.home.snapshots, self.home.owner, id, &saved)
+        group.forget_before(effect.keep_from);
+        Ok(())
+    }
+
+    /// What the store does between batches.
+    pub(super) fn tend(&mut self) -> Result<DiskRoom, StoreError> {
+        self.spares.check()?;
+        self.spares.refill();
+        if self.pending.is_none() {
+            self.settle()?;
+        }
+        Ok(if self.spares.is_full() { DiskRoom::Full } else { DiskRoom::Room })
+    }
+
+    /// Says in the log which snapshots were saved beside it, and drops what nobody needs. No room
+    /// for that is no error: it is done when there is.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let saved = self.beside.take_saved();
+        if !saved.is_empty() {
+            let needed = STATE_ROOM * saved.len() as u64;
+            if let Err(error) = self.make_room(needed) {
+                self.beside.put_back(saved);
+                return not_full(Err(error));
+            }
+            self.begin();
+            for (id, (last, effect)) in &saved {
+                let group = self.groups.entry(*id).or_default();
+                group.state.snapshot = group.state.snapshot.max(Some(*last));
+                group.forget_before(effect.keep_from);
+                self.tell_state(*id);
+            }
+            self.commit().map_err(|error| error.fatal("write"))?;
+            self.is_loose = true;
+        }
+        self.tidy()
+    }
+
+    /// Drops what nobody needs.
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        if !std::mem::take(&mut self.is_loose) {
+            return Ok(());
+        }
+        let done = self.carry().and_then(|()| self.drop_unneeded());
+        self.is_loose = matches!(done, Err(StoreError::Full { .. }));
+        not_full(done)
+    }
+
+    /// Writes again what groups that write little need of the oldest segments, so that these do not
+    /// stay for ever.
+    fn carry(&mut self) -> Result<(), StoreError> {
+        if self.segments.len() < CARRY_SEGMENTS {
+            return Ok(());
+        }
+        let mut budget = self.spares.size() / CARRY_PART;
+        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        for number in &numbers[..numbers.len() - CARRY_SEGMENTS + 1] {
+            let bound = self.bound_to(*number);
+            let rooms = bound.iter().map(|id| self.groups[id].room());
+            let needed: u64 = rooms.sum();
+            if needed > budget {
+                break;
+            }
+            budget -= needed;
+            self.write_again(&bound)?;
+        }
+        Ok(())
+    }
+
+    /// The groups that need entries of a segment.
+    fn bound_to(&self, number: u64) -> Vec<GroupId> {
+        let highest = self.segments[&number].iter();
+        let bound = highest.filter(|(id, index)| **index >= self.groups[id].keep_from);
+        bound.map(|(id, _)| *id).collect()
+    }
+
+    /// Writes all that groups need once more, at the end of the log.
+    fn write_again(&mut self, ids: &[GroupId]) -> Result<(), StoreError> {
+        for id in ids {
+            self.make_room(self.groups[id].room())?;
+            self.begin();
+            let entries = std::mem::take(&mut self.groups.entry(*id).or_default().entries);
+            for entry in &entries {
+                self.tell(Told::Entry { group: *id, entry }, false);
+            }
+            self.tell_state(*id);
+            // No half of it counts: a crash leaves the earlier copy, which is still there.
+            self.commit().map_err(|error| error.fatal("write"))?;
+            for highest in self.segments.values_mut() {
+                highest.remove(id);
+            }
+            if let Some(last) = entries.back() {
+                let live = self.segments.entry(self.live.number).or_default();
+                live.insert(*id, last.id.index);
+            }
+            self.groups.entry(*id).or_default().entries = entries;
+        }
+        Ok(())
     }
 
     /// Removes the segments in front that no group needs.
     fn drop_unneeded(&mut self) -> Result<(), StoreError> {
-        let unneeded = self.segments.iter().take_while(|(number, highest)| {
-            let needless = |(id, index): (&GroupId, &Index)| *index < self.groups[id].keep_from;
-            **number != self.live.number && highest.iter().all(needless)
-        });
-        let unneeded: Vec<u64> = unneeded.map(|(number, _)| *number).collect();
+        let unneeded = self.segments.keys().copied();
+        let unneeded: Vec<u64> = unneeded
+            .take_while(|number| *number != self.live.number && self.bound_to(*number).is_empty())
+            .collect();
         let Some(last) = unneeded.last() else { return Ok(()) };
         self.oldest = self.oldest.max(last + 1);
+        let held: Vec<GroupId> = self
+            .groups
+            .iter()
+            .filter(|(_, group)| group.state_segment < self.oldest)
+            .map(|(id, _)| *id)
+            .collect();
+        self.make_room(SEAL_BYTES + STATE_ROOM * held.len() as u64)?;
         // The seal first: should a segment be gone, a later record must say that it is not missed.
-        if !self.live.has_room(SEAL_BYTES) {
-            self.move_on(SEAL_BYTES)?;
+        self.live.sync()?;
+        self.live.seal(self.oldest)?;
+        if !held.is_empty() {
+            self.begin();
+            for id in held {
+                self.tell_state(id);
+            }
+            self.commit().map_err(|error| error.fatal("write"))?;
         }
         self.live.sync()?;
-        self.live.seal(self.oldest, false)?;
-        let groups = self.groups.iter();
-        let held = groups.filter(|(_, group)| group.state_segment < self.oldest);
-        let mut staged: Vec<Staged> = held.map(|(id, _)| self.state_of(*id)).collect();
-        self.append(&mut staged)?;
-        self.live.sync()?;
         for number in unneeded {
+            self.beside.dropped(number);
             disk::remove(&segment::path(&self.home.log, number))?;
             disk::sync_dir(&self.home.log)?;
             self.segments.remove(&number);
@@ -308,6 +534,34 @@ impl Log {
         if !self.live.has_room(0) {
             return Ok(());
         }
-        self.live.seal(self.oldest, false)
+        self.live.seal(self.oldest)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.spares.settle();
+    }
+}
+
+/// Room that the records of a write take.
+fn room(write: &Write) -> u64 {
+    let Write::Log { hard_state, entries } = write else { return 0 };
+    let entries = entries.iter().map(record::room).sum::<u64>();
+    entries + hard_state.map_or(0, |_| STATE_ROOM)
+}
+
+/// R5, once more, where it becomes durable.
+fn check_forward(id: GroupId, before: HardState, after: HardState) {
+    assert!(after.term >= before.term, "{id}: R5: the term would go back");
+    let keeps_vote = before.vote.is_none() || after.vote == before.vote;
+    assert!(after.term > before.term || keeps_vote, "{id}: R5: the vote would change");
+}
+
+/// Waiting for room is not failing.
+fn not_full(result: Result<(), StoreError>) -> Result<(), StoreError> {
+    match result {
+        Err(StoreError::Full { .. }) => Ok(()),
+        result => result,
     }
 }

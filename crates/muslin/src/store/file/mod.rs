@@ -29,13 +29,16 @@
 //! in one group's records stops the whole node. Segments are removed oldest first, so that one
 //! group that never makes snapshots keeps the log of all.
 
+mod beside;
 mod crc;
 mod disk;
 mod log;
 mod record;
 mod replay;
+mod scrub;
 mod segment;
 mod snapshot;
+mod spares;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,7 @@ const FLAG_LAST: u8 = 1;
 
 const STATE_HAS_VOTE: u64 = 1;
 const STATE_HAS_SNAPSHOT: u64 = 2;
+const STATE_IS_REBUILDING: u64 = 4;
 
 /// A place in the log, in the order of writing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -74,16 +75,23 @@ pub(super) struct Record {
     pub(super) length: u64,
 }
 
-/// Room that a record with this content takes.
-pub(super) fn room(content: &Content) -> u64 {
-    let payload = match content {
-        Content::Seal { .. } => 0,
-        Content::State { .. } => STATE_BYTES,
-        Content::Entry { entry, .. } => match &entry.payload {
-            Payload::Empty => 0,
-            Payload::Command(command) => command.len(),
-            Payload::Configuration(configuration) => configuration_bytes(configuration),
-        },
+/// What is to be written: a [`Content`] whose entry stands elsewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Told<'a> {
+    Seal { oldest: u64, closing: bool },
+    State { group: GroupId, state: &'a GroupState },
+    Entry { group: GroupId, entry: &'a Entry },
+}
+
+/// Room that a state record takes.
+pub(super) const STATE_ROOM: u64 = (HEADER_BYTES + STATE_BYTES) as u64;
+
+/// Room that an entry takes.
+pub(super) fn room(entry: &Entry) -> u64 {
+    let payload = match &entry.payload {
+        Payload::Empty => 0,
+        Payload::Command(command) => command.len(),
+        Payload::Configuration(configuration) => configuration_bytes(configuration),
     };
     (HEADER_BYTES + payload).next_multiple_of(ALIGN) as u64
 }
@@ -93,18 +101,20 @@ pub(super) fn encode(
     buffer: &mut Vec<u8>,
     at: Place,
     previous: u32,
-    content: &Content,
+    told: Told,
     is_last: bool,
 ) -> u32 {
     let start = buffer.len();
-    buffer.extend_from_slice(&[0; 8]);
-    buffer.extend_from_slice(&previous.to_le_bytes());
-    let (kind, flag, numbers) = head(content, is_last);
-    buffer.extend_from_slice(&[kind, if flag { FLAG_LAST } else { 0 }, 0, 0]);
-    for number in numbers {
-        buffer.extend_from_slice(&number.to_le_bytes());
+    let (kind, flag, numbers) = head(told, is_last);
+    let mut header = [0; HEADER_BYTES];
+    header[8..12].copy_from_slice(&previous.to_le_bytes());
+    header[12] = kind;
+    header[13] = if flag { FLAG_LAST } else { 0 };
+    for (place, number) in header[16..].as_chunks_mut::<8>().0.iter_mut().zip(numbers) {
+        *place = number.to_le_bytes();
     }
-    encode_payload(buffer, content);
+    buffer.extend_from_slice(&header);
+    encode_payload(buffer, told);
     let length = buffer.len() - start;
     let length = u32::try_from(length).expect("commands are far smaller than 4 GiB");
     buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -115,14 +125,14 @@ pub(super) fn encode(
 }
 
 /// Kind, flag and the three numbers of a record's header.
-fn head(content: &Content, is_last: bool) -> (u8, bool, [u64; 3]) {
-    match content {
-        Content::Seal { oldest, closing } => (KIND_SEAL, *closing, [0, *oldest, 0]),
-        Content::State { group, state } => {
+fn head(told: Told, is_last: bool) -> (u8, bool, [u64; 3]) {
+    match told {
+        Told::Seal { oldest, closing } => (KIND_SEAL, closing, [0, oldest, 0]),
+        Told::State { group, state } => {
             let hard_state = state.hard_state;
             (KIND_STATE, is_last, [group.0, hard_state.commit.0, hard_state.term.0])
         }
-        Content::Entry { group, entry } => {
+        Told::Entry { group, entry } => {
             let kind = match entry.payload {
                 Payload::Empty => KIND_EMPTY,
                 Payload::Command(_) => KIND_COMMAND,
@@ -133,18 +143,19 @@ fn head(content: &Content, is_last: bool) -> (u8, bool, [u64; 3]) {
     }
 }
 
-fn encode_payload(buffer: &mut Vec<u8>, content: &Content) {
-    match content {
-        Content::Seal { .. } => {}
-        Content::State { state, .. } => {
+fn encode_payload(buffer: &mut Vec<u8>, told: Told) {
+    match told {
+        Told::Seal { .. } => {}
+        Told::State { state, .. } => {
             let vote = state.hard_state.vote.map_or(0, |_| STATE_HAS_VOTE);
             let snapshot = state.snapshot.map_or(0, |_| STATE_HAS_SNAPSHOT);
-            buffer.extend_from_slice(&(vote | snapshot).to_le_bytes());
+            let rebuilding = if state.hard_state.rebuilding { STATE_IS_REBUILDING } else { 0 };
+            buffer.extend_from_slice(&(vote | snapshot | rebuilding).to_le_bytes());
             let vote = state.hard_state.vote.unwrap_or_default();
             buffer.extend_from_slice(&vote.0.to_le_bytes());
             buffer.extend_from_slice(&state.snapshot.unwrap_or_default().0.to_le_bytes());
         }
-        Content::Entry { entry, .. } => match &entry.payload {
+        Told::Entry { entry, .. } => match &entry.payload {
             Payload::Empty => {}
             Payload::Command(command) => buffer.extend_from_slice(command),
             Payload::Configuration(configuration) => {
@@ -165,7 +176,11 @@ fn checksum(at: Place, record: &[u8]) -> u32 {
 
 /// Reads the record at a place of a segment, or says why there is none.
 pub(super) fn read(segment: &[u8], at: Place) -> Result<Record, &'static str> {
-    let rest = segment.get(at.offset as usize..).unwrap_or_default();
+    read_first(segment.get(at.offset as usize..).unwrap_or_default(), at)
+}
+
+/// Reads the record that these bytes begin with, and that stands at this place.
+pub(super) fn read_first(rest: &[u8], at: Place) -> Result<Record, &'static str> {
     if rest.len() < HEADER_BYTES {
         return Err("the file ends within a record");
     }
@@ -219,7 +234,8 @@ fn decode_state(payload: &[u8], commit: Index, term: Term) -> Option<GroupState>
     let flags = u64_at(payload, 0);
     let vote = (flags & STATE_HAS_VOTE != 0).then(|| NodeId(u64_at(payload, 8)));
     let snapshot = (flags & STATE_HAS_SNAPSHOT != 0).then(|| Index(u64_at(payload, 16)));
-    Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding: false }, snapshot })
+    let rebuilding = flags & STATE_IS_REBUILDING != 0;
+    Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding }, snapshot })
 }
 
 /// Whether a seal that is believed stands anywhere at or behind this offset: then all before it was

@@ -2,16 +2,21 @@
 
 use super::super::{RecoveredGroup, StoreError};
 use super::disk;
-use super::log::{Group, Home, Live, Log};
+use super::beside::Beside;
+use super::log::{Group, Home, Live, Log, Parts};
 use super::record::{self, Content, GroupState, Place};
 use super::segment::{self, HEADER_BYTES, Segment, damaged};
-use super::snapshot::{self, Saved};
+use super::snapshot::{self, Effect, Saved};
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{Entry, Recovered, SnapshotMeta};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The log, ready for writes, and what the groups find in it.
+type Recovery = (Log, BTreeMap<GroupId, RecoveredGroup>);
 
 /// Reads everything; on success the log is ready for writes and all that was found is durable.
-pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGroup>), StoreError> {
+pub(super) fn recover(home: &Home, beside: &Arc<Beside>) -> Result<Recovery, StoreError> {
     let snapshots = snapshot::load_all(&home.snapshots, home.owner)?;
     disk::sync_dir(&home.snapshots)?;
     let numbers = listed(home)?;
@@ -46,7 +51,7 @@ pub(super) fn recover(home: &Home) -> Result<(Log, BTreeMap<GroupId, RecoveredGr
     if first > replay.oldest {
         return Err(missing(home, replay.oldest));
     }
-    replay.finish(home, live, torn)
+    replay.finish(home, beside, live, torn)
 }
 
 /// The segments that are there: at least one, without a gap.
@@ -155,6 +160,8 @@ struct Replay {
     snapshots: BTreeMap<GroupId, Saved>,
     groups: BTreeMap<GroupId, Found>,
     segments: BTreeMap<u64, BTreeMap<GroupId, Index>>,
+    /// Closed segments, and the checksum of the closing seal of each.
+    closed: BTreeMap<u64, u32>,
     oldest: u64,
     chain: u32,
 }
@@ -162,7 +169,8 @@ struct Replay {
 impl Replay {
     fn new(snapshots: BTreeMap<GroupId, Saved>) -> Replay {
         let groups = snapshots.keys().map(|group| (*group, Found::default())).collect();
-        Replay { snapshots, groups, segments: BTreeMap::new(), oldest: 0, chain: 0 }
+        let (segments, closed) = (BTreeMap::new(), BTreeMap::new());
+        Replay { snapshots, groups, segments, closed, oldest: 0, chain: 0 }
     }
 
     /// Follows the records of one segment.
@@ -196,6 +204,7 @@ impl Replay {
                 end = End { stop: Stop::Closed, offset: at.offset, chain };
             }
             if closes {
+                self.closed.insert(header.number, chain);
                 self.chain = chain;
                 return Ok(end);
             }
@@ -216,7 +225,7 @@ impl Replay {
                 found.state_segment = place.segment;
             }
             Content::Entry { group, entry } => {
-                let void_before = self.snapshots.get(&group).map(|saved| saved.void_before);
+                let void_before = self.snapshots.get(&group).map(|saved| saved.effect.void_before);
                 if void_before.is_some_and(|void_before| place < void_before) {
                     return Ok(());
                 }
@@ -237,9 +246,14 @@ impl Replay {
     fn finish(
         mut self,
         home: &Home,
+        beside: &Arc<Beside>,
         live: Live,
         torn: u64,
-    ) -> Result<(Log, BTreeMap<GroupId, RecoveredGroup>), StoreError> {
+    ) -> Result<Recovery, StoreError> {
+        let published = self.snapshots.iter();
+        let published = published
+            .map(|(id, saved)| (*id, (saved.snapshot.meta.last.index, saved.effect)))
+            .collect();
         let mut groups = BTreeMap::new();
         let mut recovered = BTreeMap::new();
         let mut torn = Some(torn);
@@ -253,9 +267,9 @@ impl Replay {
             groups.insert(id, group);
             recovered.insert(id, whole);
         }
-        let (oldest, segments) = (self.oldest, self.segments);
-        let home = home.clone();
-        let mut log = Log { home, live, buffer: Vec::new(), oldest, segments, groups };
+        beside.found(published, self.closed);
+        let parts = Parts { live, oldest: self.oldest, segments: self.segments, groups };
+        let mut log = Log::new(home.clone(), beside.clone(), parts);
         log.seal()?;
         Ok((log, recovered))
     }
@@ -284,7 +298,7 @@ fn put(entries: &mut Vec<Entry>, entry: Entry) -> bool {
 
 /// What is wrong with a group of a log that ends here, if anything is.
 fn check(found: &Found, saved: Option<&Saved>, log_end: Place) -> Result<(), String> {
-    if saved.is_some_and(|saved| saved.void_before > log_end) {
+    if saved.is_some_and(|saved| saved.effect.void_before > log_end) {
         return Err("the log ends before the place that its snapshot names".to_owned());
     }
     let last = saved.map(|saved| saved.snapshot.meta.last.index);
@@ -307,8 +321,7 @@ fn check(found: &Found, saved: Option<&Saved>, log_end: Place) -> Result<(), Str
 
 /// What the log has to know of a group, and what its replica gets.
 fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
-    let keep_from = saved.as_ref().map_or(Index::ZERO, |saved| saved.keep_from);
-    let void_before = saved.as_ref().map_or(Place::default(), |saved| saved.void_before);
+    let keep_from = saved.as_ref().map_or(Effect::default(), |saved| saved.effect).keep_from;
     let snapshot = saved.map(|saved| saved.snapshot);
     let meta = snapshot.as_ref().map_or(SnapshotMeta::default(), |saved| saved.meta.clone());
     let mut entries = found.entries;
@@ -316,8 +329,10 @@ fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
     let last = entries.last().map_or(meta.last.index, |entry| entry.id.index);
     let mut state = found.state;
     state.snapshot = snapshot.as_ref().map(|snapshot| snapshot.meta.last.index);
-    let group = Group { state, state_segment: found.state_segment, last, keep_from, void_before };
+    let held = entries.iter().cloned().collect();
+    let state_segment = found.state_segment;
+    let group = Group { state, state_segment, last, keep_from, entries: held };
     let hard_state = state.hard_state;
     let raft = Recovered { hard_state, snapshot: meta, entries };
-    (group, RecoveredGroup { raft, snapshot, torn_bytes: 0 })
+    (group, RecoveredGroup { raft, snapshot, ..RecoveredGroup::default() })
 }

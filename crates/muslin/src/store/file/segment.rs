@@ -146,19 +146,47 @@ fn number_of(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// Makes a segment: full length, zeros behind the header, all of it and its name on the disk.
-///
-/// The zeros are really written, not only reserved: a sync then never waits for the file system to
-/// note that a reserved block came into use.
+/// Makes a segment of a length of its own: zeros behind the header, all of it and its name on the
+/// disk.
 pub(super) fn create(dir: &Path, header: &Header) -> Result<File, StoreError> {
     let path = path(dir, header.number);
     let unfinished = disk::unfinished(&path);
-    let file = disk::create(&unfinished)?;
-    explain("make room for the log in", &unfinished, reserve(&file, header.size))?;
-    disk::fill(&file, &unfinished, 0, header.size)?;
-    disk::write(&file, &unfinished, &header.encode(), 0)?;
-    disk::sync(&file, &unfinished)?;
+    let made = zeros(&unfinished, header.size).and_then(|file| {
+        disk::write(&file, &unfinished, &header.encode(), 0)?;
+        disk::sync(&file, &unfinished)?;
+        Ok(file)
+    });
+    let file = made.inspect_err(|_| disk::discard(&unfinished))?;
     disk::publish(&unfinished, &path)?;
+    Ok(file)
+}
+
+/// Makes a file of zeros that can become a segment.
+pub(super) fn blank(path: &Path, size: u64) -> Result<(), StoreError> {
+    let unfinished = disk::unfinished(path);
+    let made = zeros(&unfinished, size).and_then(|file| disk::sync(&file, &unfinished));
+    made.inspect_err(|_| disk::discard(&unfinished))?;
+    disk::publish(&unfinished, path)
+}
+
+/// Makes a segment of what [`blank`] made.
+pub(super) fn adopt(
+    spare: &Path,
+    file: &File,
+    dir: &Path,
+    header: &Header,
+) -> Result<(), StoreError> {
+    disk::write(file, spare, &header.encode(), 0)?;
+    disk::sync(file, spare)?;
+    disk::publish(spare, &path(dir, header.number))
+}
+
+/// The zeros are really written, not only reserved: a sync then never waits for the file system to
+/// note that a reserved block came into use.
+fn zeros(path: &Path, size: u64) -> Result<File, StoreError> {
+    let file = disk::create(path)?;
+    explain("make room for the log in", path, reserve(&file, size))?;
+    disk::fill(&file, path, 0, size)?;
     Ok(file)
 }
 

@@ -27,25 +27,32 @@ const ENDING: &str = ".snap";
 /// A snapshot with what it makes of the log.
 pub(super) struct Saved {
     pub(super) snapshot: Snapshot,
+    /// In the same file as the state, so that both change in one step.
+    pub(super) effect: Effect,
+}
+
+/// What a snapshot makes of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Effect {
     /// Entries below this are not needed.
     pub(super) keep_from: Index,
-    /// Entries of this group that stand before this place of the log do not count: they disagree
-    /// with the snapshot, or end before it. In the same file as the state, so that both change in
-    /// one step.
+    /// Entries of the group that stand before this place of the log do not count: they disagree
+    /// with the snapshot, or end before it.
     pub(super) void_before: Place,
 }
 
-/// Replaces a group's snapshot. Durable on return.
-pub(super) fn save(
-    dir: &Path,
+/// Makes a snapshot's file, all but its final name.
+pub(super) fn prepare(
+    unfinished: &Path,
     owner: Owner,
     group: GroupId,
-    saved: &Saved,
+    snapshot: &Snapshot,
+    effect: Effect,
 ) -> Result<(), StoreError> {
-    let meta = &saved.snapshot.meta;
+    let meta = &snapshot.meta;
     let mut configuration = Vec::with_capacity(configuration_bytes(&meta.configuration));
     encode_configuration(&mut configuration, &meta.configuration);
-    let state = &saved.snapshot.data;
+    let state = &snapshot.data;
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&FORMAT.to_le_bytes());
@@ -55,9 +62,9 @@ pub(super) fn save(
         group.0,
         meta.last.index.0,
         meta.last.term.0,
-        saved.keep_from.0,
-        saved.void_before.segment,
-        saved.void_before.offset,
+        effect.keep_from.0,
+        effect.void_before.segment,
+        effect.void_before.offset,
         state.len() as u64,
         configuration.len() as u64,
     ];
@@ -68,7 +75,7 @@ pub(super) fn save(
     header.extend_from_slice(&body.to_le_bytes());
     header.extend_from_slice(&crc32c(&header).to_le_bytes());
     assert_eq!(header.len(), HEADER_BYTES);
-    disk::replace(&path(dir, group), &[&header, &configuration, state])
+    disk::prepare(unfinished, &[&header, &configuration, state])
 }
 
 /// Reads every snapshot of a directory. Removes unfinished files.
@@ -78,7 +85,8 @@ pub(super) fn load_all(dir: &Path, owner: Owner) -> Result<BTreeMap<GroupId, Sav
     groups.map(|group| Ok((group, load(&path(dir, group), owner, group)?))).collect()
 }
 
-fn path(dir: &Path, group: GroupId) -> PathBuf {
+/// Where a group's snapshot stands.
+pub(super) fn path(dir: &Path, group: GroupId) -> PathBuf {
     dir.join(format!("{:016x}{ENDING}", group.0))
 }
 
@@ -111,7 +119,9 @@ fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> 
     let last = LogId::new(Term(u64_at(&bytes, 56)), Index(u64_at(&bytes, 48)));
     Ok(Saved {
         snapshot: Snapshot { meta: SnapshotMeta { last, configuration }, data: state },
-        keep_from: Index(u64_at(&bytes, 64)),
-        void_before: Place { segment: u64_at(&bytes, 72), offset: u64_at(&bytes, 80) },
+        effect: Effect {
+            keep_from: Index(u64_at(&bytes, 64)),
+            void_before: Place { segment: u64_at(&bytes, 72), offset: u64_at(&bytes, 80) },
+        },
     })
 }

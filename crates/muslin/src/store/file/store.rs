@@ -1,18 +1,20 @@
 //! The store itself: its life from opening to refusal.
 
-use super::super::{RecoveredGroup, Store, StoreError};
+use super::super::{Aside, DiskCounters, RecoveredGroup, Store, StoreError};
+use super::beside::Beside;
 use super::disk::{explain, sync_dir};
 use super::log::{Home, Log};
 use super::replay;
 use super::segment::{self, Owner};
 use muslin_core::base::GroupId;
-use muslin_core::raft::Write;
+use muslin_core::raft::{DiskRoom, Write};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::mem;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Number of the first segment, and what its chain of checksums begins with.
 const FIRST_SEGMENT: u64 = 1;
@@ -26,18 +28,22 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub struct Options {
     /// Length of a log segment. A batch that does not fit gets a segment of its own length.
     pub segment_bytes: u64,
+    /// The store starts no thread of its own: segments are made when they are asked for, by whoever
+    /// asks. For tests and for programs that look at a stopped node's files.
+    pub is_alone: bool,
 }
 
 impl Default for Options {
     /// 16 MiB: made in about 10 ms, and about 100 000 small entries until the next one.
     fn default() -> Options {
-        Options { segment_bytes: 16 << 20 }
+        Options { segment_bytes: 16 << 20, is_alone: false }
     }
 }
 
 /// The store on a disk. See the [module](super) for what it promises.
 pub struct FileStore {
     home: Home,
+    beside: Arc<Beside>,
     phase: Phase,
 }
 
@@ -86,7 +92,9 @@ impl FileStore {
 
     /// A store made earlier. Nothing is read before [`Store::recover`].
     pub fn open(root: &Path, owner: Owner, options: Options) -> FileStore {
-        FileStore { home: Home::new(root, owner, options), phase: Phase::Closed }
+        let home = Home::new(root, owner, options);
+        let beside = Beside::new(home.clone(), Arc::new(DiskCounters::default()));
+        FileStore { home, beside: Arc::new(beside), phase: Phase::Closed }
     }
 
     fn refusal(&self) -> StoreError {
@@ -111,7 +119,7 @@ impl Store for FileStore {
     fn recover(&mut self) -> Result<BTreeMap<GroupId, RecoveredGroup>, StoreError> {
         match mem::replace(&mut self.phase, Phase::Refusing) {
             Phase::Closed => {
-                let (log, groups) = replay::recover(&self.home)?;
+                let (log, groups) = replay::recover(&self.home, &self.beside)?;
                 self.phase = Phase::Open(Box::new(log));
                 Ok(groups)
             }
@@ -121,13 +129,33 @@ impl Store for FileStore {
     }
 
     fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
+        self.at_work(|log| log.write(batch))
+    }
+
+    fn tend(&mut self) -> Result<DiskRoom, StoreError> {
+        self.at_work(Log::tend)
+    }
+
+    fn aside(&self) -> Arc<dyn Aside> {
+        self.beside.clone()
+    }
+}
+
+impl FileStore {
+    /// Does something with the open log. Every error but a lack of room is the last.
+    fn at_work<T>(
+        &mut self,
+        work: impl FnOnce(&mut Log) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         match mem::replace(&mut self.phase, Phase::Refusing) {
             Phase::Open(mut log) => {
-                log.write(batch)?;
-                self.phase = Phase::Open(log);
-                Ok(())
+                let worked = work(&mut log);
+                if matches!(worked, Ok(_) | Err(StoreError::Full { .. })) {
+                    self.phase = Phase::Open(log);
+                }
+                worked
             }
-            Phase::Closed => panic!("a store recovers before it is written to"),
+            Phase::Closed => panic!("a store recovers before it is used"),
             Phase::Refusing => Err(self.refusal()),
         }
     }

@@ -47,7 +47,7 @@ fn the_contract_is_kept_whatever_the_length_of_segments() {
 }
 
 fn options(segment_bytes: u64) -> Options {
-    Options { segment_bytes }
+    Options { segment_bytes, is_alone: true }
 }
 
 /// In memory where the system offers it: these tests open thousands of stores.

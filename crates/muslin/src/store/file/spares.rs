@@ -1,0 +1,221 @@
+//! Segments made before they are needed: two files of full length, zeros, synced.
+//!
+//! The first is the next segment, so that the log never waits for one. The second is what is left
+//! when the disk is full: what was issued still goes into the log, and it can be given up so that a
+//! snapshot, which lets go of old segments, finds room.
+
+use super::super::StoreError;
+use super::disk;
+use super::segment;
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The next segment, and the one behind it.
+const SPARES: u8 = 2;
+
+/// Ending of a spare's name.
+const ENDING: &str = ".spare";
+
+/// Read at a time when a spare is looked through.
+const LOOK_BYTES: usize = 256 << 10;
+
+/// Clones are the same spares.
+#[derive(Clone)]
+pub(super) struct Spares {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    size: u64,
+    /// Everything is done by whoever asks.
+    is_alone: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ready: BTreeSet<u8>,
+    is_making: bool,
+    /// The last one could not be made: there was no room.
+    is_full: bool,
+    /// A snapshot waits for room: what is given up is not made again meanwhile.
+    is_saving: bool,
+    /// The disk failed: told to whoever asks next.
+    error: Option<StoreError>,
+}
+
+impl Spares {
+    /// Of segments of this length. None is known yet.
+    pub(super) fn new(dir: &Path, size: u64, is_alone: bool) -> Spares {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        Spares {
+            shared: Arc::new(Shared { dir: dir.to_owned(), size, is_alone, state, changed }),
+        }
+    }
+
+    /// What a segment must be long to be one of these.
+    pub(super) fn size(&self) -> u64 {
+        self.shared.size
+    }
+
+    /// Whether what should be there is not, for lack of room.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.shared.lock();
+        state.is_full || state.is_saving
+    }
+
+    /// Takes one out: its path and the file. Waits for one that is being made.
+    pub(super) fn take(&self) -> Result<(PathBuf, File), StoreError> {
+        let mut has_tried = false;
+        loop {
+            let mut state = self.shared.lock();
+            if let Some(slot) = state.ready.pop_first() {
+                let path = self.shared.path(slot);
+                let file = OpenOptions::new().read(true).write(true).open(&path);
+                return Ok((path.clone(), disk::explain("open", &path, file)?));
+            }
+            if state.is_making {
+                let waits = |state: &mut State| state.is_making && state.ready.is_empty();
+                let waited = self.shared.changed.wait_while(state, waits);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                has_tried = true;
+                continue;
+            }
+            if let Some(error) = state.error.take() {
+                return Err(error);
+            }
+            if has_tried {
+                return Err(StoreError::Full { path: self.shared.path(0), done: 0 });
+            }
+            drop(state);
+            self.refill();
+            has_tried = true;
+        }
+    }
+
+    /// Has those that are missing made, beside the caller.
+    pub(super) fn refill(&self) {
+        let mut state = self.shared.lock();
+        if state.is_making || state.ready.len() >= state.wanted() || state.error.is_some() {
+            return;
+        }
+        state.is_making = true;
+        drop(state);
+        if self.shared.is_alone {
+            return self.shared.make();
+        }
+        let shared = self.shared.clone();
+        let maker = std::thread::Builder::new().name("muslin-spare".into());
+        if maker.spawn(move || shared.make()).is_err() {
+            // The system has no thread for us: the next who asks tries again.
+            self.shared.lock().is_making = false;
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// The first error that the disk had with a spare, if there was one.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.shared.lock().error.take().map_or(Ok(()), Err)
+    }
+
+    /// A snapshot finds no room: gives up all spares but one. Whether any was.
+    pub(super) fn give_up(&self) -> Result<bool, StoreError> {
+        let mut state = self.shared.lock();
+        state.is_saving = true;
+        let mut is_given = false;
+        while state.ready.len() > 1 {
+            let slot = state.ready.pop_last().expect("there are two at least");
+            disk::remove(&self.shared.path(slot))?;
+            is_given = true;
+        }
+        Ok(is_given)
+    }
+
+    /// Waits until nothing is being made: the directory may have another user then.
+    pub(super) fn settle(&self) {
+        let waited = self.shared.changed.wait_while(self.shared.lock(), |state| state.is_making);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A snapshot found room.
+    pub(super) fn has_saved(&self) {
+        self.shared.lock().is_saving = false;
+    }
+}
+
+impl State {
+    fn wanted(&self) -> usize {
+        if self.is_saving { 1 } else { usize::from(SPARES) }
+    }
+}
+
+impl Shared {
+    fn make(&self) {
+        let mut made = Ok(());
+        for slot in 0..SPARES {
+            let state = self.lock();
+            if state.ready.len() >= state.wanted() {
+                break;
+            }
+            if state.ready.contains(&slot) {
+                continue;
+            }
+            drop(state);
+            made = self.make_one(slot);
+            if made.is_err() {
+                break;
+            }
+            self.lock().ready.insert(slot);
+            self.changed.notify_all();
+        }
+        let mut state = self.lock();
+        state.is_making = false;
+        state.is_full = matches!(made, Err(StoreError::Full { .. }));
+        if let Err(error) = made
+            && !state.is_full
+        {
+            state.error = Some(error);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// One that an earlier process left is as good, when there is nothing in it.
+    fn make_one(&self, slot: u8) -> Result<(), StoreError> {
+        let path = self.path(slot);
+        if is_blank(&path, self.size) {
+            return Ok(());
+        }
+        segment::blank(&path, self.size)
+    }
+
+    fn path(&self, slot: u8) -> PathBuf {
+        self.dir.join(format!("{slot}{ENDING}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that is done under this lock panics half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a file has this length and nothing but zeros. One that cannot be read is not.
+fn is_blank(path: &Path, size: u64) -> bool {
+    let Ok(mut file) = File::open(path) else { return false };
+    if !file.metadata().is_ok_and(|found| found.len() == size) {
+        return false;
+    }
+    let mut piece = vec![0; LOOK_BYTES];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(count) if piece[..count].iter().all(|byte| *byte == 0) => {}
+            _ => return false,
+        }
+    }
+}
