@@ -1,15 +1,19 @@
 //! The loop.
 
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
-use super::log_thread::{self, Done, Job, Report};
+use super::log_thread::{self, Desk, Report, Save};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, PersistId, RequestId};
 use muslin_core::groups;
-use muslin_core::node::{Event, Input, Node, Options, Output, Recovered, Reply};
-use muslin_core::raft;
+use muslin_core::node::{
+    Event, Failure, Input, Node, Options, Output, PeerMessage, Recovered, Reply, Request,
+};
+use muslin_core::raft::{self, DiskRoom};
+use muslin_core::state::Proposal;
 use muslin_core::wire;
+use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +26,9 @@ const MAIL_MAX: usize = 16_384;
 /// Inputs handled between two flushes: large enough to gather a batch, small enough that an answer
 /// is not long in coming.
 const GATHER_MAX: usize = 4_096;
+
+/// What may wait for the disk before writes are refused.
+const DISK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 
 /// How long a stopping node goes on, so that its good-bye and a leader's successor get out.
 const STOPPING_TIME: Duration = Duration::from_millis(500);
@@ -77,14 +84,14 @@ pub fn start(
     };
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
-    let (jobs, _thread) = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
+    let disk = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
     let handle = Handle::new(mail_sender);
     let run = Run {
         started: Instant::now(),
         node: Node::new(options, recovered, seed, Now::START),
         out: Outputs::new(),
         transport,
-        jobs,
+        disk,
         handle: handle.clone(),
         replies: HashMap::new(),
         durable: BTreeMap::new(),
@@ -114,7 +121,7 @@ struct Run {
     node: Node,
     out: Outputs<Output>,
     transport: Arc<dyn Transport>,
-    jobs: std::sync::mpsc::Sender<Job>,
+    disk: Desk,
     handle: Handle,
     replies: HashMap<RequestId, ReplyTo>,
     /// Last durable write of each group.
@@ -180,16 +187,37 @@ impl Run {
         match incoming {
             Incoming::Datagram { from, bytes } => self.step(Input::Datagram { from, bytes }),
             Incoming::Message { from, bytes } => match wire::decode_peer(bytes) {
+                Ok(PeerMessage::Propose(proposals)) if self.is_disk_busy() => {
+                    self.refuse(from, proposals);
+                }
                 Ok(message) => self.step(Input::Peer { from, message }),
                 Err(error) => tracing::debug!(%from, %error, "dropped an unreadable message"),
             },
         }
     }
 
+    /// More waits for the disk than memory should hold: a leader whose disk is slower than those of
+    /// a quorum commits without it, and would queue without end.
+    fn is_disk_busy(&self) -> bool {
+        self.disk.waiting_bytes() > DISK_QUEUE_BYTES_MAX
+    }
+
+    /// The sender tries again in a while.
+    fn refuse(&self, from: NodeId, proposals: Vec<Bytes>) {
+        let decoded = proposals.into_iter().filter_map(|bytes| Proposal::decode(bytes).ok());
+        let sequences = decoded.map(|proposal| proposal.sequence).collect();
+        let leader = self.node.raft().leader();
+        let message = PeerMessage::ProposeRefused { sequences, leader, busy: true };
+        self.transport.send(from, wire::encode_peer(&message));
+    }
+
     fn on_mail(&mut self, mail: Mail) {
         match mail {
             Mail::Request { id, request, reply } => {
                 self.replies.insert(id, reply);
+                if self.is_disk_busy() && matches!(request, Request::Write(_)) {
+                    return self.reply(id, Reply::Failed(Failure::Busy));
+                }
                 self.step(Input::Request { id, request });
             }
             Mail::Cancel(id) => {
@@ -209,15 +237,24 @@ impl Run {
     }
 
     fn on_report(&mut self, report: Report) -> Result<(), DriverError> {
-        for (group, done) in report? {
-            match done {
-                Done::Persisted(id) => {
+        match report {
+            Report::Durable(ids) => {
+                for (group, id) in ids {
                     self.durable.insert(group, id);
                     self.release(group, id);
                     self.step(Input::Persisted { group, id });
                 }
-                Done::Saved(index) => self.step(Input::Saved { group, index }),
             }
+            Report::Saved { group, index } => self.step(Input::Saved { group, index }),
+            Report::Room(room) => {
+                match room {
+                    DiskRoom::Full => tracing::warn!("the disk is full: no writes until it is not"),
+                    DiskRoom::Room => tracing::info!("the disk has room again"),
+                }
+                self.step(Input::Disk(room));
+            }
+            Report::Damaged(damage) => tracing::warn!(%damage, "is being put right"),
+            Report::Failed(error) => return Err(error.into()),
         }
         Ok(())
     }
@@ -253,14 +290,9 @@ impl Run {
         let mut out = std::mem::take(&mut self.out);
         for output in out.drain() {
             match output {
-                Output::Persist { group, id, write } => {
-                    // The thread ends only after it reported why; the report is read next.
-                    let _ = self.jobs.send(Job { group, done: Done::Persisted(id), write });
-                }
+                Output::Persist { group, id, write } => self.disk.write(group, id, write),
                 Output::Save { group, snapshot, keep_from } => {
-                    let done = Done::Saved(snapshot.meta.last.index);
-                    let write = raft::Write::Snapshot { snapshot, keep_from, discard_log: false };
-                    let _ = self.jobs.send(Job { group, done, write });
+                    self.disk.save(Save { group, snapshot, keep_from });
                 }
                 Output::Send { to, after, message } => {
                     self.send(to, after, wire::encode_peer(&message));

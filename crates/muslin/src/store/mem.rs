@@ -1,9 +1,9 @@
 //! The store in memory, for tests: what was written survives the store, as long as its disk is
 //! held, and the disk can be told to fail.
 
-use super::{RecoveredGroup, Store, StoreError};
-use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::{Entry, HardState, Recovered, Snapshot, Write};
+use super::{Aside, Damage, DiskCounters, RecoveredGroup, Scrubbed, Store, StoreError};
+use muslin_core::base::{GroupId, Index, LogId};
+use muslin_core::raft::{DiskRoom, Entry, HardState, Recovered, Snapshot, Write};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -29,6 +29,7 @@ struct Platter {
     groups: BTreeMap<GroupId, Group>,
     failure: Option<Failure>,
     is_damaged: bool,
+    is_full: bool,
     is_torn: bool,
     writes: u64,
     /// Counts stores; only the latest may write, as only one process can hold a directory.
@@ -58,9 +59,14 @@ impl Disk {
         self.platter().failure = Some(Failure { writes_left: writes, leaves });
     }
 
-    /// From here on recovery finds damage.
+    /// The next recovery finds the logs of all groups damaged: it has their snapshots alone.
     pub fn damage(&self) {
         self.platter().is_damaged = true;
+    }
+
+    /// Whether there is no room from here on: but for hard states, which always fit.
+    pub fn fill(&self, is_full: bool) {
+        self.platter().is_full = is_full;
     }
 
     /// How many calls of [`Store::write`] succeeded.
@@ -105,16 +111,20 @@ impl Store for MemStore {
         assert!(matches!(self.phase, Phase::Closed), "a store recovers once, before any write");
         self.phase = Phase::Refusing;
         let mut platter = self.disk.platter();
-        if platter.is_damaged {
+        let damage = std::mem::take(&mut platter.is_damaged).then(|| {
             let what = "damaged on purpose".to_owned();
-            return Err(StoreError::Damaged { path: PathBuf::from("memory"), offset: 0, what });
+            Damage { path: PathBuf::from("memory"), offset: 0, what }
+        });
+        if damage.is_some() {
+            platter.groups.entry(GroupId::CONTROL).or_default();
+            platter.groups.values_mut().for_each(Group::lose_log);
         }
         platter.store += 1;
         self.phase = Phase::Open(platter.store);
         let mut torn = u64::from(std::mem::take(&mut platter.is_torn));
         let groups = platter.groups.iter().map(|(id, group)| {
             let torn_bytes = std::mem::take(&mut torn);
-            (*id, RecoveredGroup { torn_bytes, ..group.recovered() })
+            (*id, RecoveredGroup { torn_bytes, damage: damage.clone(), ..group.recovered() })
         });
         Ok(groups.collect())
     }
@@ -127,6 +137,15 @@ impl Store for MemStore {
             Phase::Open(_) | Phase::Refusing => {
                 return Err(refused("an earlier error, or a later store on this disk"));
             }
+        }
+        let fits = |write: &Write| matches!(write, Write::Log { entries, .. } if entries.is_empty());
+        if platter.is_full
+            && let Some(done) = batch.iter().position(|(_, write)| !fits(write))
+        {
+            for (id, write) in batch[..done].iter().filter(|(_, write)| !is_nothing(write)) {
+                platter.groups.entry(*id).or_default().write(*id, write);
+            }
+            return Err(StoreError::Full { path: PathBuf::from("memory"), done });
         }
         let failed = platter.next_fails();
         let carried = match failed {
@@ -144,6 +163,60 @@ impl Store for MemStore {
         }
         platter.writes += 1;
         Ok(())
+    }
+
+    fn tend(&mut self) -> Result<DiskRoom, StoreError> {
+        let platter = self.disk.platter();
+        match self.phase {
+            Phase::Closed => panic!("a store recovers before it is used"),
+            Phase::Open(_) if platter.is_full => Ok(DiskRoom::Full),
+            Phase::Open(_) => Ok(DiskRoom::Room),
+            Phase::Refusing => Err(refused("an earlier error")),
+        }
+    }
+
+    fn aside(&self) -> Arc<dyn Aside> {
+        let Phase::Open(store) = self.phase else { panic!("a store recovers before it is used") };
+        Arc::new(MemAside { disk: self.disk.clone(), store, counters: Arc::default() })
+    }
+}
+
+/// What is done beside the log of a [`MemStore`].
+struct MemAside {
+    disk: Disk,
+    store: u64,
+    counters: Arc<DiskCounters>,
+}
+
+impl Aside for MemAside {
+    fn save(
+        &self,
+        group: GroupId,
+        snapshot: &Snapshot,
+        keep_from: Index,
+    ) -> Result<(), StoreError> {
+        let mut platter = self.disk.platter();
+        if self.store != platter.store {
+            return Err(refused("a later store on this disk"));
+        }
+        if platter.is_full {
+            return Err(StoreError::Full { path: PathBuf::from("memory"), done: 0 });
+        }
+        let found = platter.groups.entry(group).or_default();
+        let before = found.snapshot.as_ref().map(|snapshot| snapshot.meta.last.index);
+        if before < Some(snapshot.meta.last.index) {
+            let snapshot = snapshot.clone();
+            found.write(group, &Write::Snapshot { snapshot, keep_from, discard_log: false });
+        }
+        Ok(())
+    }
+
+    fn scrub(&self, _: u64) -> Result<Scrubbed, StoreError> {
+        Ok(Scrubbed::All)
+    }
+
+    fn counters(&self) -> Arc<DiskCounters> {
+        self.counters.clone()
     }
 }
 
@@ -212,7 +285,15 @@ impl Group {
             snapshot: snapshot.unwrap_or_default(),
             entries: self.entries.clone(),
         };
-        RecoveredGroup { raft, snapshot: self.snapshot.clone(), torn_bytes: 0 }
+        RecoveredGroup { raft, snapshot: self.snapshot.clone(), ..RecoveredGroup::default() }
+    }
+
+    /// What can be vouched for when the log cannot be read.
+    fn lose_log(&mut self) {
+        let last = self.snapshot.as_ref().map_or(LogId::ZERO, |snapshot| snapshot.meta.last);
+        self.entries.clear();
+        self.hard_state.commit = self.hard_state.commit.min(last.index);
+        self.hard_state.rebuilding = true;
     }
 }
 
@@ -279,9 +360,39 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
-        let disk = Disk::new();
+    fn damage_leaves_the_snapshots_and_is_told_once() {
+        let (disk, mut history) = (Disk::new(), History::new(3));
+        let mut store = MemStore::new(disk.clone());
+        store.recover().unwrap();
+        (0..20).for_each(|_| store.write(&history.batch()).unwrap());
         disk.damage();
-        assert!(matches!(MemStore::new(disk).recover(), Err(StoreError::Damaged { .. })));
+        let found = MemStore::new(disk.clone()).recover().unwrap();
+        assert!(found.contains_key(&GroupId::CONTROL));
+        assert!(found.values().all(|group| group.damage.is_some() && group.raft.entries.is_empty()));
+        assert!(found.values().all(|group| group.raft.hard_state.rebuilding));
+        let again = MemStore::new(disk).recover().unwrap();
+        assert!(again.values().all(|group| group.damage.is_none()));
+        assert!(again.values().all(|group| group.raft.hard_state.rebuilding), "until it is done");
+    }
+
+    #[test]
+    fn a_full_disk_takes_hard_states_alone_and_goes_on_when_there_is_room() {
+        let (disk, mut history) = (Disk::new(), History::new(4));
+        let mut store = MemStore::new(disk.clone());
+        store.recover().unwrap();
+        disk.fill(true);
+        let hard_state = HardState { term: muslin_core::base::Term(1), ..HardState::default() };
+        let vote = Write::Log { hard_state: Some(hard_state), entries: Vec::new() };
+        let mut batch = vec![(GroupId(9), vote)];
+        batch.extend(history.batch());
+        let Err(StoreError::Full { done, .. }) = store.write(&batch) else { panic!("it is full") };
+        assert!(done >= 1);
+        assert_eq!(store.tend().unwrap(), DiskRoom::Full);
+        disk.fill(false);
+        store.write(&batch[done..]).unwrap();
+        assert_eq!(store.tend().unwrap(), DiskRoom::Room);
+        let mut found = MemStore::new(disk).recover().unwrap();
+        assert_eq!(found.remove(&GroupId(9)).unwrap().raft.hard_state, hard_state);
+        assert_eq!(found, *history.groups());
     }
 }

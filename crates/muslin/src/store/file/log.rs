@@ -94,15 +94,12 @@ impl Live {
 
     /// Says that all before is on the disk. The caller has just seen to it, the seal before
     /// included: were that one lost and this one not, a mere crash would look like damage. Not
-    /// synced. One that finds no room is left out: the batch before it is durable without.
+    /// synced.
     fn seal(&mut self, oldest: u64) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
         let seal = Told::Seal { oldest, closing: false };
         let chain = record::encode(&mut bytes, self.place(), self.chain, seal, true);
-        match self.put(&bytes, chain) {
-            Err(StoreError::Full { .. }) => Ok(()),
-            put => put,
-        }
+        self.put(&bytes, chain)
     }
 }
 
@@ -151,7 +148,7 @@ impl Group {
 struct Pending {
     /// Checksum of its last record.
     chain: u32,
-    /// How many writes it stands for.
+    /// How many writes it stands for; none when the log tells its own affairs.
     writes: usize,
 }
 
@@ -164,6 +161,8 @@ pub(super) struct Log {
     pub(super) buffer: Vec<u8>,
     /// A write found no room: `buffer` holds it, and it goes first.
     pending: Option<Pending>,
+    /// The next segment, made when there was no room for the closing seal.
+    next: Option<(Header, File)>,
     /// No segment below this one is needed.
     pub(super) oldest: u64,
     /// Every segment on the disk, with the highest entry that counts of each group in it.
@@ -192,6 +191,7 @@ impl Log {
             beside,
             buffer: Vec::new(),
             pending: None,
+            next: None,
             oldest,
             segments,
             groups,
@@ -203,6 +203,7 @@ impl Log {
     pub(super) fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
         let mut done = 0;
         while done < batch.len() {
+            self.commit_own().map_err(|error| error.behind(done))?;
             let run = &batch[done..];
             let is_log = |(_, write): &&(GroupId, Write)| matches!(write, Write::Log { .. });
             let run = &run[..run.iter().take_while(is_log).count()];
@@ -299,6 +300,14 @@ impl Log {
         self.tell(Told::State { group: id, state: &state }, true);
     }
 
+    /// What the log had to tell of itself, and found no room for.
+    fn commit_own(&mut self) -> Result<(), StoreError> {
+        match self.pending {
+            Some(Pending { writes: 0, .. }) => self.commit(),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the batch in the buffer durable. When there is no room it stays there.
     fn commit(&mut self) -> Result<(), StoreError> {
         let begun = Instant::now();
@@ -310,7 +319,8 @@ impl Log {
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = Vec::new();
         }
-        self.live.seal(self.oldest)
+        // The batch is durable without.
+        not_full(self.live.seal(self.oldest))
     }
 
     /// Ends the live segment and goes on in another, which is on the disk before the closing seal
@@ -323,7 +333,10 @@ impl Log {
         let header = self.home.header(self.live.number + 1, needed, self.oldest, chain);
         let file = self.next_segment(&header)?;
         self.live.sync()?;
-        self.live.put(&bytes, chain).map_err(|error| error.fatal("close"))?;
+        if let Err(error) = self.live.put(&bytes, chain) {
+            self.next = Some((header, file));
+            return Err(error);
+        }
         self.live.sync()?;
         self.beside.closed(self.live.number, chain);
         self.live = Live {
@@ -340,7 +353,13 @@ impl Log {
     }
 
     /// Made ahead of need, unless it must be of a length of its own.
-    fn next_segment(&self, header: &Header) -> Result<File, StoreError> {
+    fn next_segment(&mut self, header: &Header) -> Result<File, StoreError> {
+        match self.next.take() {
+            Some((made, file)) if made == *header => return Ok(file),
+            // It follows another end, or is too short.
+            Some((made, _)) => disk::remove(&segment::path(&self.home.log, made.number))?,
+            None => {}
+        }
         if header.size != self.spares.size() {
             return segment::create(&self.home.log, header);
         }
@@ -403,6 +422,7 @@ impl Log {
     pub(super) fn tend(&mut self) -> Result<DiskRoom, StoreError> {
         self.spares.check()?;
         self.spares.refill();
+        not_full(self.commit_own())?;
         if self.pending.is_none() {
             self.settle()?;
         }
@@ -426,8 +446,10 @@ impl Log {
                 group.forget_before(effect.keep_from);
                 self.tell_state(*id);
             }
-            self.commit().map_err(|error| error.fatal("write"))?;
             self.is_loose = true;
+            if let Err(error) = self.commit() {
+                return not_full(Err(error));
+            }
         }
         self.tidy()
     }
@@ -480,8 +502,6 @@ impl Log {
                 self.tell(Told::Entry { group: *id, entry }, false);
             }
             self.tell_state(*id);
-            // No half of it counts: a crash leaves the earlier copy, which is still there.
-            self.commit().map_err(|error| error.fatal("write"))?;
             for highest in self.segments.values_mut() {
                 highest.remove(id);
             }
@@ -490,6 +510,8 @@ impl Log {
                 live.insert(*id, last.id.index);
             }
             self.groups.entry(*id).or_default().entries = entries;
+            // No half of it counts: a crash leaves the earlier copy, which is still there.
+            self.commit()?;
         }
         Ok(())
     }
@@ -517,7 +539,7 @@ impl Log {
             for id in held {
                 self.tell_state(id);
             }
-            self.commit().map_err(|error| error.fatal("write"))?;
+            self.commit()?;
         }
         self.live.sync()?;
         for number in unneeded {

@@ -104,15 +104,6 @@ impl FileStore {
             source: io::Error::other("what reached the disk is not known"),
         }
     }
-
-    /// Swaps the file that is written to, so that tests can make the disk fail.
-    #[cfg(test)]
-    pub(super) fn swap_live(&mut self, file: fs::File) {
-        match &mut self.phase {
-            Phase::Open(log) => log.live.file = file,
-            Phase::Closed | Phase::Refusing => panic!("the store is not open"),
-        }
-    }
 }
 
 impl Store for FileStore {

@@ -1,6 +1,7 @@
 //! What the contract cannot ask for: damage, crash images, foreign files, failing disks, speed.
 
 mod damage;
+mod faults;
 mod life;
 mod power;
 mod speed;
@@ -97,11 +98,20 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     for part in ["log", "snapshot"] {
         for entry in fs::read_dir(dir.join(part)).unwrap() {
             let name = Path::new(part).join(entry.unwrap().file_name());
+            // Nothing is in them.
+            if name.extension().is_some_and(|ending| ending == "spare") {
+                continue;
+            }
             let bytes = fs::read(dir.join(&name)).unwrap();
             files.insert(name, bytes);
         }
     }
     files
+}
+
+/// How many segments there are.
+fn segments(dir: &Path) -> usize {
+    files(dir).keys().filter(|name| name.starts_with("log")).count()
 }
 
 fn lay_out(files: &BTreeMap<PathBuf, Vec<u8>>) -> TempDir {
