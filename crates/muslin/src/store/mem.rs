@@ -138,7 +138,8 @@ impl Store for MemStore {
                 return Err(refused("an earlier error, or a later store on this disk"));
             }
         }
-        let fits = |write: &Write| matches!(write, Write::Log { entries, .. } if entries.is_empty());
+        let fits =
+            |write: &Write| matches!(write, Write::Log { entries, .. } if entries.is_empty());
         if platter.is_full
             && let Some(done) = batch.iter().position(|(_, write)| !fits(write))
         {
@@ -368,7 +369,9 @@ mod tests {
         disk.damage();
         let found = MemStore::new(disk.clone()).recover().unwrap();
         assert!(found.contains_key(&GroupId::CONTROL));
-        assert!(found.values().all(|group| group.damage.is_some() && group.raft.entries.is_empty()));
+        assert!(
+            found.values().all(|group| group.damage.is_some() && group.raft.entries.is_empty())
+        );
         assert!(found.values().all(|group| group.raft.hard_state.rebuilding));
         let again = MemStore::new(disk).recover().unwrap();
         assert!(again.values().all(|group| group.damage.is_none()));

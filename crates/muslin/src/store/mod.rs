@@ -49,12 +49,8 @@ pub trait Aside: Send + Sync + 'static {
     /// Replaces a group's saved snapshot, durably, unless a later one was installed meanwhile. All
     /// that was written of the group up to the snapshot's end must be durable. On
     /// [`StoreError::Full`] it is given again later.
-    fn save(
-        &self,
-        group: GroupId,
-        snapshot: &Snapshot,
-        keep_from: Index,
-    ) -> Result<(), StoreError>;
+    fn save(&self, group: GroupId, snapshot: &Snapshot, keep_from: Index)
+    -> Result<(), StoreError>;
 
     /// Reads on for about so many bytes where the last call ended, and looks whether that is still
     /// what was written. What is damaged is put right by the next [`Store::tend`], or told by its

@@ -328,8 +328,7 @@ impl Log {
     fn move_on(&mut self, needed: u64) -> Result<(), StoreError> {
         let closing = Told::Seal { oldest: self.oldest, closing: true };
         let mut bytes = Vec::with_capacity(SEAL_BYTES as usize);
-        let chain =
-            record::encode(&mut bytes, self.live.place(), self.live.chain, closing, true);
+        let chain = record::encode(&mut bytes, self.live.place(), self.live.chain, closing, true);
         let header = self.home.header(self.live.number + 1, needed, self.oldest, chain);
         let file = self.next_segment(&header)?;
         self.live.sync()?;

@@ -1,8 +1,8 @@
 //! Reading the log back, and telling a torn tail from damage.
 
 use super::super::{RecoveredGroup, StoreError};
-use super::disk;
 use super::beside::Beside;
+use super::disk;
 use super::log::{Group, Home, Live, Log, Parts};
 use super::record::{self, Content, GroupState, Place};
 use super::segment::{self, HEADER_BYTES, Segment, damaged};

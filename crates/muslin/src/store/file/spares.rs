@@ -53,9 +53,7 @@ impl Spares {
     /// Of segments of this length. None is known yet.
     pub(super) fn new(dir: &Path, size: u64, is_alone: bool) -> Spares {
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Spares {
-            shared: Arc::new(Shared { dir: dir.to_owned(), size, is_alone, state, changed }),
-        }
+        Spares { shared: Arc::new(Shared { dir: dir.to_owned(), size, is_alone, state, changed }) }
     }
 
     /// What a segment must be long to be one of these.

@@ -28,8 +28,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub struct Options {
     /// Length of a log segment. A batch that does not fit gets a segment of its own length.
     pub segment_bytes: u64,
-    /// The store starts no thread of its own: segments are made when they are asked for, by whoever
-    /// asks. For tests and for programs that look at a stopped node's files.
+    /// The store starts no thread of its own: segments are made when they are asked for, by
+    /// whoever asks. For tests and for programs that look at a stopped node's files.
     pub is_alone: bool,
 }
 

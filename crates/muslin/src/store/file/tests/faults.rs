@@ -145,9 +145,8 @@ fn a_snapshot_that_finds_no_room_gets_the_reserve() {
     let (mut store, _) = open(dir.path(), 4096).unwrap();
     store.write(&[(GroupId(0), log(1, 1..=200))]).unwrap();
     assert_eq!(store.tend().unwrap(), DiskRoom::Room);
-    let of = |step: &Step| {
-        matches!(step, Step::Create(path) if path.to_string_lossy().contains("snap"))
-    };
+    let of =
+        |step: &Step| matches!(step, Step::Create(path) if path.to_string_lossy().contains("snap"));
     for (index, times, is_saved) in [(150, 1, true), (200, 2, false), (200, 0, true)] {
         let Write::Snapshot { snapshot, keep_from, .. } = saved(1, index, index + 1, false) else {
             panic!("it is one")
