@@ -8,6 +8,7 @@ pub(crate) const USAGE: &str = "\
 usage: muslin-sim [options]            run seeds; exit code 1 when an invariant is broken
        muslin-sim mutants [options]    run every planted bug until it is found (feature `mutants`)
 
+  --world NAME     nodes (default) or group: whole nodes, or Raft alone under registers
   --seed N         this seed only
   --seeds N        so many seeds (default 100)
   --from S         the first of them (default 1)
@@ -25,9 +26,26 @@ pub(crate) enum Command {
     Help,
 }
 
+/// What is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Nodes,
+    Group,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Nodes => "nodes",
+            Kind::Group => "group",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) command: Command,
+    pub(crate) world: Kind,
     pub(crate) seeds: u64,
     pub(crate) from: u64,
     pub(crate) nodes: usize,
@@ -42,6 +60,7 @@ impl Args {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut args = Args {
             command: Command::Seeds,
+            world: Kind::Nodes,
             seeds: 100,
             from: 1,
             nodes: 3,
@@ -55,6 +74,13 @@ impl Args {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--seed" => (args.from, args.seeds) = (number(&word, &value()?)?, 1),
+                "--world" => {
+                    args.world = match value()?.as_str() {
+                        "nodes" => Kind::Nodes,
+                        "group" => Kind::Group,
+                        other => return Err(format!("there is no world {other}")),
+                    }
+                }
                 "--seeds" => args.seeds = number(&word, &value()?)?,
                 "--from" => args.from = number(&word, &value()?)?,
                 "--nodes" => args.nodes = number(&word, &value()?)? as usize,
@@ -80,7 +106,8 @@ impl Args {
     /// The arguments that run one seed again.
     pub(crate) fn replay(&self, seed: u64) -> String {
         let mut text = format!(
-            "--seed {seed} --nodes {} --seconds {} --profile {}",
+            "--world {} --seed {seed} --nodes {} --seconds {} --profile {}",
+            self.world.name(),
             self.nodes,
             self.seconds.as_secs(),
             self.preset.name()

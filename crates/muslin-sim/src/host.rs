@@ -1,25 +1,23 @@
 //! One simulated machine: a disk, a clock, and the process of a node while it runs.
 
 use crate::disk::Disk;
+use crate::replica::View;
+use crate::subject::Subject;
 use crate::time::{Clock, Time};
-use muslin_core::base::{Index, NodeId, Now, PersistId, Term};
-use muslin_core::node::{Input, Node, PeerMessage};
-use muslin_core::raft::{HardState, Role};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use muslin_core::base::{GroupId, NodeId, Now, PersistId};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-pub(crate) struct Host {
+pub(crate) struct Host<S: Subject> {
     pub(crate) id: NodeId,
     pub(crate) disk: Disk,
-    /// The hard state last written, durable or not.
-    pub(crate) hard_state: HardState,
     /// Start counter of its directory.
     pub(crate) boot: u64,
     /// Raised by every start and every crash: what was meant for an earlier life is dropped.
     pub(crate) life: u64,
     pub(crate) standing: Standing,
-    pub(crate) process: Option<Process>,
+    pub(crate) process: Option<Process<S>>,
     /// Added to every sync.
     pub(crate) slow_disk: Duration,
     /// When somebody last hindered it: its answers may be late for a while.
@@ -40,26 +38,19 @@ pub(crate) enum Standing {
 }
 
 /// A message that waits for its write.
-pub(crate) struct Held {
-    pub(crate) after: PersistId,
+pub(crate) struct Held<M> {
+    pub(crate) after: (GroupId, PersistId),
     pub(crate) to: NodeId,
-    pub(crate) message: PeerMessage,
+    pub(crate) message: M,
 }
 
-/// What was last seen of a node from outside.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen {
-    pub(crate) role: Role,
-    pub(crate) term: Term,
-    pub(crate) commit: Index,
-    pub(crate) applied: Index,
-}
-
-pub(crate) struct Process {
-    pub(crate) node: Node,
+pub(crate) struct Process<S: Subject> {
+    pub(crate) subject: S,
+    /// What its driver keeps for it.
+    pub(crate) local: S::Local,
     pub(crate) clock: Clock,
-    pub(crate) inbox: VecDeque<Input>,
-    pub(crate) held: Vec<Held>,
+    pub(crate) inbox: VecDeque<S::Input>,
+    pub(crate) held: Vec<Held<S::Message>>,
     pub(crate) busy_until: Time,
     /// Its turn to work is in the queue.
     pub(crate) is_roused: bool,
@@ -69,11 +60,10 @@ pub(crate) struct Process {
     pub(crate) wake_at: Option<Time>,
     pub(crate) is_paused: bool,
     pub(crate) is_stopping: bool,
-    pub(crate) routes: BTreeMap<NodeId, SocketAddr>,
-    pub(crate) refused: BTreeSet<NodeId>,
     /// It loses power after so many more outputs of the next batch.
     pub(crate) cut_after: Option<usize>,
-    pub(crate) seen: Seen,
+    /// What was last seen of each of its groups, by number.
+    pub(crate) seen: Vec<View>,
 }
 
 /// The port of every simulated node.

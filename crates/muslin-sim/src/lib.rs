@@ -31,21 +31,26 @@
 //! Disks forget and tear, they do not rot or fill, and no machine loses its disk.
 #![forbid(unsafe_code)]
 
+mod bare;
 mod checkers;
 mod cluster;
 mod disk;
 mod host;
 mod model;
 mod net;
+mod nodes;
 mod profile;
 mod queue;
+mod replica;
 #[cfg(test)]
 mod script;
+mod subject;
 mod time;
 mod trace;
 mod world;
 
 pub use checkers::Violation;
-pub use cluster::{Cluster, Summary};
+pub use cluster::{Cluster, Group, Summary};
 pub use profile::{Delay, Disks, Faults, Load, Machines, Network, Preset, Profile};
+pub use replica::{Input, Output, Promise, Replica, Seat, View};
 pub use time::Time;

@@ -4,8 +4,8 @@ mod args;
 #[cfg(feature = "mutants")]
 mod hunt;
 
-use args::{Args, Command};
-use muslin_sim::{Cluster, Summary, Violation};
+use args::{Args, Command, Kind};
+use muslin_sim::{Cluster, Group, Summary, Violation};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ struct Sum {
     simulated: Duration,
     events: u64,
     acked: u64,
+    faults: u64,
     crashes: u64,
     installs: u64,
     terms: u64,
@@ -57,6 +58,7 @@ impl Sum {
                 self.simulated += summary.simulated;
                 self.events += summary.events;
                 self.acked += summary.acked;
+                self.faults += summary.faults;
                 self.crashes += summary.crashes;
                 self.installs += summary.installs;
                 self.terms += summary.terms;
@@ -82,13 +84,19 @@ fn run_seeds(args: &Args) -> ExitCode {
         }
     }
     let took = began.elapsed().as_secs_f64().max(1e-9);
+    // Of this process alone, whatever else the machine does.
+    let core = cpu_seconds().unwrap_or(took).max(1e-9);
     let simulated = sum.simulated.as_secs_f64();
     println!(
-        "crashes={} terms={} installs={} x_real_time={:.0}",
+        "faults={} crashes={} terms={} installs={} x_real_time={:.0} x_core={:.0} \
+         events_per_core_s={:.0}",
+        sum.faults,
         sum.crashes,
         sum.terms,
         sum.installs,
-        simulated / took
+        simulated / took,
+        simulated / core,
+        sum.events as f64 / core
     );
     println!(
         "seeds={} nodes={} simulated_s={simulated:.0} events={} events_per_s={:.0} acked={} \
@@ -104,12 +112,30 @@ fn run_seeds(args: &Args) -> ExitCode {
 }
 
 fn run_one(args: &Args, seed: u64) -> Result<Summary, Violation> {
-    let mut cluster = Cluster::seeded(seed).nodes(args.nodes).preset(args.preset);
-    if args.trace {
-        println!("{:#?}", cluster.drawn());
-        cluster = cluster.trace(|line| println!("{line}"));
+    macro_rules! run {
+        ($of:expr) => {{
+            let mut run = $of.nodes(args.nodes).preset(args.preset);
+            if args.trace {
+                println!("{:#?}", run.drawn());
+                run = run.trace(|line| println!("{line}"));
+            }
+            run.run(args.seconds)
+        }};
     }
-    cluster.run(args.seconds)
+    match args.world {
+        Kind::Nodes => run!(Cluster::seeded(seed)),
+        Kind::Group => run!(Group::<muslin_core::raft::Raft>::seeded(seed)),
+    }
+}
+
+/// Seconds of one core that this process has used.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields 14 and 15, counted from the one after the name: user and system time, in hundredths.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / 100.0)
 }
 
 #[cfg(feature = "mutants")]

@@ -3,35 +3,42 @@
 use crate::profile::Network;
 use crate::time::Time;
 use muslin_core::base::Prng;
-use muslin_core::node::PeerMessage;
 use std::time::Duration;
 
 /// One message of a stream on its way.
 #[derive(Debug)]
-pub(crate) struct Parcel {
+pub(crate) struct Parcel<M> {
     pub(crate) from: usize,
     pub(crate) to: usize,
     /// The connection it was sent on; it is lost with it.
     connection: u64,
-    pub(crate) message: PeerMessage,
+    pub(crate) message: M,
 }
 
 /// One direction between two machines.
-#[derive(Default)]
-#[expect(
-    clippy::vec_box,
-    reason = "a parcel moves from queue to queue: its box does, not its bytes"
-)]
-struct Link {
+struct Link<M> {
     /// How many faults cut it at present.
     cuts: u32,
     /// While cut, what arrives waits for the end of the cut; else it is lost.
     is_stalling: bool,
-    stalled: Vec<Box<Parcel>>,
+    stalled: Vec<Box<Parcel<M>>>,
     connection: u64,
     last_arrival: Time,
     /// Added to every delay.
     slow: Duration,
+}
+
+impl<M> Link<M> {
+    fn new() -> Link<M> {
+        Link {
+            cuts: 0,
+            is_stalling: false,
+            stalled: Vec::new(),
+            connection: 0,
+            last_arrival: Time::START,
+            slow: Duration::ZERO,
+        }
+    }
 }
 
 /// When a message arrives.
@@ -43,32 +50,32 @@ pub(crate) enum Fate {
 }
 
 /// All links.
-pub(crate) struct Net {
-    links: Vec<Link>,
+pub(crate) struct Net<M> {
+    links: Vec<Link<M>>,
     nodes: usize,
     prng: Prng,
     /// Raised when all links are mended: what was to be mended before is.
     era: u64,
 }
 
-impl Net {
-    pub(crate) fn new(nodes: usize, prng: Prng) -> Net {
-        let links = std::iter::repeat_with(Link::default).take(nodes * nodes).collect();
+impl<M> Net<M> {
+    pub(crate) fn new(nodes: usize, prng: Prng) -> Net<M> {
+        let links = std::iter::repeat_with(Link::new).take(nodes * nodes).collect();
         Net { links, nodes, prng, era: 0 }
     }
 
-    fn link(&mut self, from: usize, to: usize) -> &mut Link {
+    fn link(&mut self, from: usize, to: usize) -> &mut Link<M> {
         &mut self.links[from * self.nodes + to]
     }
 
     /// Puts a message into its parcel.
-    pub(crate) fn pack(&mut self, from: usize, to: usize, message: PeerMessage) -> Box<Parcel> {
+    pub(crate) fn pack(&mut self, from: usize, to: usize, message: M) -> Box<Parcel<M>> {
         let connection = self.link(from, to).connection;
         Box::new(Parcel { from, to, connection, message })
     }
 
     /// A parcel leaves at `at`.
-    pub(crate) fn send(&mut self, profile: &Network, at: Time, parcel: &Parcel) -> Fate {
+    pub(crate) fn send(&mut self, profile: &Network, at: Time, parcel: &Parcel<M>) -> Fate {
         let delay = profile.delay.draw(&mut self.prng);
         if profile.disconnect_ppm > 0 && self.prng.chance(profile.disconnect_ppm) {
             self.disconnect(parcel.from, parcel.to);
@@ -92,7 +99,7 @@ impl Net {
 
     /// A parcel comes to the end of its way: handed over, unless its link is cut or its connection
     /// gone.
-    pub(crate) fn arrive(&mut self, parcel: Box<Parcel>) -> Option<Box<Parcel>> {
+    pub(crate) fn arrive(&mut self, parcel: Box<Parcel<M>>) -> Option<Box<Parcel<M>>> {
         let link = self.link(parcel.from, parcel.to);
         if parcel.connection != link.connection {
             return None;
@@ -136,7 +143,12 @@ impl Net {
     }
 
     /// One fault less. What was stalled goes on, unless the connection gave up meanwhile.
-    pub(crate) fn mend(&mut self, from: usize, to: usize, now: Time) -> Vec<(Time, Box<Parcel>)> {
+    pub(crate) fn mend(
+        &mut self,
+        from: usize,
+        to: usize,
+        now: Time,
+    ) -> Vec<(Time, Box<Parcel<M>>)> {
         let link = self.link(from, to);
         link.cuts = link.cuts.saturating_sub(1);
         if link.cuts > 0 {
@@ -212,11 +224,7 @@ mod tests {
     use super::*;
     use crate::profile::{Preset, Profile};
 
-    fn message() -> PeerMessage {
-        PeerMessage::KeepAlive { number: 1, lease: 1 }
-    }
-
-    fn net() -> (Net, Network) {
+    fn net() -> (Net<()>, Network) {
         let mut network = Profile::drawn(1, 3, Preset::Calm).network;
         network.delay.most = Duration::from_secs(1);
         (Net::new(3, Prng::seeded(1)), network)
@@ -227,7 +235,7 @@ mod tests {
         let (mut net, network) = net();
         let mut last = Time::START;
         for number in 0..100 {
-            let parcel = net.pack(0, 1, message());
+            let parcel = net.pack(0, 1, ());
             let Fate::Arrives(at) = net.send(&network, Time(number), &parcel) else {
                 panic!("nothing is lost or doubled");
             };
@@ -239,9 +247,9 @@ mod tests {
     #[test]
     fn what_is_under_way_is_lost_with_its_connection() {
         let (mut net, _) = net();
-        let before = net.pack(0, 1, message());
+        let before = net.pack(0, 1, ());
         net.disconnect(0, 1);
-        let after = net.pack(0, 1, message());
+        let after = net.pack(0, 1, ());
         assert!(net.arrive(before).is_none());
         assert!(net.arrive(after).is_some());
     }
@@ -252,7 +260,7 @@ mod tests {
         for (is_stalling, released) in [(false, 0), (true, 1)] {
             net.cut(0, 1, is_stalling);
             net.cut(0, 1, is_stalling);
-            let parcel = net.pack(0, 1, message());
+            let parcel = net.pack(0, 1, ());
             assert!(net.arrive(parcel).is_none());
             assert!(net.mend(0, 1, Time::START).is_empty(), "it is cut by another fault still");
             assert_eq!(net.mend(0, 1, Time::START).len(), released);

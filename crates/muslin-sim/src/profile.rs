@@ -49,6 +49,9 @@ impl Preset {
     }
 }
 
+/// Longest time to live that a holder of a lease asks for; the shortest is a second.
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(3);
+
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
 

@@ -34,16 +34,17 @@ impl<T> Queue<T> {
         self.heap.push(Reverse((at, self.pushed, slot)));
     }
 
-    pub(crate) fn pop(&mut self) -> Option<(Time, T)> {
+    fn pop(&mut self) -> Option<(Time, T)> {
         let Reverse((at, _, slot)) = self.heap.pop()?;
         self.free.push(slot);
         let thing = self.slots[slot as usize].take();
         Some((at, thing.expect("a slot named by the heap is full")))
     }
 
-    /// When the next thing happens.
-    pub(crate) fn next_at(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+    /// The next thing, if it happens by then.
+    pub(crate) fn pop_until(&mut self, end: Time) -> Option<(Time, T)> {
+        self.heap.peek().filter(|Reverse((at, _, _))| *at <= end)?;
+        self.pop()
     }
 }
 
@@ -57,7 +58,7 @@ mod tests {
         for (at, thing) in [(3, 'a'), (1, 'b'), (3, 'c'), (2, 'd'), (1, 'e')] {
             queue.push(Time(at), thing);
         }
-        assert_eq!(queue.next_at(), Some(Time(1)));
+        assert!(queue.pop_until(Time(0)).is_none(), "nothing happens that early");
         let order: String = std::iter::from_fn(|| queue.pop()).map(|(_, thing)| thing).collect();
         assert_eq!(order, "bedac");
     }

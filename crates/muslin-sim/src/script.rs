@@ -12,9 +12,9 @@
 //! installs                 how many snapshots were installed so far
 //! ```
 
+use crate::nodes::{self, Answer, Nodes};
 use crate::profile::{Preset, Profile};
 use crate::trace::Trace;
-use crate::world::{Answer, World};
 use bytes::Bytes;
 use goldenscript::{Command, Context, Runner};
 use muslin_core::base::LeaseId;
@@ -32,7 +32,7 @@ const SETTLES_IN: Duration = Duration::from_secs(3);
 
 #[derive(Default)]
 struct Script {
-    world: Option<World>,
+    world: Option<Nodes>,
     names: BTreeMap<String, usize>,
     watcher: Option<usize>,
 }
@@ -76,13 +76,13 @@ impl Script {
         profile.founders = founders.unwrap_or(nodes);
         profile.snapshot_entries = snapshot;
         profile.raft.log_tail_entries = tail;
-        let mut world = World::new(seed, profile, Trace::new(None));
+        let mut world = nodes::world(seed, profile, Trace::new(None));
         world.run_until(world.time + SETTLES_IN)?;
         self.world = Some(world);
         Ok(String::new())
     }
 
-    fn world(&mut self) -> Result<&mut World, Box<dyn Error>> {
+    fn world(&mut self) -> Result<&mut Nodes, Box<dyn Error>> {
         self.world.as_mut().ok_or_else(|| "no cluster yet".into())
     }
 
@@ -134,11 +134,11 @@ impl Script {
             "told" => {
                 let watcher = self.watcher.ok_or("no watcher yet")?;
                 let world = self.world()?;
-                let all = world.ledger.model().events().len();
+                let all = world.crowd.ledger.model().events().len();
                 Ok(format!("{} of {all}\n", world.told(watcher).unwrap_or(0)))
             }
             "status" => self.status(),
-            "installs" => Ok(format!("{} snapshots\n", self.world()?.installs)),
+            "installs" => Ok(format!("{} snapshots\n", self.world()?.counts.installs)),
             _ => self.ask(command, words),
         }
     }
@@ -197,8 +197,8 @@ impl Script {
             let text = match &host.process {
                 None => "down".to_string(),
                 Some(process) => {
-                    let raft = process.node.raft();
-                    digests.push((raft.applied(), process.node.state().digest()));
+                    let raft = process.subject.raft();
+                    digests.push((raft.applied(), process.subject.state().digest()));
                     let configuration = raft.configuration();
                     let (voters, learners) = (&configuration.voters, &configuration.learners);
                     format!("voters={voters:?} learners={learners:?}")

@@ -3,8 +3,9 @@
 
 use super::Broken;
 use crate::disk::Image;
+use crate::replica::Promise;
 use muslin_core::base::{NodeId, Term};
-use muslin_core::raft::{AppendResult, Bound, HardState};
+use muslin_core::raft::HardState;
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -39,21 +40,21 @@ impl Promises {
         &mut self,
         (from, to): (NodeId, NodeId),
         disk: &Image,
-        message: &Bound,
+        promise: Promise,
     ) -> Result<(), Broken> {
         let hard_state = disk.hard_state;
-        let term = term_of(message);
+        let term = term_of(promise);
         if hard_state.term < term {
-            let facts = format!("{from:?} sends {message:?} and its disk has {hard_state:?}");
+            let facts = format!("{from:?} sends {promise:?} and its disk has {hard_state:?}");
             return Err(Broken::new("R5", facts));
         }
-        match message {
-            Bound::Vote { .. } => self.on_vote(from, term, from, hard_state),
-            Bound::VoteReply { granted: true, .. } => self.on_vote(from, term, to, hard_state),
+        match promise {
+            Promise::Candidacy { .. } => self.on_vote(from, term, from, hard_state),
+            Promise::Vote { .. } => self.on_vote(from, term, to, hard_state),
             // Of an older term it promises nothing any more.
             _ if hard_state.term > term => Ok(()),
-            Bound::AppendReply { result: AppendResult::Accepted { matched }, .. } => {
-                if disk.last().index < *matched {
+            Promise::Accepted { matched, .. } => {
+                if disk.last().index < matched {
                     let last = disk.last();
                     let facts =
                         format!("{from:?} acknowledges up to {matched}, its disk ends at {last}");
@@ -61,14 +62,14 @@ impl Promises {
                 }
                 Ok(())
             }
-            Bound::SnapshotReply { last, installed: true, .. } => {
-                if !disk.has(*last) {
+            Promise::Installed { last, .. } => {
+                if !disk.has(last) {
                     let facts = format!("{from:?} says it installed {last}, its disk has it not");
                     return Err(Broken::new("R3", facts));
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            Promise::Entered { .. } => Ok(()),
         }
     }
 
@@ -93,12 +94,12 @@ impl Promises {
     }
 }
 
-fn term_of(message: &Bound) -> Term {
-    match message {
-        Bound::Vote { term, .. }
-        | Bound::VoteReply { term, .. }
-        | Bound::AppendReply { term, .. }
-        | Bound::HeartbeatReply { term, .. }
-        | Bound::SnapshotReply { term, .. } => *term,
+fn term_of(promise: Promise) -> Term {
+    match promise {
+        Promise::Candidacy { term }
+        | Promise::Vote { term }
+        | Promise::Accepted { term, .. }
+        | Promise::Installed { term, .. }
+        | Promise::Entered { term } => term,
     }
 }

@@ -4,13 +4,13 @@ use super::World;
 use super::steps::Happening;
 use crate::host::Standing;
 use crate::net::Parcel;
+use crate::subject::Subject;
 use crate::time::Time;
 use muslin_core::base::Prng;
-use muslin_core::node::{Input, Request};
 use std::time::Duration;
 
 /// How a fault ends.
-pub(super) enum Mend {
+pub(crate) enum Mend {
     /// The node is started (again).
     Start(usize),
     /// The process goes on.
@@ -43,9 +43,9 @@ enum Kind {
 /// A process told to stop is gone after this, at most.
 const STOP_TAKES: Duration = Duration::from_millis(300);
 
-impl World {
+impl<S: Subject> World<S> {
     /// Plans the next fault.
-    pub(super) fn plan_fault(&mut self) {
+    pub(crate) fn plan_fault(&mut self) {
         let every = self.profile.faults.every;
         if every.is_zero() || self.healed.is_some() {
             return;
@@ -54,13 +54,14 @@ impl World {
         self.queue.push(self.time + after, Happening::Fault);
     }
 
-    pub(super) fn on_fault(&mut self) {
+    pub(crate) fn on_fault(&mut self) {
         if self.healed.is_some() {
             return;
         }
         self.plan_fault();
         let kinds = self.enabled_kinds();
         let Some(kind) = self.draws.fault.pick(&kinds).copied() else { return };
+        self.counts.faults += 1;
         let victim = self.victim();
         let lasts = self.fault_time();
         match kind {
@@ -119,13 +120,13 @@ impl World {
     }
 
     /// Power is gone, and comes back.
-    pub(super) fn crash_for_a_while(&mut self, host: usize) {
+    pub(crate) fn crash_for_a_while(&mut self, host: usize) {
         if self.hosts[host].process.is_none() || self.healed.is_some() {
             return;
         }
         self.crash(host);
         let after = self.fault_time();
-        self.queue.push(self.time + after, Happening::Mend(Mend::Start(host)));
+        self.plan_mend(after, Mend::Start(host));
     }
 
     /// At once, or between two outputs of the next batch.
@@ -139,7 +140,7 @@ impl World {
     }
 
     /// A write was acknowledged: the worst moment to lose power.
-    pub(super) fn crash_after_ack(&mut self, place: usize) {
+    pub(crate) fn crash_after_ack(&mut self, place: usize) {
         let often = self.profile.faults.crash_after_ack_ppm;
         if often == 0 || self.healed.is_some() || !self.draws.fault.chance(often) {
             return;
@@ -159,8 +160,8 @@ impl World {
         let life = self.hosts[host].life;
         let Some(process) = &mut self.hosts[host].process else { return };
         process.is_stopping = true;
-        self.queue.push(self.time + after, Happening::Mend(Mend::PowerOff { host, life }));
-        self.arrive(host, Input::Shutdown);
+        self.plan_mend(after, Mend::PowerOff { host, life });
+        self.arrive(host, S::shutdown());
         self.rouse_soon(host);
     }
 
@@ -171,7 +172,7 @@ impl World {
         }
         process.is_paused = true;
         self.trace.tell(self.time, format_args!("{:?} pauses", self.hosts[host].id));
-        self.queue.push(self.time + lasts, Happening::Mend(Mend::Resume(host)));
+        self.plan_mend(lasts, Mend::Resume(host));
     }
 
     fn cut(&mut self, links: Vec<(usize, usize)>, lasts: Duration) {
@@ -180,8 +181,7 @@ impl World {
             self.net.cut(*from, *to, is_stalling);
         }
         self.trace.tell(self.time, format_args!("links are cut: {links:?} stalling={is_stalling}"));
-        self.queue
-            .push(self.time + lasts, Happening::Mend(Mend::Links { era: self.net.era(), links }));
+        self.plan_mend(lasts, Mend::Links { era: self.net.era(), links });
     }
 
     fn slow_links(&mut self, lasts: Duration) {
@@ -191,7 +191,7 @@ impl World {
             self.net.slow(*from, *to, by);
         }
         self.trace.tell(self.time, format_args!("links are slow by {by:?}: {links:?}"));
-        self.queue.push(self.time + lasts, Happening::Mend(Mend::Speed(links)));
+        self.plan_mend(lasts, Mend::Speed(links));
     }
 
     fn slow_disk(&mut self, host: usize, lasts: Duration) {
@@ -199,16 +199,16 @@ impl World {
         self.hosts[host].slow_disk = by;
         self.trace
             .tell(self.time, format_args!("disk of {:?} is slow by {by:?}", self.hosts[host].id));
-        self.queue.push(self.time + lasts, Happening::Mend(Mend::Disk(host)));
+        self.plan_mend(lasts, Mend::Disk(host));
     }
 
     fn transfer(&mut self, victim: usize) {
         let Some(leader) = self.leader() else { return };
         let to = self.hosts[victim].id;
-        self.say(leader, Request::TransferLeader(to));
+        S::on_transfer(self, leader, to);
     }
 
-    pub(super) fn on_mend(&mut self, mend: Mend) {
+    pub(crate) fn on_mend(&mut self, mend: Mend) {
         match mend {
             Mend::Start(host) => self.start(host),
             Mend::Resume(host) => self.resume(host),
@@ -233,7 +233,7 @@ impl World {
         }
     }
 
-    fn queue_parcels(&mut self, parcels: Vec<(Time, Box<Parcel>)>) {
+    fn queue_parcels(&mut self, parcels: Vec<(Time, Box<Parcel<S::Message>>)>) {
         for (at, parcel) in parcels {
             self.queue.push(at, Happening::Parcel(parcel));
         }
@@ -252,7 +252,7 @@ impl World {
     }
 
     /// One node is lost to the others until all is mended: dead, still, alone, deaf or mute.
-    pub(super) fn hit_for_good(&mut self, victim: usize) {
+    pub(crate) fn hit_for_good(&mut self, victim: usize) {
         let nodes = self.hosts.len();
         let (to, from) = match self.draws.fault.below(5) {
             0 => {
@@ -273,7 +273,7 @@ impl World {
     }
 
     /// Every fault ends, and no more come.
-    pub(super) fn mend_all(&mut self) {
+    pub(crate) fn mend_all(&mut self) {
         self.net.mend_all();
         for place in 0..self.hosts.len() {
             self.hosts[place].slow_disk = Duration::ZERO;
@@ -286,15 +286,6 @@ impl World {
             }
             self.resume(place);
             self.start(place);
-        }
-    }
-
-    /// A node that was lost for good, for once, comes back.
-    pub(crate) fn bring_back(&mut self) {
-        for host in &mut self.hosts {
-            if host.standing == Standing::Gone && self.ledger.is_member(host.id) {
-                host.standing = Standing::Member;
-            }
         }
     }
 }

@@ -1,24 +1,18 @@
-//! The whole cluster and all that can happen to it, one thing after another.
+//! A whole cluster and all that can happen to it, one thing after another, whatever the cluster is
+//! made of ([`Subject`](crate::subject::Subject)).
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `steps` | the [`World`]: what is going to happen, and letting it |
-//! | `process` | the driver of every node |
-//! | `clients`, `asks` | what is asked of them |
-//! | `operator` | who is admitted and removed |
+//! | `process` | the driver of every machine |
+//! | `look` | the look inside after each batch |
 //! | `faults` | what goes wrong |
 //! | `settle` | what must hold once it no longer does |
 
-mod asks;
-mod clients;
 mod faults;
-#[cfg(test)]
-mod hand;
-mod operator;
+mod look;
 mod process;
 mod settle;
 mod steps;
 
-#[cfg(test)]
-pub(crate) use asks::Answer;
-pub(crate) use steps::World;
+pub(crate) use steps::{Happening, World};

@@ -1,31 +1,24 @@
-//! The driver of every node: gathers inputs, hands them over, carries outputs out in order.
+//! The driver of every machine: gathers inputs, hands them over, carries outputs out in order.
 
 use super::World;
 use super::steps::Happening;
 use crate::checkers::Broken;
-use crate::checkers::logs::Observed;
-use crate::checkers::quorums::{check_elected, check_overlap};
-use crate::host::{Held, Process, Seen, Standing, address_of, id_of, place_of, place_of_address};
+use crate::disk::Loss;
+use crate::host::{Held, Process, Standing, id_of, place_of};
 use crate::net::{Fate, Parcel};
+use crate::subject::{Act, Subject};
 use crate::time::{Clock, Time, nanos};
-use bytes::Bytes;
-use muslin_core::base::{
-    ClusterId, GroupId, Index, LogId, Machine as _, NodeId, Outputs, PersistId,
-};
-use muslin_core::node::{self, Event, Input, Node, Output, PeerMessage};
-use muslin_core::raft::{self, Message, Payload, Role, Write};
-use muslin_core::state::CommandKind;
-use muslin_core::wire;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use muslin_core::base::{GroupId, Index, NodeId, Outputs, PersistId};
+use muslin_core::raft::Snapshot;
+use std::collections::VecDeque;
 
-/// The one cluster of a simulation.
-const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
+/// How often, in a million, each record under way survives a crash that is not the harshest.
+const SURVIVES_PPM: [u64; 3] = [500_000, 900_000, 1_000_000];
 
-impl World {
-    /// Starts a node from what its disk has.
+impl<S: Subject> World<S> {
+    /// Starts a machine from what its disk has.
     pub(crate) fn start(&mut self, place: usize) {
-        let (draw, offset) = (self.draws.process.draw(), self.draws.process.below(1 << 50));
+        let offset = self.draws.process.below(1 << 50);
         let drift_most = self.profile.machines.drift_ppm;
         let drift = self.draws.process.below(2 * drift_most.unsigned_abs() + 1) as i64 - drift_most;
         let host = &mut self.hosts[place];
@@ -38,27 +31,13 @@ impl World {
         host.boot += 1;
         host.hindered = self.time;
         let clock = Clock::started(self.time, offset, drift);
-        let mut options = node::Options::new(host.id, CLUSTER, address_of(place));
-        options.boot = host.boot;
-        options.metadata.name = format!("{:?}", host.id);
-        options.founding = self.founding.clone();
-        options.raft = self.profile.raft.clone();
-        options.swim = self.profile.swim.clone();
-        options.request_timeout = self.profile.request_timeout;
-        options.snapshot_entries = self.profile.snapshot_entries;
-        let recovered = host.disk.recovered();
-        host.hard_state = recovered.raft.hard_state;
         self.trace.tell(self.time, format_args!("{:?} starts, boot {}", host.id, host.boot));
-        let node = Node::new(options, recovered, draw, clock.now(self.time));
-        let base = host.disk.written().base().last.index;
-        let seen = Seen {
-            role: Role::Follower,
-            term: node.raft().term(),
-            commit: base,
-            applied: Index::ZERO,
-        };
+        let (subject, local) = S::start(self, place, clock.now(self.time));
+        let host = &mut self.hosts[place];
+        let seen = vec![subject.view(GroupId::CONTROL)];
         host.process = Some(Process {
-            node,
+            subject,
+            local,
             clock,
             inbox: VecDeque::new(),
             held: Vec::new(),
@@ -68,14 +47,11 @@ impl World {
             wake_at: None,
             is_paused: false,
             is_stopping: false,
-            routes: BTreeMap::new(),
-            refused: BTreeSet::new(),
             cut_after: None,
             seen,
         });
         let life = host.life;
-        let contacts = (0..self.profile.nodes).filter(|other| *other != place).map(address_of);
-        self.arrive(place, Input::Contacts(contacts.collect()));
+        S::on_started(self, place);
         self.queue.push(self.time, Happening::Work { host: place, life });
     }
 
@@ -86,29 +62,32 @@ impl World {
             return;
         }
         let prng = &mut self.draws.disk;
-        let pending = host.disk.pending() as u64;
-        // The harshest crash half the time; else some prefix of what was under way is there.
-        let (survivors, torn) = match prng.below(2) {
-            0 => (0, 0),
-            _ => (prng.below(pending + 1), prng.below(4)),
+        let pending = host.disk.pending();
+        // The harshest crash half the time.
+        let loss = match prng.below(2) {
+            0 => Loss::All,
+            _ => Loss::Some(*prng.pick(&SURVIVES_PPM).expect("there are some")),
         };
-        host.disk.crash(survivors as usize, torn as usize);
+        let whole = host.disk.crash(prng, loss);
         host.life += 1;
-        self.crashes += 1;
+        self.counts.crashes += 1;
         self.net.on_crash(place);
-        let text = format_args!("{:?} loses power: {survivors} of {pending} writes", host.id);
+        let text = format_args!(
+            "{:?} loses power: {whole} of {pending} writes under way are there",
+            host.id
+        );
         self.trace.tell(self.time, text);
-        self.on_host_lost(place);
+        S::on_lost(self, place);
     }
 
     /// Something comes for a node.
-    pub(super) fn arrive(&mut self, place: usize, input: Input) {
+    pub(crate) fn arrive(&mut self, place: usize, input: S::Input) {
         let Some(process) = &mut self.hosts[place].process else { return };
         process.inbox.push_back(input);
     }
 
     /// Lets a node work if it can, at once or when it has time.
-    pub(super) fn rouse(&mut self, place: usize) -> Result<(), Broken> {
+    pub(crate) fn rouse(&mut self, place: usize) -> Result<(), Broken> {
         let host = &mut self.hosts[place];
         let Some(process) = &mut host.process else { return Ok(()) };
         if process.is_paused || process.is_roused {
@@ -124,7 +103,7 @@ impl World {
     }
 
     /// As [`World::rouse`], never at once: whoever calls has more to do first.
-    pub(super) fn rouse_soon(&mut self, place: usize) {
+    pub(crate) fn rouse_soon(&mut self, place: usize) {
         let host = &mut self.hosts[place];
         let Some(process) = &mut host.process else { return };
         if process.is_paused || process.is_roused {
@@ -135,7 +114,7 @@ impl World {
         self.queue.push(at, Happening::Work { host: place, life: host.life });
     }
 
-    pub(super) fn on_work(&mut self, place: usize, life: u64) -> Result<(), Broken> {
+    pub(crate) fn on_work(&mut self, place: usize, life: u64) -> Result<(), Broken> {
         let host = &mut self.hosts[place];
         if host.life != life {
             return Ok(());
@@ -145,7 +124,7 @@ impl World {
         if process.is_paused { Ok(()) } else { self.work(place) }
     }
 
-    pub(super) fn on_wake(&mut self, place: usize, life: u64) -> Result<(), Broken> {
+    pub(crate) fn on_wake(&mut self, place: usize, life: u64) -> Result<(), Broken> {
         let host = &mut self.hosts[place];
         if host.life != life {
             return Ok(());
@@ -164,44 +143,55 @@ impl World {
         }
     }
 
-    pub(super) fn on_parcel(&mut self, parcel: Box<Parcel>) -> Result<(), Broken> {
+    pub(crate) fn on_parcel(&mut self, parcel: Box<Parcel<S::Message>>) -> Result<(), Broken> {
         let Some(parcel) = self.net.arrive(parcel) else { return Ok(()) };
         let Parcel { from, to, message, .. } = *parcel;
         let from = id_of(from);
-        let process = self.hosts[to].process.as_ref();
-        if process.is_none_or(|process| process.refused.contains(&from)) {
+        let Some(process) = &mut self.hosts[to].process else { return Ok(()) };
+        if !S::hears(&process.local, from) {
             return Ok(());
         }
-        self.arrive(to, Input::Peer { from, message });
+        process.inbox.push_back(S::received(from, message));
         self.rouse(to)
     }
 
-    pub(super) fn on_datagram(
-        &mut self,
-        from: SocketAddr,
-        to: usize,
-        bytes: Bytes,
-    ) -> Result<(), Broken> {
-        if self.net.is_cut(place_of_address(from), to) {
-            return Ok(());
-        }
-        self.arrive(to, Input::Datagram { from, bytes });
-        self.rouse(to)
-    }
-
-    pub(super) fn on_synced(&mut self, place: usize, life: u64) -> Result<(), Broken> {
+    pub(crate) fn on_synced(&mut self, place: usize, life: u64) -> Result<(), Broken> {
         let host = &mut self.hosts[place];
         if host.life != life {
             return Ok(());
         }
-        for id in host.disk.finish_sync() {
-            self.arrive(place, Input::Persisted { group: GroupId::CONTROL, id });
-        }
-        if let Some(index) = self.hosts[place].disk.take_saved() {
-            self.arrive(place, Input::Saved { group: GroupId::CONTROL, index });
+        host.disk.finish_sync(&mut self.durable);
+        // Writes of a group become durable in order: its last one speaks for all of a sync.
+        if let Some(process) = &mut host.process {
+            let mut newest = self.durable.drain(..).peekable();
+            while let Some((group, id)) = newest.next() {
+                if newest.peek().is_none_or(|(next, _)| *next != group) {
+                    process.inbox.push_back(S::persisted(group, id));
+                }
+            }
         }
         self.sync(place, self.time);
         self.rouse(place)
+    }
+
+    pub(super) fn on_saved(&mut self, place: usize, life: u64, number: u64) -> Result<(), Broken> {
+        let host = &mut self.hosts[place];
+        if host.life != life {
+            return Ok(());
+        }
+        let Some((group, index)) = host.disk.finish_save(number) else { return Ok(()) };
+        self.arrive(place, S::saved(group, index));
+        self.rouse(place)
+    }
+
+    /// A snapshot is written beside the log, for as long as some syncs take.
+    fn save(&mut self, place: usize, (group, snapshot, keep_from): (GroupId, Snapshot, Index)) {
+        let host = &mut self.hosts[place];
+        let number = host.disk.start_save(group, snapshot, keep_from);
+        let prng = &mut self.draws.disk;
+        let delay = self.profile.disks.sync.draw(prng) * (1 + prng.below(8)) as u32;
+        let saved = Happening::Saved { host: place, life: host.life, number };
+        self.queue.push(self.time + delay + host.slow_disk, saved);
     }
 
     /// Starts the next sync, if something waits for one.
@@ -219,7 +209,7 @@ impl World {
         let mut out = std::mem::take(&mut self.out);
         let mut leaving = Vec::new();
         let handled = self.hand_over(place, &mut out, &mut leaving);
-        self.events += handled;
+        self.counts.events += handled;
         let cost = self.profile.machines.batch_cost
             + self.profile.machines.input_cost * u32::try_from(handled).unwrap_or(u32::MAX);
         let done = self.time + cost;
@@ -247,8 +237,8 @@ impl World {
     fn hand_over(
         &mut self,
         place: usize,
-        out: &mut Outputs<Output>,
-        leaving: &mut Vec<Held>,
+        out: &mut Outputs<S::Output>,
+        leaving: &mut Vec<Held<S::Message>>,
     ) -> u64 {
         let (at, most) = (self.time, self.profile.machines.batch);
         let host = &mut self.hosts[place];
@@ -260,125 +250,33 @@ impl World {
             && let Some(input) = process.inbox.pop_front()
         {
             handled += 1;
-            if let Input::Persisted { id: durable, .. } = input {
-                leaving.extend(process.held.extract_if(.., |held| held.after <= durable));
+            if let Some((group, durable)) = S::durable(&input)
+                && !process.held.is_empty()
+            {
+                let is_due =
+                    |held: &mut Held<S::Message>| held.after.0 == group && held.after.1 <= durable;
+                leaving.extend(process.held.extract_if(.., is_due));
             }
-            self.trace.input(at, id, &input);
-            process.node.handle(now, input, out);
+            self.trace.input::<S>(at, id, &input);
+            process.subject.handle(now, input, out);
         }
         // The inputs may have put it off.
         if process.due.is_some_and(|due| due <= now)
-            && process.node.deadline().is_some_and(|(due, _)| due <= now)
+            && process.subject.deadline().is_some_and(|due| due <= now)
         {
             handled += 1;
-            self.trace.input(at, id, &Input::Tick);
-            process.node.handle(now, Input::Tick, out);
+            self.trace.input::<S>(at, id, &S::tick());
+            process.subject.handle(now, S::tick(), out);
         }
-        process.node.handle(now, Input::Flush, out);
+        process.subject.flush(now, out);
         handled
-    }
-
-    /// Looks inside the node after a batch, before anything of it has left.
-    fn observe(&mut self, place: usize, out: &Outputs<Output>) -> Result<(), Broken> {
-        for output in out.as_slice() {
-            if let Output::Persist { write, .. } = output {
-                self.observe_write(place, write)?;
-            }
-        }
-        let host = &mut self.hosts[place];
-        let node = host.id;
-        let process = host.process.as_mut().expect("it has just worked");
-        let raft = process.node.raft();
-        let before = process.seen;
-        let after = Seen {
-            role: raft.role(),
-            term: raft.term(),
-            commit: raft.commit(),
-            applied: raft.applied(),
-        };
-        process.seen = after;
-        let led = before.role == Role::Leader && before.term == after.term;
-        let leads = after.role == Role::Leader;
-        if after.term < before.term || after.commit < before.commit {
-            let facts = format!("{node:?} goes back from {before:?} to {after:?}");
-            return Err(Broken::new("R5", facts));
-        }
-        if leads && !led {
-            self.leaders.on_leader(after.term, node)?;
-            let written = self.hosts[place].disk.written();
-            self.logs.on_elected(node, after.term, written)?;
-            let in_force = written.voters_from(written.last());
-            let has_voted = |voter| self.promises.has_voted(voter, after.term, node);
-            let votes = in_force.last().map(|it| check_elected((node, after.term), it, has_voted));
-            votes.transpose()?;
-        }
-        if after.commit != before.commit {
-            let commit = (before.commit, after.commit);
-            self.observe_commit(place, (after.term, led && leads), commit)?;
-        }
-        if leads && out.as_slice().iter().any(is_about_voters) {
-            check_overlap(node, &self.hosts[place].disk.written().voters_from(after.commit))?;
-        }
-        self.hosts[place].disk.trim();
-        if after.applied != before.applied {
-            let process = self.hosts[place].process.as_ref().expect("it has just worked");
-            self.ledger.on_node_state(node, after.applied, process.node.state())?;
-        }
-        Ok(())
-    }
-
-    fn observe_write(&mut self, place: usize, write: &Write) -> Result<(), Broken> {
-        let host = &mut self.hosts[place];
-        if let Write::Log { hard_state, entries } = write {
-            if let Some(hard_state) = hard_state {
-                self.promises.on_hard_state(host.id, host.hard_state, *hard_state)?;
-                host.hard_state = *hard_state;
-            }
-            let mut prev = entries
-                .first()
-                .and_then(|first| host.disk.written().term_at(Index(first.id.index.0 - 1)));
-            for entry in entries {
-                self.logs.on_append(host.id, entry, prev)?;
-                prev = Some(entry.id.term);
-            }
-        }
-        host.disk.note(write);
-        Ok(())
-    }
-
-    fn observe_commit(
-        &mut self,
-        place: usize,
-        (term, leads): (muslin_core::base::Term, bool),
-        commit: (Index, Index),
-    ) -> Result<(), Broken> {
-        let mut fresh = std::mem::take(&mut self.fresh);
-        let hosts = &self.hosts;
-        let host = &hosts[place];
-        let seen = Observed { node: host.id, term, leads, written: host.disk.written(), commit };
-        let is_durable = |node: NodeId, id: LogId| hosts[place_of(node)].disk.durable().has(id);
-        let mut result = self.logs.on_commit(&seen, is_durable, &mut fresh);
-        for entry in fresh.drain(..) {
-            if result.is_ok() {
-                result = self.ledger.on_committed(&entry).and_then(|command| {
-                    match command.and_then(|command| command.kind) {
-                        Some(CommandKind::LeaseRevoke(revoke)) => {
-                            self.leases.on_revoked(self.time, &revoke)
-                        }
-                        _ => Ok(()),
-                    }
-                });
-            }
-        }
-        self.fresh = fresh;
-        result
     }
 
     /// Carries outputs out, in order; they leave when the batch is done.
     fn carry_out(
         &mut self,
         place: usize,
-        (out, leaving): (&mut Outputs<Output>, Vec<Held>),
+        (out, leaving): (&mut Outputs<S::Output>, Vec<Held<S::Message>>),
         done: Time,
     ) -> Result<(), Broken> {
         for Held { to, message, .. } in leaving {
@@ -395,53 +293,29 @@ impl World {
             if self.hosts[place].process.is_none() {
                 return Ok(());
             }
-            self.trace.output(self.time, self.hosts[place].id, &output);
+            self.trace.output::<S>(self.time, self.hosts[place].id, &output);
             self.carry(place, output, done)?;
         }
         Ok(())
     }
 
-    fn carry(&mut self, place: usize, output: Output, done: Time) -> Result<(), Broken> {
+    fn carry(&mut self, place: usize, output: S::Output, done: Time) -> Result<(), Broken> {
         let host = &mut self.hosts[place];
-        let process = host.process.as_mut().expect("outputs of a running node");
-        match output {
-            Output::Persist { id, write, .. } => host.disk.issue(id, write),
-            Output::Save { snapshot, keep_from, .. } => host.disk.save(snapshot, keep_from),
-            Output::Send { to, after, message } => {
-                let after = after.map_or(PersistId::ZERO, |(_, id)| id);
-                if after > host.disk.durable_id() {
+        match S::act(output) {
+            Act::Persist { group, id, write } => host.disk.issue(group, id, write),
+            Act::Send { to, after, message } => {
+                let after = after.unwrap_or((GroupId::CONTROL, PersistId::ZERO));
+                if after.1 > host.disk.shelf(after.0).durable_id() {
+                    let process = host.process.as_mut().expect("outputs of a running machine");
                     process.held.push(Held { after, to, message });
                 } else {
                     self.transmit(place, to, message, done)?;
                 }
             }
-            Output::Datagram { to, bytes } => self.gossip(place, to, bytes, done),
-            Output::Reply { id, reply } => self.on_reply(place, id, reply)?,
-            Output::Route { node, address } => {
-                process.routes.insert(node, address);
+            Act::Save { group, snapshot, keep_from } => {
+                self.save(place, (group, snapshot, keep_from));
             }
-            Output::Unroute(node) => {
-                process.routes.remove(&node);
-                process.refused.insert(node);
-            }
-            Output::Report(event) => self.on_event(place, &event)?,
-        }
-        Ok(())
-    }
-
-    /// Some events must never be told where disks keep what they synced and peers speak well.
-    fn on_event(&mut self, place: usize, event: &Event) -> Result<(), Broken> {
-        match event {
-            Event::Raft { event: raft::Event::SnapshotInstalled { .. }, .. } => self.installs += 1,
-            Event::Raft { event: raft::Event::DataLost { .. }, .. } => {
-                let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
-                return Err(Broken::new("R3", facts));
-            }
-            Event::BadMessage { .. } => {
-                let facts = format!("{:?} of its peers: {event:?}", self.hosts[place].id);
-                return Err(Broken::new("wire", facts));
-            }
-            _ => {}
+            Act::Other(output) => S::on_other(self, place, output, done)?,
         }
         Ok(())
     }
@@ -451,19 +325,20 @@ impl World {
         &mut self,
         place: usize,
         to: NodeId,
-        message: PeerMessage,
+        message: S::Message,
         at: Time,
     ) -> Result<(), Broken> {
         let host = &self.hosts[place];
-        if let PeerMessage::Raft { message: Message::Bound(bound), .. } = &message {
-            self.promises.on_send((host.id, to), host.disk.durable(), bound)?;
+        if let Some((group, promise)) = S::promise(&message) {
+            let durable = host.disk.shelf(group).durable();
+            let promises = &mut self.checks[group.0 as usize].promises;
+            promises.on_send((host.id, to), durable, promise)?;
         }
-        let route = host.process.as_ref().and_then(|process| process.routes.get(&to));
         let other = place_of(to);
-        if route.is_none_or(|address| *address != address_of(other)) {
+        if !host.process.as_ref().is_some_and(|it| S::reaches(&it.local, to, other)) {
             return Ok(());
         }
-        let message = if self.profile.network.encoded { encoded(message)? } else { message };
+        let message = if self.profile.network.encoded { S::encoded(message)? } else { message };
         let parcel = self.net.pack(place, other, message);
         match self.net.send(&self.profile.network, at, &parcel) {
             Fate::Lost => {}
@@ -477,31 +352,12 @@ impl World {
         Ok(())
     }
 
-    fn gossip(&mut self, place: usize, to: SocketAddr, bytes: Bytes, at: Time) {
-        let other = place_of_address(to);
-        if other >= self.hosts.len() {
-            return;
-        }
-        let from = address_of(place);
-        let fate = self.net.send_datagram(&self.profile.network, at, (place, other));
-        let (first, second) = match fate {
-            Fate::Lost => return,
-            Fate::Arrives(first) => (first, None),
-            Fate::Twice(first, second) => (first, Some(second)),
-        };
-        if let Some(second) = second {
-            let bytes = bytes.clone();
-            self.queue.push(second, Happening::Datagram { from, to: other, bytes });
-        }
-        self.queue.push(first, Happening::Datagram { from, to: other, bytes });
-    }
-
     /// The node's deadline may be another after a batch. One that was put off is looked at again
     /// when the old one comes: most are put off many times before they come.
     fn note_deadline(&mut self, place: usize) {
         let Some(process) = &mut self.hosts[place].process else { return };
         let before = process.due;
-        process.due = process.node.deadline().map(|(due, _)| due);
+        process.due = process.subject.deadline();
         if process.wake_at.is_none() || process.due < before {
             self.plan_wake(place);
         }
@@ -520,18 +376,5 @@ impl World {
         let at = Time(due.0 + late);
         process.wake_at = Some(at);
         self.queue.push(at, Happening::Wake { host: place, life: host.life });
-    }
-}
-
-fn is_about_voters(output: &Output) -> bool {
-    let Output::Persist { write: Write::Log { entries, .. }, .. } = output else { return false };
-    entries.iter().any(|entry| matches!(entry.payload, Payload::Configuration(_)))
-}
-
-/// Through its encoding and back: what arrives must be what was sent.
-fn encoded(message: PeerMessage) -> Result<PeerMessage, Broken> {
-    match wire::decode_peer(wire::encode_peer(&message)) {
-        Ok(read) if read == message => Ok(read),
-        other => Err(Broken::new("wire", format!("{message:?} is read as {other:?}"))),
     }
 }

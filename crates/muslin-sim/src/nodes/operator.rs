@@ -3,12 +3,12 @@
 //! A removed node is switched off once it has no vote any more, never before: that would be taking
 //! a machine away from a quorum that still counts on it.
 
-use super::World;
+use super::Nodes;
 use super::clients::Duty;
-use super::steps::{SECRET_HASH, TOKEN, member_of};
+use super::{SECRET_HASH, TOKEN, member_of};
 use crate::host::{Standing, address_of, id_of};
 use bytes::Bytes;
-use muslin_core::node::Request;
+use muslin_core::node::{Node, Request};
 use muslin_core::state::{Admit, Command, CommandKind, Remove};
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ pub(super) enum Step {
     Remove(usize),
 }
 
-impl World {
+impl Nodes {
     pub(super) fn operate_turn(&mut self, client: usize) {
-        let Duty::Operate { doing } = self.clients[client].duty else { return };
+        let Duty::Operate { doing } = self.crowd.clients[client].duty else { return };
         let doing = doing.filter(|step| !self.finish(*step)).or_else(|| self.next_step());
-        self.clients[client].duty = Duty::Operate { doing };
+        self.crowd.clients[client].duty = Duty::Operate { doing };
         let Some(step) = doing else {
-            self.clients[client].is_retired = self.healed.is_some();
+            self.crowd.clients[client].is_retired = self.healed.is_some();
             return self.plan_turn(client, IDLE);
         };
         let kind = match step {
@@ -50,12 +50,12 @@ impl World {
     /// Whether a step is done, by the record; if so, what follows from it.
     fn finish(&mut self, step: Step) -> bool {
         match step {
-            Step::Admit(place) if self.ledger.is_member(id_of(place)) => {
+            Step::Admit(place) if self.crowd.ledger.is_member(id_of(place)) => {
                 self.hosts[place].standing = Standing::Member;
                 self.start(place);
                 true
             }
-            Step::Remove(place) if !self.ledger.is_member(id_of(place)) => {
+            Step::Remove(place) if !self.crowd.ledger.is_member(id_of(place)) => {
                 self.hosts[place].standing = Standing::Removed;
                 self.retire_probe(place);
                 true
@@ -86,12 +86,6 @@ impl World {
         self.draws.client.pick(&members).copied().map(Step::Remove)
     }
 
-    /// The places of those who are members and are to stay so.
-    pub(super) fn members(&self) -> Vec<usize> {
-        let is_member = |place: &usize| self.hosts[*place].standing == Standing::Member;
-        (0..self.hosts.len()).filter(is_member).collect()
-    }
-
     /// Switches removed nodes off that have no vote any more.
     pub(super) fn switch_off_removed(&mut self) {
         for place in 0..self.hosts.len() {
@@ -107,7 +101,7 @@ impl World {
         let leader = self.leader().and_then(|leader| self.hosts[leader].process.as_ref());
         leader.is_none_or(|process| {
             // The last one may be taken back as long as it is not committed.
-            let raft = process.node.raft();
+            let raft = process.subject.raft();
             [raft.committed_configuration(), raft.configuration()]
                 .into_iter()
                 .any(|it| it.is_joint() || it.members().contains(&id_of(place)))
@@ -116,13 +110,14 @@ impl World {
 
     /// Whether the operator has done what it was about, and all that follows has happened.
     pub(super) fn is_operated(&self) -> bool {
-        let is_at_rest =
-            |host: &crate::host::Host| matches!(host.standing, Standing::Member | Standing::Gone);
-        let is_idle = self.clients.iter().all(|client| match client.duty {
+        let is_at_rest = |host: &crate::host::Host<Node>| {
+            matches!(host.standing, Standing::Member | Standing::Gone)
+        };
+        let is_idle = self.crowd.clients.iter().all(|client| match client.duty {
             Duty::Operate { doing } => doing.is_none(),
             _ => true,
         });
-        let is_open = |host: &crate::host::Host| match host.standing {
+        let is_open = |host: &crate::host::Host<Node>| match host.standing {
             Standing::Outside => !self.profile.churn,
             _ => !is_at_rest(host),
         };

@@ -1,6 +1,6 @@
 //! Requests of clients on their way, and what their answers are held against.
 
-use super::World;
+use super::Nodes;
 use crate::checkers::Broken;
 use crate::checkers::ledger::{OpId, Reading};
 use crate::time::Time;
@@ -50,15 +50,15 @@ pub(crate) enum Answer {
     Failed,
 }
 
-impl World {
+impl Nodes {
     /// A client asks a node.
     pub(super) fn ask(&mut self, client: usize, place: usize, request: Request) -> RequestId {
         let kind = match &request {
             // Said until it is done, each time in the same words: no reply is like another's.
             Request::Write(Command { kind: Some(CommandKind::Remove(_)) }) => Kind::Other,
-            Request::Write(command) => Kind::Write(self.ledger.on_asked(command)),
+            Request::Write(command) => Kind::Write(self.crowd.ledger.on_asked(command)),
             Request::Read { query, consistency } => {
-                Kind::Read(self.ledger.on_reading(query.clone(), *consistency))
+                Kind::Read(self.crowd.ledger.on_reading(query.clone(), *consistency))
             }
             Request::Watch(_) => Kind::Watch,
             Request::KeepAlive(id) | Request::TimeToLive(id) => Kind::Lease { id: *id },
@@ -66,7 +66,7 @@ impl World {
         };
         let ask = Ask { client, place, asked: self.time, kind };
         let id = self.next_request();
-        self.asks.waiting.insert(id, ask);
+        self.crowd.asks.waiting.insert(id, ask);
         self.arrive(place, Input::Request { id, request });
         self.rouse_soon(place);
         id
@@ -81,19 +81,19 @@ impl World {
 
     /// A client goes away: nobody waits for the answer any more.
     pub(super) fn cancel(&mut self, id: RequestId) {
-        let Some(ask) = self.asks.waiting.remove(&id) else { return };
+        let Some(ask) = self.crowd.asks.waiting.remove(&id) else { return };
         self.arrive(ask.place, Input::Cancel(id));
         self.rouse_soon(ask.place);
     }
 
     /// A watch has ended by itself.
     pub(super) fn asks_forget(&mut self, id: RequestId) {
-        self.asks.waiting.remove(&id);
+        self.crowd.asks.waiting.remove(&id);
     }
 
     fn next_request(&mut self) -> RequestId {
-        self.asks.last += 1;
-        RequestId(self.asks.last)
+        self.crowd.asks.last += 1;
+        RequestId(self.crowd.asks.last)
     }
 
     /// A node answers.
@@ -103,14 +103,14 @@ impl World {
         id: RequestId,
         reply: Reply,
     ) -> Result<(), Broken> {
-        let Some(ask) = self.asks.waiting.get(&id) else { return Ok(()) };
+        let Some(ask) = self.crowd.asks.waiting.get(&id) else { return Ok(()) };
         if let Kind::Watch = ask.kind
             && !matches!(reply, Reply::Failed(_))
         {
             let client = ask.client;
             return self.on_watch_reply(client, (place, id), &reply);
         }
-        let ask = self.asks.waiting.remove(&id).expect("it was there a line ago");
+        let ask = self.crowd.asks.waiting.remove(&id).expect("it was there a line ago");
         self.check_reply(place, &ask, &reply)?;
         let answer = match reply {
             Reply::Outcome(outcome) => Answer::Outcome(outcome),
@@ -127,22 +127,22 @@ impl World {
         match (&ask.kind, reply) {
             (_, Reply::Failed(_)) | (Kind::Other, _) => Ok(()),
             (Kind::Write(op), Reply::Outcome(outcome)) => {
-                self.ledger.on_write_reply(node, *op, outcome)?;
+                self.crowd.ledger.on_write_reply(node, *op, outcome)?;
                 if let Ok(Response::LeaseGrant { id, ttl_ms }) = &outcome.result {
                     let left = Duration::from_millis(*ttl_ms);
-                    self.leases.on_alive(node, *id, (ask.asked, left))?;
+                    self.crowd.leases.on_alive(node, *id, (ask.asked, left))?;
                 }
                 Ok(())
             }
             (Kind::Read(reading), Reply::Outcome(outcome)) => {
-                self.ledger.on_read_reply(node, reading, outcome)
+                self.crowd.ledger.on_read_reply(node, reading, outcome)
             }
             (Kind::Lease { id }, Reply::Lease { ttl: Some((_, left_ms)), .. }) => {
                 let left = Duration::from_millis(*left_ms);
-                self.leases.on_alive(node, *id, (ask.asked, left))
+                self.crowd.leases.on_alive(node, *id, (ask.asked, left))
             }
             (Kind::Lease { id }, Reply::Lease { ttl: None, .. }) => {
-                self.leases.on_gone(node, *id, self.time)
+                self.crowd.leases.on_gone(node, *id, self.time)
             }
             (_, other) => {
                 let facts = format!("{node:?} answers a request of another kind with {other:?}");
@@ -155,8 +155,8 @@ impl World {
     pub(super) fn on_host_lost(&mut self, place: usize) {
         let is_lost = |ask: &&Ask| ask.place == place;
         let lost: Vec<usize> =
-            self.asks.waiting.values().filter(is_lost).map(|ask| ask.client).collect();
-        self.asks.waiting.retain(|_, ask| ask.place != place);
+            self.crowd.asks.waiting.values().filter(is_lost).map(|ask| ask.client).collect();
+        self.crowd.asks.waiting.retain(|_, ask| ask.place != place);
         for client in lost {
             self.on_lost(client);
         }
@@ -165,7 +165,7 @@ impl World {
     /// A running node answers everything in time, if only by saying that it cannot.
     pub(super) fn check_patience(&self) -> Result<(), Broken> {
         let timeout = self.profile.request_timeout * 11 / 10 + PATIENCE;
-        for (id, ask) in &self.asks.waiting {
+        for (id, ask) in &self.crowd.asks.waiting {
             let host = &self.hosts[ask.place];
             let is_paused = host.process.as_ref().is_some_and(|process| process.is_paused);
             let since = ask.asked.max(host.hindered);
@@ -180,6 +180,6 @@ impl World {
 
     /// Whether nobody waits but watchers.
     pub(super) fn is_quiet(&self) -> bool {
-        self.asks.waiting.values().all(|ask| matches!(ask.kind, Kind::Watch))
+        self.crowd.asks.waiting.values().all(|ask| matches!(ask.kind, Kind::Watch))
     }
 }

@@ -1,13 +1,14 @@
 //! The clients: they read, write, follow, hold leases, admit nodes and probe, each with one request
 //! at a time and never the same one twice, so that every effect has one cause.
 
-use super::World;
+use super::Nodes;
 use super::asks::Answer;
 use super::operator::Step;
-use super::steps::Happening;
 use crate::checkers::Broken;
 use crate::checkers::watches::Following;
+use crate::profile::TTL_MAX;
 use crate::time::Time;
+use crate::world::Happening;
 use bytes::Bytes;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Consistency, Reply, Request};
@@ -16,9 +17,6 @@ use muslin_core::state::{
     LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Txn, WatchSpec,
 };
 use std::time::Duration;
-
-/// Longest time to live that a holder asks for; the shortest is a second.
-pub(super) const TTL_MAX: Duration = Duration::from_secs(3);
 
 /// What a client does.
 pub(super) enum Duty {
@@ -57,7 +55,7 @@ enum Asking {
     Write,
 }
 
-impl World {
+impl Nodes {
     /// The clients of the profile, each on a node.
     pub(super) fn hire_clients(&mut self) {
         let load = self.profile.load.clone();
@@ -76,48 +74,48 @@ impl World {
     }
 
     pub(super) fn hire(&mut self, duty: Duty) {
-        let client = self.clients.len();
+        let client = self.crowd.clients.len();
         let home = self.draws.client.below(self.hosts.len() as u64) as usize;
         let (turn, count, asking) = (0, 0, Asking::Nothing);
-        self.clients.push(Client { duty, home, turn, count, asking, is_retired: false });
+        self.crowd.clients.push(Client { duty, home, turn, count, asking, is_retired: false });
         self.plan_turn(client, Duration::from_millis(1));
     }
 
     /// Watches over one node once all is well.
     pub(super) fn hire_probe(&mut self, home: usize) {
         self.hire(Duty::Probe { written: false, read: false });
-        self.clients.last_mut().expect("one was hired").home = home;
+        self.crowd.clients.last_mut().expect("one was hired").home = home;
     }
 
     /// Nobody expects an answer from this node any more.
     pub(super) fn retire_probe(&mut self, home: usize) {
-        for client in &mut self.clients {
+        for client in &mut self.crowd.clients {
             client.is_retired |= client.home == home && matches!(client.duty, Duty::Probe { .. });
         }
     }
 
     pub(super) fn plan_turn(&mut self, client: usize, after: Duration) {
         let after = after + self.profile.load.think.draw(&mut self.draws.client);
-        self.clients[client].turn += 1;
-        let turn = self.clients[client].turn;
+        self.crowd.clients[client].turn += 1;
+        let turn = self.crowd.clients[client].turn;
         self.queue.push(self.time + after, Happening::Client { client, turn });
     }
 
-    pub(super) fn on_turn(&mut self, client: usize, turn: u64) {
-        let state = &self.clients[client];
+    pub(super) fn on_client_turn(&mut self, client: usize, turn: u64) {
+        let state = &self.crowd.clients[client];
         if state.turn != turn || state.is_retired {
             return;
         }
         let is_bound = matches!(state.duty, Duty::Probe { .. });
         if self.hosts[state.home].process.is_none() {
             if !is_bound {
-                self.clients[client].home =
+                self.crowd.clients[client].home =
                     self.draws.client.below(self.hosts.len() as u64) as usize;
             }
             self.plan_turn(client, Duration::from_millis(10));
             return;
         }
-        match &self.clients[client].duty {
+        match &self.crowd.clients[client].duty {
             Duty::Work => self.work_turn(client),
             Duty::Watch { .. } => self.watch_turn(client),
             Duty::Hold { lease, .. } => {
@@ -128,7 +126,7 @@ impl World {
             Duty::Probe { written, .. } => {
                 let request =
                     if *written { self.whole_read() } else { self.put_request(client, "p", 0) };
-                self.clients[client].asking = Asking::Anything;
+                self.crowd.clients[client].asking = Asking::Anything;
                 self.ask_home(client, request);
             }
             #[cfg(test)]
@@ -137,24 +135,25 @@ impl World {
     }
 
     pub(super) fn ask_home(&mut self, client: usize, request: Request) {
-        let home = self.clients[client].home;
+        let home = self.crowd.clients[client].home;
         self.ask(client, home, request);
     }
 
     /// What a client was asking for is settled, one way or the other.
     pub(super) fn on_answer(&mut self, client: usize, place: usize, answer: Answer) {
-        let is_write = self.clients[client].asking == Asking::Write;
-        self.clients[client].asking = Asking::Nothing;
+        let is_write = self.crowd.clients[client].asking == Asking::Write;
+        self.crowd.clients[client].asking = Asking::Nothing;
         let is_ok = !matches!(answer, Answer::Failed);
         #[cfg(test)]
-        if let Duty::Hand { answer: kept } = &mut self.clients[client].duty {
+        if let Duty::Hand { answer: kept } = &mut self.crowd.clients[client].duty {
             *kept = Some(answer);
             return;
         }
-        match &mut self.clients[client].duty {
+        match &mut self.crowd.clients[client].duty {
             Duty::Probe { written, read } if is_ok => {
                 (*written, *read) = (true, *written);
-                self.clients[client].is_retired |= *read_done(&self.clients[client].duty);
+                self.crowd.clients[client].is_retired |=
+                    *read_done(&self.crowd.clients[client].duty);
             }
             Duty::Hold { lease, granting } => match &answer {
                 Answer::Outcome(outcome) if *granting != 0 && outcome.result.is_ok() => {
@@ -178,12 +177,12 @@ impl World {
     /// The node that a client asked is gone.
     pub(super) fn on_lost(&mut self, client: usize) {
         #[cfg(test)]
-        if let Duty::Hand { answer } = &mut self.clients[client].duty {
+        if let Duty::Hand { answer } = &mut self.crowd.clients[client].duty {
             *answer = Some(Answer::Failed);
             return;
         }
-        self.clients[client].asking = Asking::Nothing;
-        match &mut self.clients[client].duty {
+        self.crowd.clients[client].asking = Asking::Nothing;
+        match &mut self.crowd.clients[client].duty {
             Duty::Watch { running, .. } => *running = None,
             Duty::Hold { granting, .. } => *granting = 0,
             _ => {}
@@ -196,9 +195,9 @@ impl World {
     fn move_sometimes(&mut self, client: usize) {
         let other = self.draws.client.below(self.hosts.len() as u64) as usize;
         if self.draws.client.chance(500_000)
-            && !matches!(self.clients[client].duty, Duty::Probe { .. })
+            && !matches!(self.crowd.clients[client].duty, Duty::Probe { .. })
         {
-            self.clients[client].home = other;
+            self.crowd.clients[client].home = other;
         }
     }
 
@@ -206,7 +205,7 @@ impl World {
     pub(super) fn unanswered_probe(&self) -> Option<usize> {
         let is_open =
             |client: &&Client| matches!(client.duty, Duty::Probe { .. }) && !client.is_retired;
-        self.clients.iter().find(is_open).map(|client| client.home)
+        self.crowd.clients.iter().find(is_open).map(|client| client.home)
     }
 }
 
@@ -218,12 +217,12 @@ fn read_done(duty: &Duty) -> &bool {
 }
 
 /// Reading and writing.
-impl World {
+impl Nodes {
     fn work_turn(&mut self, client: usize) {
         let load = &self.profile.load;
         let (compact, reads) = (load.compact_ppm, load.reads_ppm);
         let draw = self.draws.client.below(1_000_000);
-        self.clients[client].asking = Asking::Anything;
+        self.crowd.clients[client].asking = Asking::Anything;
         if draw < compact {
             return self.compact_turn(client);
         }
@@ -235,10 +234,10 @@ impl World {
         } else if draw > 995_000 {
             Request::Status
         } else {
-            self.clients[client].asking = Asking::Write;
+            self.crowd.clients[client].asking = Asking::Write;
             self.write_request(client)
         };
-        let home = self.clients[client].home;
+        let home = self.crowd.clients[client].home;
         let id = self.ask(client, home, request);
         // Some do not wait for their answer.
         if self.draws.client.chance(5_000) {
@@ -258,8 +257,8 @@ impl World {
 
     /// A number that this client has not used before.
     pub(super) fn next_count(&mut self, client: usize) -> u64 {
-        self.clients[client].count += 1;
-        self.clients[client].count
+        self.crowd.clients[client].count += 1;
+        self.crowd.clients[client].count
     }
 
     fn unique(&mut self, client: usize) -> String {
@@ -295,7 +294,7 @@ impl World {
         let keys = self.profile.load.keys;
         let other = (key + 1) % keys.max(2);
         let range = KeyRange::of_key(format!("k{key}"));
-        let last = self.ledger.model().revision().0;
+        let last = self.crowd.ledger.model().revision().0;
         let target = match self.draws.client.below(4) {
             0 => CompareTarget::Version(self.draws.client.below(3)),
             1 => CompareTarget::Mod(last - self.draws.client.below(last.min(20) + 1)),
@@ -333,7 +332,7 @@ impl World {
             0 => KeyRange::of_prefix("k"),
             _ => KeyRange::of_key(format!("k{key}")),
         };
-        let last = self.ledger.model().revision().0;
+        let last = self.crowd.ledger.model().revision().0;
         let revision = match self.draws.client.below(10) {
             0 => last - self.draws.client.below(last.min(30)),
             _ => 0,
@@ -345,30 +344,30 @@ impl World {
 
     /// Compacts to a revision that nobody compacted to before.
     fn compact_turn(&mut self, client: usize) {
-        let last = self.ledger.model().revision().0;
+        let last = self.crowd.ledger.model().revision().0;
         let revision = last.saturating_sub(self.draws.client.below(50));
-        if revision <= self.compact_asked {
+        if revision <= self.crowd.compact_asked {
             self.plan_turn(client, Duration::ZERO);
             return;
         }
-        self.compact_asked = revision;
+        self.crowd.compact_asked = revision;
         let command = Command::of(CommandKind::Compact(Compact { revision }));
         self.ask_home(client, Request::Write(command));
     }
 }
 
 /// Leases.
-impl World {
+impl Nodes {
     fn hold_turn(&mut self, client: usize, lease: Option<u64>) {
-        self.clients[client].asking = Asking::Anything;
+        self.crowd.clients[client].asking = Asking::Anything;
         let draw = self.draws.client.below(100);
         let request = match lease {
             None => {
-                self.last_lease += 1;
-                let id = self.last_lease;
+                self.crowd.last_lease += 1;
+                let id = self.crowd.last_lease;
                 let span = TTL_MAX.as_millis() as u64 - 1_000;
                 let ttl_ms = 1_000 + self.draws.client.below(span);
-                if let Duty::Hold { granting, .. } = &mut self.clients[client].duty {
+                if let Duty::Hold { granting, .. } = &mut self.crowd.clients[client].duty {
                     *granting = id;
                 }
                 Request::Write(Command::of(CommandKind::LeaseGrant(LeaseGrant { id, ttl_ms })))
@@ -400,21 +399,21 @@ impl World {
     }
 
     fn forget_lease(&mut self, client: usize) {
-        if let Duty::Hold { lease, .. } = &mut self.clients[client].duty {
+        if let Duty::Hold { lease, .. } = &mut self.crowd.clients[client].duty {
             *lease = None;
         }
     }
 }
 
 /// Following changes.
-impl World {
+impl Nodes {
     fn watch_turn(&mut self, client: usize) {
-        let home = self.clients[client].home;
+        let home = self.crowd.clients[client].home;
         let time = self.time;
         let lifetime =
             self.draws.client.duration(Duration::from_millis(20), Duration::from_secs(4));
         let (is_new, is_fresh_end) = (self.draws.client.chance(400_000), self.healed.is_none());
-        let Duty::Watch { following, running, until } = &mut self.clients[client].duty else {
+        let Duty::Watch { following, running, until } = &mut self.crowd.clients[client].duty else {
             return;
         };
         if let Some((place, id)) = *running {
@@ -437,23 +436,24 @@ impl World {
         *until = time + lifetime;
         if following.is_none() {
             let spec = self.watch_spec();
-            if let Duty::Watch { following, .. } = &mut self.clients[client].duty {
+            if let Duty::Watch { following, .. } = &mut self.crowd.clients[client].duty {
                 *following = Some(Following::new(spec));
             }
         }
-        let Duty::Watch { following: Some(following), .. } = &self.clients[client].duty else {
+        let Duty::Watch { following: Some(following), .. } = &self.crowd.clients[client].duty
+        else {
             return;
         };
         let request = Request::Watch(following.request());
         let id = self.ask(client, home, request);
-        if let Duty::Watch { running, .. } = &mut self.clients[client].duty {
+        if let Duty::Watch { running, .. } = &mut self.crowd.clients[client].duty {
             *running = Some((home, id));
         }
         self.plan_turn(client, lifetime / 4);
     }
 
     fn watch_spec(&mut self) -> WatchSpec {
-        let model = self.ledger.model();
+        let model = self.crowd.ledger.model();
         let (last, compacted) = (model.revision().0, model.compacted().0);
         let key = self.draws.client.below(self.profile.load.keys);
         let range = match self.draws.client.below(3) {
@@ -479,8 +479,9 @@ impl World {
         reply: &Reply,
     ) -> Result<(), Broken> {
         let node = self.hosts[place].id;
-        let model = self.ledger.model();
-        let Duty::Watch { following: Some(following), .. } = &mut self.clients[client].duty else {
+        let model = self.crowd.ledger.model();
+        let Duty::Watch { following: Some(following), .. } = &mut self.crowd.clients[client].duty
+        else {
             return Ok(());
         };
         match reply {
@@ -497,7 +498,8 @@ impl World {
             }
             Reply::WatchRefused { compacted } => {
                 following.on_refused(node, model, *compacted)?;
-                if let Duty::Watch { following, running, .. } = &mut self.clients[client].duty {
+                if let Duty::Watch { following, running, .. } = &mut self.crowd.clients[client].duty
+                {
                     (*following, *running) = (None, None);
                 }
                 self.asks_forget(id);
@@ -513,8 +515,8 @@ impl World {
 
     /// Whether every watcher was told all there is.
     pub(super) fn are_watchers_complete(&mut self) -> bool {
-        let model = self.ledger.model();
-        self.clients.iter_mut().all(|client| match &mut client.duty {
+        let model = self.crowd.ledger.model();
+        self.crowd.clients.iter_mut().all(|client| match &mut client.duty {
             Duty::Watch { following: Some(following), running: Some(_), .. } => {
                 following.is_complete(model)
             }

@@ -1,9 +1,9 @@
 //! What scripts do by hand: ask a node, cut it off, kill it, let time pass.
 
-use super::World;
+use super::Nodes;
 use super::asks::Answer;
 use super::clients::Duty;
-use super::steps::{SECRET_HASH, TOKEN, member_of};
+use super::{SECRET_HASH, TOKEN, member_of};
 use crate::checkers::Violation;
 use crate::checkers::watches::Following;
 use crate::host::{Standing, address_of, id_of};
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// A script waits this long for an answer: longer than any request timeout.
 const ANSWER_BOUND: Duration = Duration::from_secs(10);
 
-impl World {
+impl Nodes {
     /// Asks a node and waits for the answer.
     pub(crate) fn ask_by_hand(
         &mut self,
@@ -24,12 +24,12 @@ impl World {
         request: Request,
     ) -> Result<Option<Answer>, Violation> {
         self.hire(Duty::Hand { answer: None });
-        let client = self.clients.len() - 1;
+        let client = self.crowd.clients.len() - 1;
         self.ask(client, place, request);
         let bound = self.time + ANSWER_BOUND;
         while self.time < bound {
             self.run_until(self.time + Duration::from_millis(1))?;
-            if let Duty::Hand { answer } = &mut self.clients[client].duty
+            if let Duty::Hand { answer } = &mut self.crowd.clients[client].duty
                 && let Some(answer) = answer.take()
             {
                 return Ok(Some(answer));
@@ -65,12 +65,12 @@ impl World {
     pub(crate) fn watch_by_hand(&mut self, spec: WatchSpec) -> usize {
         let following = Some(Following::new(spec));
         self.hire(Duty::Watch { following, running: None, until: Time(u64::MAX) });
-        self.clients.len() - 1
+        self.crowd.clients.len() - 1
     }
 
     /// How many of the changes that ever happened a watcher has behind it.
     pub(crate) fn told(&self, watcher: usize) -> Option<usize> {
-        match &self.clients[watcher].duty {
+        match &self.crowd.clients[watcher].duty {
             Duty::Watch { following: Some(following), .. } => Some(following.told()),
             _ => None,
         }

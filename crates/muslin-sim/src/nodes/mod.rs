@@ -1,0 +1,24 @@
+//! Whole nodes: what a world of them consists of besides the machines.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `clients`, `asks` | what is asked of them |
+//! | `operator` | who is admitted and removed |
+//! | `settle` | what must hold of them once all is well |
+//! | `subject` | the node as what a world is made of |
+//! | `trace` | their inputs and outputs as numbers and as text |
+
+mod asks;
+mod clients;
+#[cfg(test)]
+mod hand;
+mod operator;
+mod settle;
+mod subject;
+mod trace;
+
+#[cfg(test)]
+pub(crate) use asks::Answer;
+pub(crate) use subject::{Nodes, promise_of, view_of, world};
+use subject::{SECRET_HASH, TOKEN, member_of};
+pub(crate) use trace::fold_raft;

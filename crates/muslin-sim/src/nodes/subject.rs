@@ -1,0 +1,414 @@
+//! A whole node as what a world is made of.
+
+use super::asks::Asks;
+use super::clients::{Client, Duty};
+use super::trace;
+use crate::checkers::Broken;
+use crate::checkers::leases::Leases;
+use crate::checkers::ledger::Ledger;
+use crate::checkers::logs::Fresh;
+use crate::host::{address_of, id_of, place_of_address};
+use crate::net::Fate;
+use crate::profile::Profile;
+use crate::replica::{Promise, View};
+use crate::subject::{Act, Subject, Unsettled};
+use crate::time::Time;
+use crate::trace::{Trace, WordHash};
+use crate::world::{Happening, World};
+use bytes::Bytes;
+use muslin_core::base::{ClusterId, GroupId, Index, NodeId, Now, Outputs, PersistId};
+use muslin_core::node::{self, CONTROL_ROLE, Event, Input, Node, Output, PeerMessage, Request};
+use muslin_core::raft::{self, AppendResult, Bound, Configuration, DiskRoom, Message, Raft, Write};
+use muslin_core::state::{CommandKind, Founding, Member, Token};
+use muslin_core::wire;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// The one cluster of a simulation.
+const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
+
+/// The token of clusters that admit.
+pub(super) const TOKEN: &str = "sim";
+
+/// What stands in for the hash of the token's secret.
+pub(super) const SECRET_HASH: &[u8] = b"0123456789abcdef0123456789abcdef";
+
+/// A world of whole nodes.
+pub(crate) type Nodes = World<Node>;
+
+/// Who is around the nodes, and what they are held against.
+pub(crate) struct Crowd {
+    founding: Founding,
+    pub(crate) ledger: Ledger,
+    pub(super) leases: Leases,
+    pub(super) asks: Asks,
+    pub(super) clients: Vec<Client>,
+    /// The newest revision that anybody asked to compact to.
+    pub(super) compact_asked: u64,
+    pub(super) last_lease: u64,
+}
+
+/// What the driver of a node keeps for it.
+#[derive(Default)]
+pub(crate) struct Connections {
+    routes: BTreeMap<NodeId, SocketAddr>,
+    refused: BTreeSet<NodeId>,
+}
+
+/// A world of nodes from a profile.
+pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
+    World::new(seed, profile, trace, |profile| {
+        let founding = founding_of(profile);
+        Crowd {
+            ledger: Ledger::new(&founding),
+            founding,
+            leases: Leases::new(profile.machines.drift_ppm.unsigned_abs()),
+            asks: Asks::default(),
+            clients: Vec::new(),
+            compact_asked: 0,
+            last_lease: 0,
+        }
+    })
+}
+
+fn founding_of(profile: &Profile) -> Founding {
+    let members = (0..profile.founders).map(|place| member_of(id_of(place), address_of(place)));
+    let token = Token {
+        id: TOKEN.into(),
+        secret_hash: Bytes::from_static(SECRET_HASH),
+        expires_unix_ms: u64::MAX,
+        uses_left: 0,
+    };
+    Founding { members: members.collect(), tokens: vec![token] }
+}
+
+pub(super) fn member_of(id: NodeId, address: SocketAddr) -> Member {
+    Member {
+        id: id.0,
+        name: format!("{id:?}"),
+        address: address.to_string(),
+        etcd_address: String::new(),
+        roles: vec![CONTROL_ROLE.into()],
+        admitted_at: 0,
+        key_hash: Bytes::new(),
+    }
+}
+
+impl Subject for Node {
+    type Input = Input;
+    type Output = Output;
+    type Message = PeerMessage;
+    type Crowd = Crowd;
+    type Local = Connections;
+
+    fn start(world: &mut Nodes, place: usize, now: Now) -> (Node, Connections) {
+        let draw = world.draws.process.draw();
+        let host = &world.hosts[place];
+        let profile = &world.profile;
+        let mut options = node::Options::new(host.id, CLUSTER, address_of(place));
+        options.boot = host.boot;
+        options.metadata.name = format!("{:?}", host.id);
+        options.founding = world.crowd.founding.clone();
+        options.raft = profile.raft.clone();
+        options.raft.cluster = CLUSTER;
+        options.swim = profile.swim.clone();
+        options.request_timeout = profile.request_timeout;
+        options.snapshot_entries = profile.snapshot_entries;
+        let recovered = node::Recovered {
+            raft: host.disk.recovered(GroupId::CONTROL),
+            snapshot: host.disk.snapshot(GroupId::CONTROL),
+            ..node::Recovered::default()
+        };
+        (Node::new(options, recovered, draw, now), Connections::default())
+    }
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Outputs<Output>) {
+        muslin_core::base::Machine::handle(self, now, input, out);
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Outputs<Output>) {
+        muslin_core::base::Machine::handle(self, now, Input::Flush, out);
+    }
+
+    fn deadline(&self) -> Option<Now> {
+        muslin_core::base::Machine::deadline(self).map(|(due, _)| due)
+    }
+
+    fn tick() -> Input {
+        Input::Tick
+    }
+
+    fn shutdown() -> Input {
+        Input::Shutdown
+    }
+
+    fn persisted(group: GroupId, id: PersistId) -> Input {
+        Input::Persisted { group, id }
+    }
+
+    fn saved(group: GroupId, index: Index) -> Input {
+        Input::Saved { group, index }
+    }
+
+    fn disk(room: DiskRoom) -> Input {
+        Input::Disk(room)
+    }
+
+    fn received(from: NodeId, message: PeerMessage) -> Input {
+        Input::Peer { from, message }
+    }
+
+    fn durable(input: &Input) -> Option<(GroupId, PersistId)> {
+        match input {
+            Input::Persisted { group, id } => Some((*group, *id)),
+            _ => None,
+        }
+    }
+
+    fn write(output: &Output) -> Option<(GroupId, &Write)> {
+        match output {
+            Output::Persist { group, write, .. } => Some((*group, write)),
+            _ => None,
+        }
+    }
+
+    fn act(output: Output) -> Act<Node> {
+        match output {
+            Output::Persist { group, id, write } => Act::Persist { group, id, write },
+            Output::Send { to, after, message } => Act::Send { to, after, message },
+            Output::Save { group, snapshot, keep_from } => Act::Save { group, snapshot, keep_from },
+            other => Act::Other(other),
+        }
+    }
+
+    fn promise(message: &PeerMessage) -> Option<(GroupId, Promise)> {
+        match message {
+            PeerMessage::Raft { group, message: Message::Bound(bound) } => {
+                Some((*group, promise_of(bound)))
+            }
+            _ => None,
+        }
+    }
+
+    fn encoded(message: PeerMessage) -> Result<PeerMessage, Broken> {
+        match wire::decode_peer(wire::encode_peer(&message)) {
+            Ok(read) if read == message => Ok(read),
+            other => Err(Broken::new("wire", format!("{message:?} is read as {other:?}"))),
+        }
+    }
+
+    fn view(&self, _: GroupId) -> View {
+        view_of(self.raft())
+    }
+
+    fn configurations(&self) -> [Configuration; 2] {
+        let raft = self.raft();
+        [raft.configuration().clone(), raft.committed_configuration().clone()]
+    }
+
+    fn fold_input(hash: &mut WordHash, input: &Input) {
+        trace::fold_input(hash, input);
+    }
+
+    fn fold_output(hash: &mut WordHash, output: &Output) {
+        trace::fold_output(hash, output);
+    }
+
+    fn tell_input(input: &Input) -> Option<String> {
+        trace::tell_input(input)
+    }
+
+    fn tell_output(output: &Output) -> Option<String> {
+        Some(trace::tell_output(output))
+    }
+
+    fn reaches(local: &Connections, to: NodeId, place: usize) -> bool {
+        local.routes.get(&to).is_some_and(|address| *address == address_of(place))
+    }
+
+    fn hears(local: &Connections, from: NodeId) -> bool {
+        !local.refused.contains(&from)
+    }
+
+    fn on_let_loose(world: &mut Nodes) {
+        world.hire_clients();
+    }
+
+    fn on_turn(world: &mut Nodes, client: usize, turn: u64) {
+        world.on_client_turn(client, turn);
+    }
+
+    fn on_started(world: &mut Nodes, place: usize) {
+        let contacts = (0..world.profile.nodes).filter(|other| *other != place).map(address_of);
+        world.arrive(place, Input::Contacts(contacts.collect()));
+    }
+
+    fn on_datagram(
+        world: &mut Nodes,
+        from: SocketAddr,
+        to: usize,
+        bytes: Bytes,
+    ) -> Result<(), Broken> {
+        if world.net.is_cut(place_of_address(from), to) {
+            return Ok(());
+        }
+        world.arrive(to, Input::Datagram { from, bytes });
+        world.rouse(to)
+    }
+
+    fn on_other(world: &mut Nodes, place: usize, output: Output, done: Time) -> Result<(), Broken> {
+        match output {
+            Output::Datagram { to, bytes } => world.gossip(place, to, bytes, done),
+            Output::Reply { id, reply } => world.on_reply(place, id, reply)?,
+            Output::Route { node, address } => {
+                if let Some(process) = &mut world.hosts[place].process {
+                    process.local.routes.insert(node, address);
+                }
+            }
+            Output::Unroute(node) => {
+                if let Some(process) = &mut world.hosts[place].process {
+                    process.local.routes.remove(&node);
+                    process.local.refused.insert(node);
+                }
+            }
+            Output::Report(event) => world.on_event(place, &event)?,
+            Output::Persist { .. } | Output::Send { .. } | Output::Save { .. } => {
+                unreachable!("the world does these")
+            }
+        }
+        Ok(())
+    }
+
+    fn on_lost(world: &mut Nodes, place: usize) {
+        world.on_host_lost(place);
+    }
+
+    fn on_committed(world: &mut Nodes, _: GroupId, entry: &Fresh) -> Result<(), Broken> {
+        let command = world.crowd.ledger.on_committed(entry)?;
+        match command.and_then(|command| command.kind) {
+            Some(CommandKind::LeaseRevoke(revoke)) => {
+                world.crowd.leases.on_revoked(world.time, &revoke)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_applied(world: &Nodes, place: usize, _: GroupId, applied: Index) -> Result<(), Broken> {
+        let host = &world.hosts[place];
+        let process = host.process.as_ref().expect("it has just worked");
+        world.crowd.ledger.on_node_state(host.id, applied, process.subject.state())
+    }
+
+    fn on_look(world: &mut Nodes) -> Result<(), Broken> {
+        world.check_patience()?;
+        world.switch_off_removed();
+        Ok(())
+    }
+
+    fn on_transfer(world: &mut Nodes, leader: usize, to: NodeId) {
+        world.say(leader, Request::TransferLeader(to));
+    }
+
+    fn on_healed(world: &mut Nodes) {
+        for client in &mut world.crowd.clients {
+            client.is_retired |= matches!(client.duty, Duty::Work | Duty::Hold { .. });
+        }
+        for place in world.members() {
+            world.hire_probe(place);
+        }
+    }
+
+    fn on_given_up(world: &mut Nodes, place: usize) {
+        world.retire_probe(place);
+    }
+
+    fn unanswered(world: &Nodes) -> Option<usize> {
+        world.unanswered_probe()
+    }
+
+    fn unsettled(world: &mut Nodes) -> Option<Unsettled> {
+        world.open_ends()
+    }
+
+    fn may_return(world: &Nodes, place: usize) -> bool {
+        world.crowd.ledger.is_member(world.hosts[place].id)
+    }
+
+    fn describe(world: &Nodes) -> String {
+        world.standings()
+    }
+
+    fn acked(world: &Nodes) -> u64 {
+        world.crowd.ledger.acked()
+    }
+}
+
+/// How a replica of ours looks from outside.
+pub(crate) fn view_of(raft: &Raft) -> View {
+    View {
+        role: raft.role(),
+        term: raft.term(),
+        commit: raft.commit(),
+        applied: raft.applied(),
+        last: raft.last(),
+        leader: raft.leader(),
+    }
+}
+
+/// What a bound message of ours promises.
+pub(crate) fn promise_of(bound: &Bound) -> Promise {
+    match bound {
+        Bound::Vote { term, .. } => Promise::Candidacy { term: *term },
+        Bound::VoteReply { term, granted: true, .. } => Promise::Vote { term: *term },
+        Bound::AppendReply { term, result: AppendResult::Accepted { matched }, .. } => {
+            Promise::Accepted { term: *term, matched: *matched }
+        }
+        Bound::SnapshotReply { term, last, installed: true, .. } => {
+            Promise::Installed { term: *term, last: *last }
+        }
+        Bound::VoteReply { term, .. }
+        | Bound::AppendReply { term, .. }
+        | Bound::HeartbeatReply { term, .. }
+        | Bound::SnapshotReply { term, .. } => Promise::Entered { term: *term },
+    }
+}
+
+impl Nodes {
+    /// Some events must never be told where disks keep what they synced and peers speak well.
+    fn on_event(&mut self, place: usize, event: &Event) -> Result<(), Broken> {
+        match event {
+            Event::Raft { event: raft::Event::SnapshotInstalled { .. }, .. } => {
+                self.counts.installs += 1;
+            }
+            Event::Raft { event: raft::Event::DataLost { .. }, .. } => {
+                let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("R3", facts));
+            }
+            Event::BadMessage { .. } => {
+                let facts = format!("{:?} of its peers: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("wire", facts));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn gossip(&mut self, place: usize, to: SocketAddr, bytes: Bytes, at: Time) {
+        let other = place_of_address(to);
+        if other >= self.hosts.len() {
+            return;
+        }
+        let from = address_of(place);
+        let fate = self.net.send_datagram(&self.profile.network, at, (place, other));
+        let (first, second) = match fate {
+            Fate::Lost => return,
+            Fate::Arrives(first) => (first, None),
+            Fate::Twice(first, second) => (first, Some(second)),
+        };
+        if let Some(second) = second {
+            let bytes = bytes.clone();
+            self.queue.push(second, Happening::Datagram { from, to: other, bytes });
+        }
+        self.queue.push(first, Happening::Datagram { from, to: other, bytes });
+    }
+}
