@@ -302,6 +302,25 @@ pub(crate) enum Bench {
     Kv(BenchKv),
     /// Measure consensus alone: three replicas in this process, no network
     Raft(BenchRaft),
+    /// Measure many groups: what they cost idle, what they carry (three nodes in this process)
+    Groups(BenchGroups),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::BENCH_GROUPS)]
+pub(crate) struct BenchGroups {
+    /// How many groups, each with a replica on all three nodes
+    #[arg(long, default_value_t = 256)]
+    pub(crate) groups: u64,
+    /// How long they idle, and how long they are written to
+    #[arg(long, default_value_t = 10)]
+    pub(crate) seconds: u64,
+    /// Clients of each group while they are written to, each with one command at a time
+    #[arg(long, default_value_t = 4)]
+    pub(crate) clients: usize,
+    /// Size of a command
+    #[arg(long, default_value_t = 128)]
+    pub(crate) payload_bytes: usize,
 }
 
 #[derive(Args, Debug)]
@@ -477,6 +496,11 @@ Examples:
   muslin bench raft
   muslin bench raft --mode memory --proposers 256,1024 --seconds 3
   muslin bench raft --mode durable --dir /var/lib/muslin -o json";
+    pub(super) const BENCH_GROUPS: &str = "\
+Examples:
+  muslin bench groups
+  muslin bench groups --groups 1024 --seconds 5
+  muslin bench groups --groups 256 --clients 16 -o json";
     pub(super) const BENCH_KV: &str = "\
 Examples:
   muslin bench kv --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399

@@ -51,6 +51,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Kv(kv) => until_interrupt(cmd::kv::run(&global, kv)).await,
         Command::Events(events) => until_interrupt(cmd::events::run(&global, events)).await,
         Command::Bench(Bench::Raft(raft)) => cmd::bench::raft::run(&global, &raft),
+        Command::Bench(Bench::Groups(groups)) => {
+            until_interrupt(cmd::bench::groups::run(&global, groups)).await
+        }
         Command::Bench(Bench::Kv(kv)) => until_interrupt(cmd::bench::run(&global, kv)).await,
     }
 }

@@ -49,6 +49,71 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # A state machine of your own
+//!
+//! A node can keep replicas of hundreds of Raft groups, each of them a state machine of the
+//! application ([`GroupMachine`](core::groups::GroupMachine)). They share the node's log and cost
+//! nothing while nobody uses them.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use muslin::core::base::{ClusterId, Index, NodeId};
+//! use muslin::core::groups::{GroupMachine, NotASnapshot};
+//! use muslin::core::node::{Consistency, Options};
+//! # use muslin::core::state::{Founding, Member};
+//! # use muslin::driver::{Driver, start};
+//! # use muslin::store::mem::{Disk, MemStore};
+//! # use muslin::transport::mem::MemNetwork;
+//!
+//! /// Adds up. A command is a number of eight bytes; the answer is the sum.
+//! #[derive(Default)]
+//! struct Counter(u64);
+//!
+//! impl GroupMachine for Counter {
+//!     fn apply(&mut self, _: Index, command: Bytes) -> Bytes {
+//!         let number = <[u8; 8]>::try_from(&command[..]).map_or(0, u64::from_be_bytes);
+//!         self.0 = self.0.wrapping_add(number);
+//!         self.snapshot()
+//!     }
+//!     fn query(&self, _: &[u8]) -> Bytes {
+//!         self.snapshot()
+//!     }
+//!     fn snapshot(&self) -> Bytes {
+//!         Bytes::copy_from_slice(&self.0.to_be_bytes())
+//!     }
+//!     fn restore(&mut self, snapshot: Bytes) -> Result<(), NotASnapshot> {
+//!         self.0 = u64::from_be_bytes(snapshot[..].try_into().map_err(|_| NotASnapshot)?);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (cluster, id, address) = (ClusterId(1), NodeId(1), "127.0.0.1:7400".parse()?);
+//! # let founder = Member { id: id.0, roles: vec!["control".into()], ..Member::default() };
+//! let mut options = Options::new(id, cluster, address);
+//! # options.founding = Founding { members: vec![founder], tokens: vec![] };
+//! options.groups.machines =
+//!     options.groups.machines.with("counter", |_| Box::new(Counter::default()));
+//! // .. start the node as above, then:
+//! # let (inbox, incoming) = tokio::sync::mpsc::channel(64);
+//! # let (_seeds, contacts) = tokio::sync::mpsc::channel(1);
+//! # let transport = MemNetwork::seeded(42).start((cluster, id), Some(address), inbox);
+//! # let store = Box::new(MemStore::new(Disk::new()));
+//! # let (handle, task) =
+//! #     start(Driver { options, store, transport, incoming, contacts, seed: 42 })?;
+//! let group = handle.group_create("counter", [id]).await?;
+//! handle.group_propose(group, Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 40])).await?;
+//! let sum = handle.group_propose(group, Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 2])).await?;
+//! assert_eq!(sum[7], 42);
+//! let read = handle.group_query(group, Bytes::new(), Consistency::Linearizable).await?;
+//! assert_eq!(read, sum);
+//! # handle.shutdown().await;
+//! # task.await??;
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
 
 #[cfg(feature = "api")]

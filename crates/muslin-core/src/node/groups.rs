@@ -83,7 +83,7 @@ impl Node {
         self.carry_groups(Now::START, said, out);
     }
 
-    fn carry_groups(
+    pub(super) fn carry_groups(
         &mut self,
         now: Now,
         mut said: Outputs<groups::Output>,

@@ -2,6 +2,8 @@
 //!
 //! Faults, loss and reordering are the simulator's business; these tests say what is meant.
 
+mod groups;
+
 use super::proposals::Proposals;
 use super::*;
 use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision};
@@ -24,6 +26,8 @@ struct World {
     /// What arrives when, in the order of sending.
     queue: BTreeMap<(Now, u64), (u64, Input)>,
     sent: u64,
+    /// What nodes said to each other, all of it.
+    said: Vec<PeerMessage>,
     replies: BTreeMap<(u64, RequestId), Vec<Reply>>,
     cut: BTreeSet<u64>,
     /// Who refuses whom.
@@ -80,6 +84,7 @@ impl World {
             nodes: BTreeMap::new(),
             queue: BTreeMap::new(),
             sent: 0,
+            said: Vec::new(),
             replies: BTreeMap::new(),
             cut: BTreeSet::new(),
             barred: BTreeSet::new(),
@@ -125,6 +130,10 @@ impl World {
         let node = self.nodes.get_mut(&id).unwrap();
         node.handle(self.now, input, &mut out);
         node.handle(self.now, Input::Flush, &mut out);
+        self.carry_out(id, out);
+    }
+
+    fn carry_out(&mut self, id: u64, mut out: Outputs<Output>) {
         let outputs: Vec<Output> = out.drain().collect();
         for output in outputs {
             match output {
@@ -132,6 +141,7 @@ impl World {
                     self.post(id, id, HOP, Input::Persisted { group, id: write });
                 }
                 Output::Send { to, message, after } => {
+                    self.said.push(message.clone());
                     // Behind a write: after it, since the disk takes one hop too.
                     let hops = if after.is_some() { HOP * 2 } else { HOP };
                     self.post(id, to.0, hops, Input::Peer { from: NodeId(id), message });

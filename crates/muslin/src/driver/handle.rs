@@ -200,7 +200,7 @@ impl Handle {
         RequestId(self.shared.next_request.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+    pub(super) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
         let (sender, receiver) = oneshot::channel();
         let mail = Mail::Request { id: self.next_id(), request, reply: ReplyTo::Once(sender) };
         self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
@@ -227,7 +227,7 @@ impl Handle {
 }
 
 /// A reply of another kind than asked for is a bug of the node.
-fn unexpected(reply: Reply) -> Failure {
+pub(super) fn unexpected(reply: Reply) -> Failure {
     debug_assert!(false, "a reply of another kind than asked for: {reply:?}");
     Failure::Stopping
 }

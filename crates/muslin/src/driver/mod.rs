@@ -5,9 +5,11 @@
 //! gathers in turn whatever came during the last sync (group commit), so that the loop never waits
 //! for a disk.
 
+mod groups;
 mod handle;
 mod log_thread;
 mod run;
 
+pub use groups::GroupError;
 pub use handle::{EventRecord, Gauge, Handle, Watch, WatchItem};
 pub use run::{Driver, DriverError, start};

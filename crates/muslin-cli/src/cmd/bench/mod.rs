@@ -6,6 +6,7 @@
 
 mod call;
 mod figures;
+pub(crate) mod groups;
 mod harness;
 mod load;
 pub(crate) mod raft;

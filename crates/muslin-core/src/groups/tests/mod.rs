@@ -1,1 +1,3 @@
+//! The parts by themselves; whole nodes with groups are in the node's tests.
 
+mod parts;

@@ -1,0 +1,195 @@
+//! Groups in the small world: who leads, what idles, what survives.
+
+use super::*;
+use crate::base::GroupId;
+use crate::groups::{Ask, Message};
+use crate::raft::Drive;
+use crate::state::{GroupCreate, GroupRemove};
+
+/// A world of three nodes with so many groups on all of them, led.
+fn world_of(groups: u64) -> World {
+    let mut world = World::of(3);
+    for _ in 0..groups {
+        create(&mut world, &[1, 2, 3]);
+    }
+    world.run(1_000);
+    world
+}
+
+fn create(world: &mut World, replicas: &[u64]) -> GroupId {
+    let create = GroupCreate { id: 0, kind: "journal".into(), replicas: replicas.to_vec() };
+    let request = Request::Write(Command::of(CommandKind::GroupCreate(create)));
+    match world.answer(1, request, 100) {
+        Some(Reply::Outcome(outcome)) => match outcome.result {
+            Ok(Response::Group { id }) => id,
+            other => panic!("not made: {other:?}"),
+        },
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn propose(group: u64, command: &'static str) -> Request {
+    Request::Group { group: GroupId(group), ask: Ask::Propose(Bytes::from_static(command.as_bytes())) }
+}
+
+fn query(group: u64) -> Request {
+    Request::Group { group: GroupId(group), ask: Ask::Query(Bytes::new()) }
+}
+
+/// The place of a command in its journal, or how many there are.
+fn count(reply: Option<Reply>) -> u64 {
+    match reply {
+        Some(Reply::Group(answer)) => u64::from_be_bytes(answer[..].try_into().unwrap()),
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+/// Who leads each group, by those who are not cut off; nobody leads where replicas disagree.
+fn leaders(world: &World) -> BTreeMap<GroupId, Option<u64>> {
+    let mut leaders = BTreeMap::new();
+    for (id, node) in world.nodes.iter().filter(|(id, _)| !world.cut.contains(id)) {
+        for group in node.groups().iter() {
+            let leader = leaders.entry(group.id()).or_insert(None);
+            if group.raft().role() == Role::Leader {
+                assert_eq!(leader.replace(*id), None, "{} has two leaders", group.id());
+            }
+        }
+    }
+    leaders
+}
+
+fn led_by(world: &World) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    for (group, leader) in leaders(world) {
+        let leader = leader.unwrap_or_else(|| panic!("nobody leads {group}"));
+        *counts.entry(leader).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn groups_are_led_evenly_and_answer_on_every_replica() {
+    let mut world = world_of(9);
+    assert_eq!(led_by(&world), BTreeMap::from([(1, 3), (2, 3), (3, 3)]));
+    for node in 1..=3 {
+        for group in 1..=9 {
+            assert_eq!(count(world.answer(node, propose(group, "x"), 100)), node);
+            assert_eq!(count(world.answer(node % 3 + 1, query(group), 100)), node);
+        }
+    }
+    world.run(2_000);
+    for group in (1..=9).map(GroupId) {
+        let digests: BTreeSet<(u64, u64)> = (world.nodes.values())
+            .map(|node| node.groups().group(group).unwrap())
+            .map(|group| (group.applied().0, group.digest()))
+            .collect();
+        assert_eq!(digests.len(), 1, "{group} differs: {digests:?}");
+    }
+}
+
+#[test]
+fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
+    let mut world = world_of(20);
+    world.run(3_000);
+    world.said.clear();
+    world.run(10_000);
+    let said = core::mem::take(&mut world.said);
+    let of_groups = said.iter().filter(|message| {
+        matches!(message, PeerMessage::Raft { group, .. } if *group != GroupId::CONTROL)
+            || matches!(message, PeerMessage::Groups(other) if !matches!(other, Message::Alive { .. }))
+    });
+    let of_groups: Vec<&PeerMessage> = of_groups.collect();
+    assert!(of_groups.is_empty(), "{} messages, the first: {:?}", of_groups.len(), of_groups[0]);
+    let alive = said.iter().filter(|message| {
+        matches!(message, PeerMessage::Groups(Message::Alive { .. }))
+    });
+    // Six directions, ten a second.
+    assert!((540..=660).contains(&alive.count()));
+}
+
+#[test]
+fn the_groups_of_a_dead_node_are_led_by_others_and_come_back_when_it_does() {
+    let mut world = world_of(9);
+    for group in 1..=9 {
+        assert_eq!(count(world.answer(2, propose(group, "before"), 100)), 1);
+    }
+    world.cut.insert(3);
+    world.run(2_000);
+    let counts = led_by(&world);
+    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    for group in 1..=9 {
+        assert_eq!(count(world.answer(1, propose(group, "meanwhile"), 100)), 2);
+    }
+    world.cut.clear();
+    world.run(1_000);
+    for group in 1..=9 {
+        assert_eq!(count(world.answer(3, query(group), 1_500)), 2, "of group {group}");
+    }
+    world.run(12_000);
+    assert_eq!(led_by(&world), BTreeMap::from([(1, 3), (2, 3), (3, 3)]));
+}
+
+#[test]
+fn a_replica_that_leads_against_the_record_hands_over() {
+    let mut world = world_of(1);
+    let named = leaders(&world)[&GroupId(1)].unwrap();
+    let other = named % 3 + 1;
+    // By hand, as a replica with a longer log would.
+    let mut out = Outputs::new();
+    let now = world.now;
+    let node = world.nodes.get_mut(&other).unwrap();
+    let mut said = Outputs::new();
+    node.groups.step(now, GroupId(1), crate::raft::Input::Campaign, &mut said);
+    node.carry_groups(now, said, &mut out);
+    world.carry_out(other, out);
+    world.run(30);
+    assert_eq!(leaders(&world)[&GroupId(1)], Some(other));
+    world.run(3_000);
+    assert_eq!(leaders(&world)[&GroupId(1)], Some(named));
+}
+
+#[test]
+fn without_a_control_leader_groups_elect_for_themselves() {
+    // Nodes 1 to 3 vote in the control group; the group is on 3 to 5.
+    let mut world = World::of(3);
+    for id in [4, 5] {
+        let admit = Admit {
+            member: Member { roles: std::vec![], ..member(id) },
+            token_id: "t".into(),
+            secret_hash: token().secret_hash,
+            unix_ms: 0,
+        };
+        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
+        let joiner = options(id, 3);
+        world.start(joiner);
+        world.run(1_000);
+    }
+    let group = create(&mut world, &[3, 4, 5]);
+    world.run(1_000);
+    let leader = leaders(&world)[&group].unwrap();
+    world.cut.extend([1, 2]);
+    world.run(3_000);
+    let asked = if leader == 5 { 4 } else { 5 };
+    assert_eq!(count(world.answer(asked, propose(group.0, "a"), 200)), 1, "without a quorum");
+    if leader != 3 {
+        world.cut.insert(leader);
+    }
+    world.run(15_000);
+    assert!(world.nodes[&asked].groups().drive() == Drive::Ticking);
+    assert_eq!(count(world.answer(asked, propose(group.0, "b"), 2_000)), 2);
+    world.cut.clear();
+    world.run(5_000);
+    assert!(world.nodes[&asked].groups().drive() == Drive::Passive);
+    assert_eq!(count(world.answer(leader, propose(group.0, "c"), 2_000)), 3);
+}
+
+#[test]
+fn a_group_that_was_taken_out_answers_nobody() {
+    let mut world = world_of(2);
+    let remove = CommandKind::GroupRemove(GroupRemove { id: 1 });
+    world.revision_of(2, Request::Write(Command::of(remove)));
+    world.run(100);
+    let reply = world.answer(1, propose(1, "x"), 100);
+    assert_eq!(reply, Some(Reply::Failed(Failure::NoGroup)));
+    assert_eq!(count(world.answer(1, propose(2, "x"), 100)), 1);
+}
