@@ -379,7 +379,13 @@ impl Groups {
 
 /// Steps, and the sets that follow from them.
 impl Groups {
-    pub(crate) fn step(&mut self, now: Now, id: GroupId, input: raft::Input, out: &mut Outputs<Output>) {
+    pub(crate) fn step(
+        &mut self,
+        now: Now,
+        id: GroupId,
+        input: raft::Input,
+        out: &mut Outputs<Output>,
+    ) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.handle(now, input, out);
         self.refresh(now, id);

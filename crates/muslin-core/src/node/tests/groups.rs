@@ -29,7 +29,10 @@ fn create(world: &mut World, replicas: &[u64]) -> GroupId {
 }
 
 fn propose(group: u64, command: &'static str) -> Request {
-    Request::Group { group: GroupId(group), ask: Ask::Propose(Bytes::from_static(command.as_bytes())) }
+    Request::Group {
+        group: GroupId(group),
+        ask: Ask::Propose(Bytes::from_static(command.as_bytes())),
+    }
 }
 
 fn query(group: u64) -> Request {
@@ -88,6 +91,7 @@ fn groups_are_led_evenly_and_answer_on_every_replica() {
 }
 
 #[test]
+#[ignore = "waits for passive groups in raft"]
 fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     let mut world = world_of(20);
     world.run(3_000);
@@ -100,9 +104,8 @@ fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     });
     let of_groups: Vec<&PeerMessage> = of_groups.collect();
     assert!(of_groups.is_empty(), "{} messages, the first: {:?}", of_groups.len(), of_groups[0]);
-    let alive = said.iter().filter(|message| {
-        matches!(message, PeerMessage::Groups(Message::Alive { .. }))
-    });
+    let alive =
+        said.iter().filter(|message| matches!(message, PeerMessage::Groups(Message::Alive { .. })));
     // Six directions, ten a second.
     assert!((540..=660).contains(&alive.count()));
 }
@@ -130,6 +133,7 @@ fn the_groups_of_a_dead_node_are_led_by_others_and_come_back_when_it_does() {
 }
 
 #[test]
+#[ignore = "waits for passive groups in raft"]
 fn a_replica_that_leads_against_the_record_hands_over() {
     let mut world = world_of(1);
     let named = leaders(&world)[&GroupId(1)].unwrap();

@@ -75,9 +75,9 @@ impl Cluster {
         let mut making = JoinSet::new();
         for _ in 0..count {
             let handle = self.handles[0].clone();
-            making.spawn(async move {
-                handle.group_create("register", (1..=NODES).map(NodeId)).await
-            });
+            making.spawn(
+                async move { handle.group_create("register", (1..=NODES).map(NodeId)).await },
+            );
         }
         let mut groups = Vec::new();
         while let Some(made) = making.join_next().await {
@@ -94,7 +94,8 @@ impl Cluster {
         loop {
             let mut led = BTreeSet::new();
             for handle in &self.handles {
-                let statuses = handle.group_status(None).await.map_err(|error| error.to_string())?;
+                let statuses =
+                    handle.group_status(None).await.map_err(|error| error.to_string())?;
                 led.extend(
                     (statuses.iter())
                         .filter(|status| status.role == Role::Leader && status.commit.0 > 0)

@@ -125,7 +125,10 @@ impl Figures {
         for (kind, rate) in KINDS.iter().zip(self.messages_per_second) {
             rows.push((format!("idle, {}", kind.name), format!("{rate:.1} messages/s")));
         }
-        rows.push(row("idle, of the groups themselves", format!("{} messages/s", self.of_groups())));
+        rows.push(row(
+            "idle, of the groups themselves",
+            format!("{} messages/s", self.of_groups()),
+        ));
         rows.push(row("commits, all groups", format!("{:.0} /s", self.loaded.rate())));
         rows.push(row("commit p50", ms(self.loaded.permille(500))));
         rows.push(row("commit p99", ms(self.loaded.permille(990))));
