@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// The replica's account of its disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disk {
     /// The last write issued; numbers begin at 1, `ZERO` is durable from the start.
     issued: PersistId,

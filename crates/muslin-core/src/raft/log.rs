@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// Invariants: indexes are consecutive; terms never go down; `runs` holds `base` and then the first
 /// entry of every later term, so that looking for a term costs as much as there were elections, not
 /// as much as there are entries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     base: LogId,
     entries: VecDeque<Entry>,

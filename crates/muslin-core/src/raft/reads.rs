@@ -16,13 +16,13 @@ use alloc::vec::Vec;
 const READS_WAITING_MAX: usize = 1 << 16;
 
 /// Reads at a leader. One round of heartbeats confirms all that gathered before it began.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     gathered: Vec<Reader>,
     under_way: VecDeque<Round>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     /// Unique: an answer to an earlier round says nothing about the time after this one began.
     number: u64,
@@ -31,14 +31,14 @@ struct Round {
     readers: Vec<Reader>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Reader {
     Local(ReadId),
     Peer { from: NodeId, id: u64 },
 }
 
 /// Reads at a follower. One question is under way at a time, for all that gathered before it left.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asking {
     /// The last number used. Begins at random, so that a late answer to an earlier process of this
     /// replica answers nothing.
@@ -55,7 +55,7 @@ enum Question {
     Fence,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     number: u64,
     questions: Vec<Question>,

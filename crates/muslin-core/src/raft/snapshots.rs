@@ -16,14 +16,14 @@ use bytes::Bytes;
 const LAGGING_TAILS_MAX: u64 = 4;
 
 /// A snapshot a leader sends, to however many peers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     snapshot: Snapshot,
     checksum: u64,
 }
 
 /// A snapshot on its way in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Incoming {
     meta: SnapshotMeta,
     total: u64,
