@@ -8,10 +8,15 @@ use std::hash::{Hash, Hasher};
 /// How much may happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) replicas: usize,
-    pub(crate) founders: usize,
+    /// Who votes at first: all replicas that there are.
+    pub(crate) voters: usize,
+    /// Elections after the first.
     pub(crate) elections: u8,
+    /// Changes that somebody wishes for.
     pub(crate) changes: u8,
+    /// Whether two voters may be removed at once.
+    pub(crate) pairs: bool,
+    /// Disks that are lost.
     pub(crate) losses: u8,
 }
 
@@ -89,7 +94,7 @@ impl Changing {
             }
         }
         for (one, other) in [(0, 1), (1, 2), (2, 3)] {
-            if voters.contains(&id(one)) && voters.contains(&id(other)) && voters.len() > 2 {
+            if self.0.pairs && voters.contains(&id(one)) && voters.contains(&id(other)) {
                 add(vec![Change::Remove(id(one)), Change::Remove(id(other))]);
             }
         }
@@ -102,8 +107,8 @@ impl Model for Changing {
 
     /// The first replica leads, and the others have its first entry.
     fn init_states(&self) -> Vec<State> {
-        let mut group = Replicas::founded(self.0.replicas, self.0.founders, Drive::Ticking);
-        let everybody = (1 << self.0.replicas) - 1;
+        let mut group = Replicas::founded(self.0.voters, self.0.voters, Drive::Ticking);
+        let everybody = (1 << self.0.voters) - 1;
         group.step(0, Input::Campaign, everybody, Kind::All);
         assert!(group.is_leader(0) && group.broken.is_none(), "the first replica is elected");
         vec![State { group, left: self.0 }]

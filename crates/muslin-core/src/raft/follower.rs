@@ -145,6 +145,11 @@ impl Raft {
             self.begin_rebuild("the leader counts on entries that are not here", out);
         }
         self.seek_fence(out);
+        if self.is_rebuilding() {
+            // R11: what it acknowledged is gone, and another leader's entries may stand there.
+            // Only an append tells what is committed.
+            return;
+        }
         let commit = commit.min(last);
         if commit > self.commit {
             self.commit_to(commit, out);
