@@ -38,6 +38,27 @@ impl Image {
         }
     }
 
+    /// Keeps what a store can still vouch for.
+    fn rot(&mut self, prng: &mut Prng) {
+        if prng.chance(300_000) {
+            self.snapshot = None;
+        }
+        let kept = prng.below(self.entries.len() as u64 + 1) as usize;
+        self.entries.truncate(kept);
+        let is_reached = |entry: &Entry| entry.id.index <= self.snapshot_last().index.next();
+        if !self.entries.front().is_some_and(is_reached) {
+            self.entries.clear();
+        }
+        if prng.chance(300_000) {
+            self.hard_state = HardState::default();
+        }
+        let last = self.last();
+        self.hard_state.commit = self.hard_state.commit.min(last.index);
+        if self.hard_state.term < last.term {
+            self.hard_state = HardState { term: last.term, vote: None, ..self.hard_state };
+        }
+    }
+
     fn append(&mut self, entries: Vec<Entry>) {
         let Some(first) = entries.first().map(|entry| entry.id.index) else { return };
         while self.entries.back().is_some_and(|entry| entry.id.index >= first) {
@@ -94,13 +115,15 @@ pub(crate) struct Shelf {
     written: Written,
     /// The hard state last written, durable or not.
     hard_state: HardState,
+    /// What was durable before the disk lost some of it, while the replica has not made up for it.
+    lost: Option<Image>,
 }
 
 impl Shelf {
     fn of(durable: Image, founding: &raft::Configuration) -> Shelf {
         let written = Written::of(&durable, founding);
         let hard_state = durable.hard_state;
-        Shelf { durable, durable_id: PersistId::ZERO, written, hard_state }
+        Shelf { durable, durable_id: PersistId::ZERO, written, hard_state, lost: None }
     }
 
     /// What would survive the harshest crash at this moment.
@@ -147,6 +170,14 @@ pub(crate) enum Loss {
     Some(u64),
 }
 
+/// What a disk has lost of what was durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Damage {
+    All,
+    /// The end of the log, or the snapshot and with it what follows.
+    Part,
+}
+
 /// A disk with its queue of writes.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -185,9 +216,15 @@ impl Disk {
         }
     }
 
-    /// Whether an entry of a group is durable here.
+    /// Whether an entry of a group may count as durable here. While a replica rebuilds that is
+    /// what it acknowledged before: it takes no part in any quorum, so whatever the others had to
+    /// have besides is still a part of theirs (R11). What it has since does not count.
     pub(crate) fn has(&self, group: GroupId, id: LogId) -> bool {
-        self.shelves.get(group.0 as usize).is_some_and(|shelf| shelf.durable.has(id))
+        let Some(shelf) = self.shelves.get(group.0 as usize) else { return false };
+        match &shelf.lost {
+            Some(lost) if shelf.durable.hard_state.rebuilding => lost.has(id),
+            _ => shelf.durable.has(id),
+        }
     }
 
     /// What is kept of a group.
@@ -300,9 +337,33 @@ impl Disk {
         }
         let founding = &self.founding;
         for shelf in &mut self.shelves {
+            let lost = shelf.lost.take();
             *shelf = Shelf::of(std::mem::take(&mut shelf.durable), founding);
+            shelf.lost = lost.filter(|_| shelf.durable.hard_state.rebuilding);
         }
         whole
+    }
+
+    /// Something of what was durable is gone. What is left is handed out under the mark of a
+    /// replica that rebuilds, as a store does that finds damage.
+    pub(crate) fn damage(&mut self, prng: &mut Prng, damage: Damage) {
+        let founding = &self.founding;
+        for shelf in &mut self.shelves {
+            let mut durable = std::mem::take(&mut shelf.durable);
+            let lost = shelf.lost.take().unwrap_or_else(|| durable.clone());
+            match damage {
+                Damage::All => durable = Image::default(),
+                Damage::Part => durable.rot(prng),
+            }
+            durable.hard_state.rebuilding = true;
+            *shelf = Shelf::of(durable, founding);
+            shelf.lost = Some(lost);
+        }
+    }
+
+    /// Whether a replica here has not yet made up for what its disk lost.
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        self.shelves.iter().any(|shelf| shelf.durable.hard_state.rebuilding)
     }
 
     /// How many writes are under way.

@@ -20,6 +20,14 @@ pub(crate) struct Host<S: Subject> {
     pub(crate) process: Option<Process<S>>,
     /// Added to every sync.
     pub(crate) slow_disk: Duration,
+    /// Added to every batch.
+    pub(crate) starved: Duration,
+    /// Its disk has no room for entries.
+    pub(crate) is_full: bool,
+    /// The next sync fails.
+    pub(crate) sync_fails: bool,
+    /// Its disk has lost what it promised, at some time.
+    pub(crate) was_damaged: bool,
     /// When somebody last hindered it: its answers may be late for a while.
     pub(crate) hindered: Time,
 }

@@ -155,6 +155,22 @@ pub struct Faults {
     pub slow_link: bool,
     /// A disk slows down by up to seconds.
     pub slow_disk: bool,
+    /// A machine has hardly any time for the process.
+    pub starve: bool,
+    /// Links come and go, several times in a row.
+    pub flap: bool,
+    /// Only neighbours in a chain or a ring reach each other.
+    pub layout: bool,
+    /// A clock runs at another rate from here on.
+    pub drift: bool,
+    /// A disk has no room for entries.
+    pub full_disk: bool,
+    /// A sync fails, and the process stops as it must.
+    pub sync_error: bool,
+    /// A disk is found to have lost what it promised: a part of its log, or its snapshot.
+    pub rot: bool,
+    /// A disk is found empty.
+    pub wipe: bool,
     /// An operator moves the leadership.
     pub transfer: bool,
     /// After an acknowledged write, in a million: the node that gave it, the leader or all lose
@@ -178,6 +194,14 @@ impl Faults {
             partial: false,
             slow_link: false,
             slow_disk: false,
+            starve: false,
+            flap: false,
+            layout: false,
+            drift: false,
+            full_disk: false,
+            sync_error: false,
+            rot: false,
+            wipe: false,
             transfer: false,
             crash_after_ack_ppm: 0,
         }
@@ -201,6 +225,14 @@ impl Faults {
             slow_link: with(400_000),
             slow_disk: with(400_000),
             transfer: with(300_000),
+            starve: with(250_000),
+            flap: with(300_000),
+            layout: with(300_000),
+            drift: with(300_000),
+            full_disk: with(300_000),
+            sync_error: with(300_000),
+            rot: with(350_000),
+            wipe: with(250_000),
             ..Faults::none()
         };
         faults.every = scale(prng, Duration::from_millis(150), Duration::from_secs(4));
@@ -442,7 +474,7 @@ fn draw_machines(prng: &mut Prng) -> Machines {
         batch_cost: scale(prng, Duration::from_micros(1), Duration::from_micros(500)),
         input_cost: scale(prng, Duration::from_micros(1), Duration::from_micros(100)),
         timer_late: scale(prng, Duration::from_micros(10), Duration::from_millis(5)),
-        drift_ppm: pick(prng, &[0, 200, 5_000, 50_000]),
+        drift_ppm: pick(prng, &[0, 200, 5_000, 50_000, 100_000]),
     }
 }
 

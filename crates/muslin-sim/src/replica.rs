@@ -57,6 +57,11 @@ pub trait Replica: Sized {
     fn rebuilding(&self) -> Vec<NodeId> {
         Vec::new()
     }
+    /// Whether it can come back from a disk that has lost what it promised. Worlds of replicas that
+    /// cannot have no such disks.
+    fn survives_damage() -> bool {
+        false
+    }
     /// What a message promises about its sender's disk.
     fn promise(message: &Self::Message) -> Option<Promise>;
     /// Adds what a message says to the hash of the run.

@@ -49,6 +49,8 @@ pub(crate) trait Subject: Sized {
     fn flush(&mut self, now: Now, out: &mut Outputs<Self::Output>);
     fn deadline(&self) -> Option<Now>;
 
+    /// Whether disks may lose what they promised.
+    fn survives_damage() -> bool;
     fn tick() -> Self::Input;
     fn shutdown() -> Self::Input;
     fn persisted(group: GroupId, id: PersistId) -> Self::Input;

@@ -378,7 +378,8 @@ impl<R: Replica> World<Bare<R>> {
     pub(super) fn on_event(&mut self, place: usize, event: &raft::Event) -> Result<(), Broken> {
         match event {
             raft::Event::SnapshotInstalled { .. } => self.counts.installs += 1,
-            raft::Event::DataLost { .. } => {
+            raft::Event::RebuildImpossible => self.crash_for_a_while(place),
+            raft::Event::DataLost { .. } if !self.hosts[place].was_damaged => {
                 let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
             }

@@ -32,11 +32,37 @@ impl<R: Replica> World<Bare<R>> {
         }
         let removed = |change: &&Change| matches!(change, Change::Remove(_) | Change::Demote(_));
         let gone = changes.iter().filter(removed).count();
-        let is_too_few = gone > 0 && configuration.voters.len() < VOTERS_LEFT + gone;
+        // A voter more where disks may lose what they promised: two cannot spare one.
+        let is_damaged = self.profile.faults.rot || self.profile.faults.wipe;
+        let left = VOTERS_LEFT + usize::from(is_damaged);
+        let is_too_few = gone > 0 && configuration.voters.len() < left + gone;
         if changes.is_empty() || is_too_few {
             return;
         }
         self.arrive(leader, Arrival::Replica(Input::Change(changes)));
+        self.rouse_soon(leader);
+    }
+
+    /// Takes the vote of replicas away whose disks have lost what they promised, and gives it back
+    /// to whoever merely receives, where nobody else changes who votes.
+    pub(super) fn keep_voters(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let Some(process) = &self.hosts[leader].process else { return };
+        let replica = &process.subject.replica;
+        let ([in_force, committed], rebuilding) = (replica.configurations(), replica.rebuilding());
+        if in_force != committed || in_force.is_joint() {
+            return;
+        }
+        let lost = rebuilding.iter().copied().find(|id| in_force.is_voter(*id));
+        let is_fixed = self.profile.founders == self.profile.nodes;
+        let ready = |id: &muslin_core::base::NodeId| !rebuilding.contains(id);
+        let learner = in_force.learners.iter().copied().find(ready).filter(|_| is_fixed);
+        let change = match (lost, learner) {
+            (Some(id), _) => Change::Demote(id),
+            (None, Some(id)) => Change::AddVoter(id),
+            (None, None) => return,
+        };
+        self.arrive(leader, Arrival::Replica(Input::Change(vec![change])));
         self.rouse_soon(leader);
     }
 

@@ -3,7 +3,7 @@
 use crate::nodes::{promise_of, view_of};
 use crate::replica::{Input, Output, Promise, Replica, Seat, View};
 use crate::trace::WordHash;
-use muslin_core::base::{GroupId, Machine, Now, Outputs};
+use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs};
 use muslin_core::node::PeerMessage;
 use muslin_core::raft::{self, Configuration, Message, Raft, Recovered, SnapshotMeta};
 use muslin_core::wire;
@@ -41,6 +41,14 @@ impl Replica for Raft {
 
     fn configurations(&self) -> [Configuration; 2] {
         [self.configuration().clone(), self.committed_configuration().clone()]
+    }
+
+    fn rebuilding(&self) -> Vec<NodeId> {
+        Raft::rebuilding(self)
+    }
+
+    fn survives_damage() -> bool {
+        true
     }
 
     fn promise(message: &Message) -> Option<Promise> {

@@ -238,6 +238,10 @@ impl<R: Replica> Subject for Bare<R> {
         self.replica.deadline()
     }
 
+    fn survives_damage() -> bool {
+        R::survives_damage()
+    }
+
     fn tick() -> Self::Input {
         Arrival::Replica(Input::Tick)
     }
@@ -409,6 +413,7 @@ impl<R: Replica> Subject for Bare<R> {
     fn on_look(world: &mut World<Self>) -> Result<(), Broken> {
         world.let_the_impatient_go();
         world.switch_off_removed();
+        world.keep_voters();
         Ok(())
     }
 

@@ -44,6 +44,12 @@ impl Promises {
     ) -> Result<(), Broken> {
         let hard_state = disk.hard_state;
         let term = term_of(promise);
+        if hard_state.rebuilding
+            && matches!(promise, Promise::Candidacy { .. } | Promise::Vote { .. })
+        {
+            let facts = format!("{from:?} rebuilds, and sends {promise:?} to {to:?}");
+            return Err(Broken::new("R11", facts));
+        }
         if hard_state.term < term {
             let facts = format!("{from:?} sends {promise:?} and its disk has {hard_state:?}");
             return Err(Broken::new("R5", facts));

@@ -134,6 +134,10 @@ impl Subject for Node {
         muslin_core::base::Machine::deadline(self).map(|(due, _)| due)
     }
 
+    fn survives_damage() -> bool {
+        true
+    }
+
     fn tick() -> Input {
         Input::Tick
     }
@@ -380,7 +384,12 @@ impl Nodes {
             Event::Raft { event: raft::Event::SnapshotInstalled { .. }, .. } => {
                 self.counts.installs += 1;
             }
-            Event::Raft { event: raft::Event::DataLost { .. }, .. } => {
+            Event::Raft { event: raft::Event::RebuildImpossible, .. } => {
+                self.crash_for_a_while(place);
+            }
+            Event::Raft { event: raft::Event::DataLost { .. }, .. }
+                if !self.hosts[place].was_damaged =>
+            {
                 let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
             }

@@ -2,11 +2,13 @@
 
 use super::World;
 use super::steps::Happening;
+use crate::disk::Damage;
 use crate::host::Standing;
 use crate::net::Parcel;
 use crate::subject::Subject;
-use crate::time::Time;
+use crate::time::{Clock, Time};
 use muslin_core::base::Prng;
+use muslin_core::raft::DiskRoom;
 use std::time::Duration;
 
 /// How a fault ends.
@@ -21,6 +23,12 @@ pub(crate) enum Mend {
     Speed(Vec<(usize, usize)>),
     /// The disk is as fast as before.
     Disk(usize),
+    /// The process has its time again.
+    Starved(usize),
+    /// The disk has room again.
+    Room(usize),
+    /// These links come back, and go again so many times.
+    Flap { era: u64, links: Vec<(usize, usize)>, left: u32, is_cut: bool },
     /// A node that was told to stop is gone.
     PowerOff { host: usize, life: u64 },
 }
@@ -37,8 +45,26 @@ enum Kind {
     Partial,
     SlowLink,
     SlowDisk,
+    Starve,
+    Flap,
+    Layout,
+    Drift,
+    FullDisk,
+    SyncError,
+    Rot,
+    Wipe,
     Transfer,
 }
+
+/// Longer than any run.
+const FOR_GOOD: Duration = Duration::from_secs(1_000_000_000);
+
+/// Disks lose what they promised only where so many vote: one of them can be spared then, and two
+/// are a quorum of what is left.
+const VOTERS_FOR_DAMAGE: usize = 3;
+
+/// A sync on a disk that stays slow takes up to this.
+const SLOW_FOR_GOOD: Duration = Duration::from_millis(400);
 
 /// A process told to stop is gone after this, at most.
 const STOP_TAKES: Duration = Duration::from_millis(300);
@@ -87,6 +113,17 @@ impl<S: Subject> World<S> {
             }
             Kind::SlowLink => self.slow_links(lasts),
             Kind::SlowDisk => self.slow_disk(victim, lasts),
+            Kind::Starve => self.starve(victim, lasts),
+            Kind::Flap => self.flap(victim),
+            Kind::Layout => {
+                let links = layout(&mut self.draws.fault, self.hosts.len());
+                self.cut(links, lasts);
+            }
+            Kind::Drift => self.drift(victim),
+            Kind::FullDisk => self.fill_disk(victim, lasts),
+            Kind::SyncError => self.hosts[victim].sync_fails = true,
+            Kind::Rot => self.damage(victim, Damage::Part),
+            Kind::Wipe => self.damage(victim, Damage::All),
             Kind::Transfer => self.transfer(victim),
         }
     }
@@ -103,6 +140,14 @@ impl<S: Subject> World<S> {
             (faults.partial, Kind::Partial),
             (faults.slow_link, Kind::SlowLink),
             (faults.slow_disk, Kind::SlowDisk),
+            (faults.starve, Kind::Starve),
+            (faults.flap, Kind::Flap),
+            (faults.layout, Kind::Layout),
+            (faults.drift, Kind::Drift),
+            (faults.full_disk, Kind::FullDisk),
+            (faults.sync_error, Kind::SyncError),
+            (faults.rot, Kind::Rot),
+            (faults.wipe, Kind::Wipe),
             (faults.transfer, Kind::Transfer),
         ];
         all.into_iter().filter(|(is_on, _)| *is_on).map(|(_, kind)| kind).collect()
@@ -202,6 +247,98 @@ impl<S: Subject> World<S> {
         self.plan_mend(lasts, Mend::Disk(host));
     }
 
+    fn starve(&mut self, host: usize, lasts: Duration) {
+        let by = self.fault_time() / 16;
+        self.hosts[host].starved = by;
+        let id = self.hosts[host].id;
+        self.trace.tell(self.time, format_args!("{id:?} starves: {by:?} for every batch"));
+        self.plan_mend(lasts, Mend::Starved(host));
+    }
+
+    fn flap(&mut self, victim: usize) {
+        let links: Vec<(usize, usize)> = if self.draws.fault.chance(500_000) {
+            pairs(self.hosts.len()).filter(|(from, to)| *from == victim || *to == victim).collect()
+        } else {
+            some_links(&mut self.draws.fault, self.hosts.len())
+        };
+        let left = 2 + self.draws.fault.below(8) as u32 * 2;
+        self.trace.tell(self.time, format_args!("links flap: {links:?}"));
+        self.flap_on(links, left, false);
+    }
+
+    fn flap_on(&mut self, links: Vec<(usize, usize)>, left: u32, was_cut: bool) {
+        for (from, to) in &links {
+            if was_cut {
+                let released = self.net.mend(*from, *to, self.time);
+                self.queue_parcels(released);
+            } else {
+                self.net.cut(*from, *to, false);
+            }
+        }
+        if left > 0 {
+            let after = self.fault_time() / 4;
+            let era = self.net.era();
+            self.plan_mend(after, Mend::Flap { era, links, left: left - 1, is_cut: !was_cut });
+        }
+    }
+
+    /// Another rate, within what clocks may do.
+    fn drift(&mut self, host: usize) {
+        let most = self.profile.machines.drift_ppm;
+        let drift = self.draws.fault.below(2 * most.unsigned_abs() + 1) as i64 - most;
+        let Some(process) = &mut self.hosts[host].process else { return };
+        let shown = process.clock.now(self.time);
+        process.clock = Clock::started(self.time, shown.0, drift);
+        let id = self.hosts[host].id;
+        self.trace.tell(self.time, format_args!("the clock of {id:?} drifts by {drift} ppm"));
+    }
+
+    fn fill_disk(&mut self, host: usize, lasts: Duration) {
+        self.hosts[host].is_full = true;
+        self.trace.tell(self.time, format_args!("disk of {:?} is full", self.hosts[host].id));
+        self.arrive(host, S::disk(DiskRoom::Full));
+        self.rouse_soon(host);
+        self.plan_mend(lasts, Mend::Room(host));
+    }
+
+    fn make_room(&mut self, host: usize) {
+        if std::mem::take(&mut self.hosts[host].is_full) {
+            self.arrive(host, S::disk(DiskRoom::Room));
+            self.rouse_soon(host);
+        }
+    }
+
+    /// A disk has lost what it promised. Only where the others still have it all: no group
+    /// survives more, and none promises to.
+    fn damage(&mut self, host: usize, damage: Damage) {
+        if !S::survives_damage() || !self.can_spare(host) {
+            return;
+        }
+        self.crash_for_a_while(host);
+        if self.hosts[host].process.is_some() {
+            return;
+        }
+        self.hosts[host].was_damaged = true;
+        self.hosts[host].disk.damage(&mut self.draws.fault, damage);
+        let id = self.hosts[host].id;
+        self.trace.tell(self.time, format_args!("disk of {id:?} has lost: {damage:?}"));
+    }
+
+    /// Whether a quorum has everything without this one, and every voter of it is whole.
+    fn can_spare(&self, host: usize) -> bool {
+        let Some(leader) = self.leader().and_then(|place| self.hosts[place].process.as_ref())
+        else {
+            return false;
+        };
+        let [in_force, committed] = leader.subject.configurations();
+        let whole = |host: &crate::host::Host<S>| !host.disk.is_rebuilding();
+        in_force == committed
+            && !in_force.is_joint()
+            && in_force.voters.len() >= VOTERS_FOR_DAMAGE
+            && self.hosts[host].process.is_some()
+            && self.hosts.iter().all(whole)
+    }
+
     fn transfer(&mut self, victim: usize) {
         let Some(leader) = self.leader() else { return };
         let to = self.hosts[victim].id;
@@ -225,6 +362,10 @@ impl<S: Subject> World<S> {
                 }
             }
             Mend::Disk(host) => self.hosts[host].slow_disk = Duration::ZERO,
+            Mend::Starved(host) => self.hosts[host].starved = Duration::ZERO,
+            Mend::Room(host) => self.make_room(host),
+            Mend::Flap { era, .. } if era != self.net.era() => {}
+            Mend::Flap { links, left, is_cut, .. } => self.flap_on(links, left, is_cut),
             Mend::PowerOff { host, life } => {
                 if self.hosts[host].life == life {
                     self.crash_for_a_while(host);
@@ -251,21 +392,45 @@ impl<S: Subject> World<S> {
         self.rouse_soon(place);
     }
 
-    /// One node is lost to the others until all is mended: dead, still, alone, deaf or mute.
+    /// One node is hindered until all is mended: dead, still, alone, deaf, mute, with a full or a
+    /// slow disk, or with one link that is cut one way or both.
     pub(crate) fn hit_for_good(&mut self, victim: usize) {
-        let nodes = self.hosts.len();
-        let (to, from) = match self.draws.fault.below(5) {
+        let (to, from) = match self.draws.fault.below(9) {
             0 => {
                 self.hosts[victim].standing = Standing::Gone;
                 return self.crash(victim);
             }
-            1 => return self.pause(victim, Duration::from_secs(1_000_000)),
-            2 => (true, true),
-            3 => (true, false),
+            1 => return self.pause(victim, FOR_GOOD),
+            2 => return self.fill_disk(victim, FOR_GOOD),
+            3 => {
+                let by = self.draws.fault.duration(Duration::from_millis(5), SLOW_FOR_GOOD);
+                self.hosts[victim].slow_disk = by;
+                let text = format_args!("disk of {:?} stays slow", self.hosts[victim].id);
+                return self.trace.tell(self.time, text);
+            }
+            4 => return self.cut_for_good(victim),
+            5 | 6 => (true, true),
+            7 => (true, false),
             _ => (false, true),
         };
         let is_hit = |link: &(usize, usize)| to && link.1 == victim || from && link.0 == victim;
-        let links: Vec<(usize, usize)> = pairs(nodes).filter(is_hit).collect();
+        let links = pairs(self.hosts.len()).filter(is_hit).collect();
+        self.cut_links_for_good(links);
+    }
+
+    /// One link of a node is cut: the node at its other end is a victim, too.
+    fn cut_for_good(&mut self, victim: usize) {
+        let nodes = self.hosts.len();
+        let other = (victim + 1 + self.draws.fault.below(nodes as u64 - 1) as usize) % nodes;
+        let mut links = vec![(victim, other)];
+        if self.draws.fault.chance(500_000) {
+            links.push((other, victim));
+        }
+        S::on_given_up(self, other);
+        self.cut_links_for_good(links);
+    }
+
+    fn cut_links_for_good(&mut self, links: Vec<(usize, usize)>) {
         for (from, to) in &links {
             self.net.cut(*from, *to, false);
         }
@@ -277,7 +442,10 @@ impl<S: Subject> World<S> {
         self.net.mend_all();
         for place in 0..self.hosts.len() {
             self.hosts[place].slow_disk = Duration::ZERO;
+            self.hosts[place].starved = Duration::ZERO;
+            self.hosts[place].sync_fails = false;
             self.hosts[place].hindered = self.time;
+            self.make_room(place);
             if let Some(process) = &mut self.hosts[place].process {
                 process.cut_after = None;
                 if process.is_stopping {
@@ -308,6 +476,20 @@ fn one_way(prng: &mut Prng, nodes: usize, victim: usize) -> Vec<(usize, usize)> 
     let is_deaf = prng.chance(500_000);
     pairs(nodes)
         .filter(|(from, to)| if is_deaf { *to == victim } else { *from == victim })
+        .collect()
+}
+
+/// The nodes in some order, of which only neighbours reach each other: a chain, or a ring.
+fn layout(prng: &mut Prng, nodes: usize) -> Vec<(usize, usize)> {
+    let mut order: Vec<usize> = (0..nodes).collect();
+    prng.shuffle(&mut order);
+    let is_ring = nodes > 3 && prng.chance(500_000);
+    let place = |node: usize| order.iter().position(|it| *it == node).expect("each has a place");
+    pairs(nodes)
+        .filter(|(from, to)| {
+            let apart = place(*from).abs_diff(place(*to));
+            apart > 1 && !(is_ring && apart == nodes - 1)
+        })
         .collect()
 }
 

@@ -9,7 +9,7 @@ use crate::net::{Fate, Parcel};
 use crate::subject::{Act, Subject};
 use crate::time::{Clock, Time, nanos};
 use muslin_core::base::{GroupId, Index, NodeId, Outputs, PersistId};
-use muslin_core::raft::Snapshot;
+use muslin_core::raft::{DiskRoom, Snapshot};
 use std::collections::VecDeque;
 
 /// How often, in a million, each record under way survives a crash that is not the harshest.
@@ -51,7 +51,11 @@ impl<S: Subject> World<S> {
             seen,
         });
         let life = host.life;
+        let is_full = host.is_full;
         S::on_started(self, place);
+        if is_full {
+            self.arrive(place, S::disk(DiskRoom::Full));
+        }
         self.queue.push(self.time, Happening::Work { host: place, life });
     }
 
@@ -160,6 +164,12 @@ impl<S: Subject> World<S> {
         if host.life != life {
             return Ok(());
         }
+        if std::mem::take(&mut host.sync_fails) {
+            // What the disk has is not known any more: only a start from it can tell.
+            self.trace.tell(self.time, format_args!("{:?} fails to sync, and stops", host.id));
+            self.crash_for_a_while(place);
+            return Ok(());
+        }
         host.disk.finish_sync(&mut self.durable);
         // Writes of a group become durable in order: its last one speaks for all of a sync.
         if let Some(process) = &mut host.process {
@@ -212,7 +222,7 @@ impl<S: Subject> World<S> {
         self.counts.events += handled;
         let cost = self.profile.machines.batch_cost
             + self.profile.machines.input_cost * u32::try_from(handled).unwrap_or(u32::MAX);
-        let done = self.time + cost;
+        let done = self.time + cost + self.hosts[place].starved;
         let process = self.hosts[place].process.as_mut().expect("it has just worked");
         process.busy_until = done;
         let result = self

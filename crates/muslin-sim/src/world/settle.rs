@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::checkers::{Broken, Violation};
-use crate::host::Standing;
+use crate::host::{Host, Standing};
 use crate::profile::TTL_MAX;
 use crate::subject::Subject;
 use std::time::Duration;
@@ -12,6 +12,15 @@ const REST: Duration = Duration::from_secs(8);
 
 /// How often, in a million, one fault stays while the others must go on.
 const LASTING_PPM: u64 = 300_000;
+
+/// Whether a machine counts everybody: one that was demoted and one that is gone may be two too
+/// many of three.
+fn votes<S: Subject>(host: &Host<S>) -> bool {
+    host.process.as_ref().is_none_or(|process| {
+        let configurations = process.subject.configurations();
+        configurations.iter().all(|it| !it.is_joint() && it.learners.is_empty())
+    })
+}
 
 impl<S: Subject> World<S> {
     /// Ends the faults, lets most clients go, and puts each node to the test.
@@ -26,7 +35,11 @@ impl<S: Subject> World<S> {
     /// Now and then, ends all faults but one, which stays: whether it did.
     pub(crate) fn heal_but_one(&mut self) -> bool {
         let is_fixed = self.profile.founders == self.profile.nodes && self.profile.nodes >= 3;
-        if !is_fixed || self.profile.faults.every.is_zero() || !self.draws.fault.chance(LASTING_PPM)
+        let is_whole = self.hosts.iter().all(|host| !host.disk.is_rebuilding() && votes(host));
+        if !is_fixed
+            || !is_whole
+            || self.profile.faults.every.is_zero()
+            || !self.draws.fault.chance(LASTING_PPM)
         {
             return false;
         }

@@ -123,6 +123,10 @@ impl<S: Subject> World<S> {
             },
             process: None,
             slow_disk: Duration::ZERO,
+            starved: Duration::ZERO,
+            is_full: false,
+            sync_fails: false,
+            was_damaged: false,
             hindered: Time::START,
         });
         let hosts = hosts.collect();
