@@ -128,6 +128,18 @@ mutants! {
     KeepAliveWithoutQuorum = "keep-alive-without-quorum",
     /// A crash leaves a snapshot's index with the state of the one before it (etcd 3.5).
     IndexAheadOfState = "index-ahead-of-state",
+    /// A replica ends its rebuilding with the first configuration without its vote, however old.
+    RebuildEndsEarly = "rebuild-ends-early",
+    /// A follower whose disk is full acknowledges entries it does not take.
+    FullFollowerAcks = "full-follower-acks",
+    /// A leader's lease lasts as long as if all clocks were equal.
+    LeaseIgnoresDrift = "lease-ignores-drift",
+    /// A leader that has told another to campaign goes on answering by its lease.
+    LeaseSurvivesTransfer = "lease-survives-transfer",
+    /// A passive leader answers reads without asking a quorum.
+    PassiveReadWithoutRound = "passive-read-without-round",
+    /// A replica installs a snapshot of another cluster.
+    SnapshotOfAnyCluster = "snapshot-of-any-cluster",
 }
 
 #[cfg(feature = "mutants")]

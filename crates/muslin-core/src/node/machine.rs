@@ -361,12 +361,13 @@ impl Node {
         }
         let taken = match request {
             Request::Write(command) => self.proposals.add(now, Some(id), command),
-            Request::Read {
-                query,
-                consistency: Consistency::Linearizable | Consistency::Lease,
-            } => {
+            Request::Read { query, consistency: Consistency::Linearizable } => {
                 let what = What::Query { request: id, query };
                 self.reads.add(Ask { asked: now, what })
+            }
+            Request::Read { query, consistency: Consistency::Lease } => {
+                let what = What::Query { request: id, query };
+                self.reads.add_for_lease(Ask { asked: now, what })
             }
             Request::Read { query, consistency: Consistency::Local } => {
                 let outcome = self.state.query(&query);
@@ -457,6 +458,10 @@ impl Node {
         if self.reads.has_waiting() && self.raft.leader().is_some() {
             let id = self.reads.start_round(now);
             self.handle_raft(now, raft::Input::Read(id), out);
+        }
+        if self.reads.has_waiting_for_lease() && self.raft.leader().is_some() {
+            let id = self.reads.start_lease_round(now);
+            self.handle_raft(now, raft::Input::LeaseRead(id), out);
         }
         self.answer_reads(now, out);
         self.handle_groups(now, groups::Input::Flush, out);

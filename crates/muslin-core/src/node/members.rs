@@ -118,6 +118,7 @@ impl Node {
         let change = match step {
             VoterStep::AddLearner(node) => Change::AddLearner(node),
             VoterStep::Promote(node) => Change::AddVoter(node),
+            VoterStep::Demote(node) => Change::Demote(node),
             VoterStep::Remove(node) => Change::Remove(node),
         };
         self.handle_raft(now, raft::Input::Change(alloc::vec![change]), out);
@@ -144,6 +145,7 @@ impl Node {
                 .copied()
                 .filter(is_alive)
                 .collect(),
+            rebuilding: self.raft.rebuilding().into_iter().collect(),
             matched: self.raft.progress().into_iter().collect(),
             last: self.raft.last().index,
         }

@@ -44,6 +44,8 @@ pub(super) struct Reads {
     last_id: u64,
     /// Not yet given to a round.
     waiting: Vec<Ask>,
+    /// The same, for those that an answer by the leader's lease will do for.
+    waiting_for_lease: Vec<Ask>,
     /// Asked of the leader, by the id of the round.
     rounds: BTreeMap<ReadId, Round>,
     /// To be answered when the state has come so far.
@@ -67,6 +69,13 @@ impl Reads {
         Ok(())
     }
 
+    /// As [`Reads::add`]; the leader's lease will do.
+    pub(super) fn add_for_lease(&mut self, ask: Ask) -> Result<(), Failure> {
+        self.add(ask)?;
+        self.waiting_for_lease.extend(self.waiting.pop());
+        Ok(())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -75,12 +84,26 @@ impl Reads {
         !self.waiting.is_empty()
     }
 
+    pub(super) fn has_waiting_for_lease(&self) -> bool {
+        !self.waiting_for_lease.is_empty()
+    }
+
     /// Puts all that wait in one round; its id was never used before in this process.
     pub(super) fn start_round(&mut self, now: Now) -> ReadId {
-        assert!(!self.waiting.is_empty(), "a round is started for someone");
+        let asks = core::mem::take(&mut self.waiting);
+        self.start(now, asks)
+    }
+
+    /// The same for those that wait for an answer by the lease; without one they get a full round.
+    pub(super) fn start_lease_round(&mut self, now: Now) -> ReadId {
+        let asks = core::mem::take(&mut self.waiting_for_lease);
+        self.start(now, asks)
+    }
+
+    fn start(&mut self, now: Now, asks: Vec<Ask>) -> ReadId {
+        assert!(!asks.is_empty(), "a round is started for someone");
         self.last_id += 1;
         let id = ReadId(self.last_id);
-        let asks = core::mem::take(&mut self.waiting);
         self.rounds.insert(id, Round { started: now, asks });
         id
     }
@@ -141,7 +164,7 @@ impl Reads {
         let mut gone = Vec::new();
         let lists = (self.rounds.values_mut().map(|round| &mut round.asks))
             .chain(self.confirmed.values_mut())
-            .chain(core::iter::once(&mut self.waiting));
+            .chain([&mut self.waiting, &mut self.waiting_for_lease]);
         for list in lists {
             if list.iter().any(&is_gone) {
                 gone.extend(list.extract_if(.., |ask| is_gone(ask)));

@@ -10,13 +10,15 @@
 //!    one: it could not commit.
 //! 2. A promotion never lowers how many more failures the group survives.
 //! 3. Who is no member of the record any more is not asked to vote for longer than 1 allows.
+//! 4. Whose disk lost data (R11) loses its vote before anything else is planned, and counts as
+//!    failed until it has rebuilt.
 //!
 //! # Departures
 //! An even number of voters survives no more than the odd one below it, and is passed through (or
 //! stayed in, with two members) all the same: a second copy of the log is worth a second voter.
 //!
 //! # Not here
-//! Spreading over zones. Voters are never demoted: a surplus one does no harm.
+//! Spreading over zones. A sound voter is never demoted: a surplus one does no harm.
 
 use crate::base::{Index, NodeId, quorum};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -51,6 +53,9 @@ pub struct VoterView {
     pub control: BTreeSet<NodeId>,
     /// Who is alive in the leader's view.
     pub alive: BTreeSet<NodeId>,
+    /// Those that rebuild, since their disks lost data: they do not count until their votes are
+    /// taken away.
+    pub rebuilding: BTreeSet<NodeId>,
     /// How far each one's log is known to match the leader's.
     pub matched: BTreeMap<NodeId, Index>,
     /// The last entry of the leader's log.
@@ -64,6 +69,8 @@ pub enum VoterStep {
     AddLearner(NodeId),
     /// A learner has caught up: let it vote.
     Promote(NodeId),
+    /// Its disk lost what it promised: take its vote, so that it can rebuild.
+    Demote(NodeId),
     /// No member of the record any more: neither send it the log nor let it vote.
     Remove(NodeId),
 }
@@ -74,9 +81,18 @@ pub fn voters(observed: &VoterView) -> Option<VoterStep> {
     if observed.changing || !has_living_majority(&observed.voters, observed) {
         return None;
     }
+    if let Some(step) = demote(observed) {
+        return Some(step);
+    }
     // A voter that is down for long will be replaced here, before others are removed or added, once
     // the view says for how long.
     remove(observed).or_else(|| promote(observed)).or_else(|| add_learner(observed))
+}
+
+/// That a majority is left without it was seen to: those that rebuild count as failed.
+fn demote(observed: &VoterView) -> Option<VoterStep> {
+    let mut in_order = observed.voters.intersection(&observed.rebuilding).copied();
+    in_order.find(|id| is_safe_without(*id, observed)).map(VoterStep::Demote)
 }
 
 fn remove(observed: &VoterView) -> Option<VoterStep> {
@@ -138,8 +154,9 @@ fn voters_of_record(observed: &VoterView) -> usize {
     observed.voters.intersection(&observed.control).count()
 }
 
+/// Whether it answers and what it answers counts.
 fn is_alive(id: NodeId, observed: &VoterView) -> bool {
-    id == observed.leader || observed.alive.contains(&id)
+    id == observed.leader || (observed.alive.contains(&id) && !observed.rebuilding.contains(&id))
 }
 
 /// It has answered at all, and is close enough to the end of the log.
@@ -179,6 +196,7 @@ mod tests {
             learners: ids(learners),
             changing: false,
             alive: control.clone(),
+            rebuilding: BTreeSet::new(),
             members: control.clone(),
             matched: control.iter().map(|id| (*id, LAST)).collect(),
             control,
@@ -203,6 +221,9 @@ mod tests {
             }
             VoterStep::Promote(id) => {
                 assert!(view.learners.remove(&id) && view.voters.insert(id), "{id} is no learner");
+            }
+            VoterStep::Demote(id) => {
+                assert!(view.voters.remove(&id) && view.learners.insert(id), "{id} votes not");
             }
             VoterStep::Remove(id) => {
                 assert!(view.voters.remove(&id) || view.learners.remove(&id), "{id} is not in");
@@ -269,6 +290,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_rebuilds_loses_its_vote_first_and_has_it_back_when_it_has_caught_up() {
+        let mut view = view(&[1, 2, 3], &[], &[1, 2, 3, 4]);
+        view.rebuilding = ids(&[3]);
+        check(&view, Some(VoterStep::Demote(NodeId(3))));
+        // Without 2 nobody can take the vote of 3 away.
+        check(&without(view.clone(), &[2]), None);
+        carry_out(&mut view, VoterStep::Demote(NodeId(3)));
+        check(&view, Some(VoterStep::AddLearner(NodeId(4))));
+        let mut without_4 = without(view.clone(), &[4]);
+        check(&without_4, None);
+        without_4.rebuilding.clear();
+        without_4.matched.insert(NodeId(3), Index(1));
+        check(&without_4, None);
+        without_4.matched.insert(NodeId(3), LAST);
+        check(&without_4, Some(VoterStep::Promote(NodeId(3))));
+    }
+
+    #[test]
     fn a_removed_member_stops_voting_unless_that_leaves_no_majority() {
         check(&view(&[1, 2, 3], &[], &[1, 2]), Some(VoterStep::Remove(NodeId(3))));
         check(&view(&[1, 2], &[3], &[1, 2]), Some(VoterStep::Remove(NodeId(3))));
@@ -296,15 +335,17 @@ mod tests {
     prop_compose! {
         fn any_view()(
             voters in subset(9), learners in subset(9), control in subset(9), alive in subset(9),
-            leader in 1..=9u64, matched in prop::collection::vec(0..=LAST.0, 9),
+            rebuilding in subset(9), leader in 1..=9u64, matched in prop::collection::vec(0..=LAST.0, 9),
         ) -> VoterView {
             let learners = learners.difference(&voters).copied().collect();
             let matched = (1..).map(NodeId).zip(matched.into_iter().map(Index)).collect();
             let leader = NodeId(leader);
+            let mut rebuilding: BTreeSet<NodeId> = rebuilding;
+            rebuilding.remove(&leader);
             let members = control.clone();
             VoterView {
-                leader, voters, learners, changing: false, members, control, alive, matched,
-                last: LAST,
+                leader, voters, learners, changing: false, members, control, alive, rebuilding,
+                matched, last: LAST,
             }
         }
     }
@@ -333,6 +374,7 @@ mod tests {
             view.members = view.control.clone();
             view.voters.insert(view.leader);
             view.learners.remove(&view.leader);
+            view.rebuilding.clear();
             view.alive = (1..=9).map(NodeId).collect();
             view.matched.values_mut().for_each(|matched| *matched = LAST);
             while let Some(step) = voters(&view) {

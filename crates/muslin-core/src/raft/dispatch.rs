@@ -77,9 +77,11 @@ impl Raft {
                     self.answer_heartbeat(from, session, round, out);
                 }
             }
-            Unbound::SnapshotChunk { session, meta, offset, total, checksum, data, .. } => {
+            Unbound::SnapshotChunk {
+                session, cluster, meta, offset, total, checksum, data, ..
+            } => {
                 if self.follow(from, out) {
-                    let piece = Piece { session, meta, offset, total, checksum, data };
+                    let piece = Piece { session, cluster, meta, offset, total, checksum, data };
                     self.on_snapshot_chunk(from, piece, out);
                 }
             }

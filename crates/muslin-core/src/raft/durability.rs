@@ -7,7 +7,7 @@
 use super::replica::{Part, Raft};
 use super::{Entry, Event, HardState, Output, Snapshot, Write};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{Index, NodeId, Outputs, PersistId, Term};
+use crate::base::{Index, NodeId, Now, Outputs, PersistId, Term};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -28,6 +28,8 @@ pub(super) struct Disk {
     log_writes: VecDeque<(PersistId, Index)>,
     /// All entries up to here are on the disk as they are in memory.
     durable_index: Index,
+    /// When a write last became durable, or the first of those under way was issued.
+    moved: Now,
 }
 
 impl Disk {
@@ -41,12 +43,18 @@ impl Disk {
             hard_issued: hard_state,
             log_writes: VecDeque::new(),
             durable_index: last,
+            moved: Now::START,
         }
     }
 
     /// All entries up to here are on this replica's disk.
     pub(super) fn durable_index(&self) -> Index {
         self.durable_index
+    }
+
+    /// Since when entries have waited without any write becoming durable.
+    pub(super) fn stalled_since(&self) -> Option<Now> {
+        (!self.log_writes.is_empty()).then_some(self.moved)
     }
 
     /// Whether this write is done.
@@ -109,6 +117,9 @@ impl Raft {
             self.disk.hard_write = id;
             self.disk.hard_dirty = false;
         }
+        if self.disk.log_writes.is_empty() {
+            self.disk.moved = self.now;
+        }
         self.disk.log_writes.push_back((id, last));
         out.push(Output::Persist { id, write: Write::Log { hard_state, entries } });
     }
@@ -127,8 +138,9 @@ impl Raft {
     /// The snapshot that was saved off the path of the writes is there: the log may shrink. One
     /// installed meanwhile ends later, and has shrunk it already.
     pub(super) fn on_saved(&mut self, index: Index, out: &mut Outputs<Output>) {
-        if let Some((_, keep_from)) = self.saving.take_if(|(last, _)| *last == index) {
-            self.compact(keep_from, out);
+        if let Some((last, keep_from)) = self.saving.take_if(|(last, _)| *last == index) {
+            // A receiver of a snapshot may have come to need more since it was issued.
+            self.compact(keep_from.min(self.keep_from(last)), out);
         }
     }
 
@@ -139,6 +151,7 @@ impl Raft {
             return;
         }
         self.disk.durable = id;
+        self.disk.moved = self.now;
         while let Some(reach) = pop_done(&mut self.disk.log_writes, id) {
             self.disk.durable_index = self.disk.durable_index.max(reach);
         }

@@ -4,9 +4,9 @@
 use super::progress::Peer;
 use super::reads::Rounds;
 use super::replica::{Leader, Part};
-use super::{Bound, Message, Output, Payload, Raft, SessionId, Unbound};
+use super::{Bound, Drive, Message, Output, Payload, Raft, SessionId, Unbound};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{LogId, NodeId, Outputs, Term};
+use crate::base::{LogId, NodeId, Now, Outputs, Term};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
@@ -27,13 +27,20 @@ impl Raft {
     pub(super) fn hears_leader(&self) -> bool {
         match self.part {
             Part::Leader(_) => true,
-            _ => {
-                self.leader.is_some()
-                    && self
-                        .heard
-                        .is_some_and(|heard| heard + self.options.election_timeout_min > self.now)
-            }
+            // A passive leader is not heard while all is well: who campaigns was told to.
+            _ if self.drive == Drive::Passive => false,
+            _ => self.is_bound_by_lease() || (self.leader.is_some() && self.has_heard_lately()),
         }
+    }
+
+    fn has_heard_lately(&self) -> bool {
+        self.heard.is_some_and(|heard| heard + self.options.election_timeout_min > self.now)
+    }
+
+    /// Whether a leader may still count on this replica's giving no vote, whatever has happened to
+    /// this replica since it heard that leader.
+    fn is_bound_by_lease(&self) -> bool {
+        self.options.lease_reads && self.bound_until > self.now && !self.is_sole_voter()
     }
 
     /// No leader was heard for too long.
@@ -52,12 +59,17 @@ impl Raft {
     /// Asks the voters whether they would elect it, which raises no term: a replica that was cut
     /// off does not unseat a working leader when it comes back.
     pub(super) fn campaign(&mut self, why: &'static str, out: &mut Outputs<Output>) {
-        if !self.may_campaign() || matches!(self.part, Part::Leader(_)) {
+        let is_ticking = self.drive == Drive::Ticking;
+        if !self.may_campaign()
+            || matches!(self.part, Part::Leader(_))
+            || (is_ticking && self.is_bound_by_lease())
+        {
             return;
         }
         self.leader = None;
         self.heard = None;
         self.fail_asked(out);
+        self.attempts = self.attempts.saturating_add(1);
         let is_first = !matches!(self.part, Part::PreCandidate { .. });
         self.part = Part::PreCandidate { granted: BTreeSet::from([self.id]) };
         self.rearm_election();
@@ -85,8 +97,14 @@ impl Raft {
             && self.may_vote()
             && !self.hears_leader()
             && self.is_up_to_date(last);
+        let is_behind = self.drive == Drive::Passive && last < self.log.last();
         let term = if granted { term } else { self.term };
         out.push(Output::send(from, Unbound::PreVoteReply { term, granted }));
+        if is_behind && matches!(self.part, Part::Follower) {
+            // Whoever was told to campaign cannot win without this replica's vote, perhaps.
+            self.attempts = 0;
+            self.campaign("has more than the one that asked", out);
+        }
     }
 
     pub(super) fn on_pre_vote_reply(
@@ -215,10 +233,16 @@ impl Raft {
             transfer: None,
             outgoing: None,
             is_snapshot_asked: false,
+            is_short: false,
+            is_lease_intact: true,
+            is_outstanding: false,
+            shed_again: Now::START,
         }));
         self.leader = Some(self.id);
         self.heard = None;
         self.incoming = None;
+        self.attempts = 0;
+        self.note_room();
         self.announce("elected by a quorum", out);
         self.append_own(vec![Payload::Empty], out);
     }
@@ -277,7 +301,9 @@ impl Raft {
             }
         }
         self.heard = Some(self.now);
+        self.bound_until = self.now + self.options.election_timeout_min;
         self.rearm_election();
+        self.seek_fence(out);
         true
     }
 

@@ -1,6 +1,6 @@
 //! Taking a leader's log (Raft 5.3).
 
-use super::{AppendResult, Bound, Entry, Event, Output, Payload, Raft, SessionId};
+use super::{AppendResult, Bound, DiskRoom, Entry, Event, Output, Payload, Raft, SessionId};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Outputs, PersistId};
 use alloc::vec::Vec;
@@ -16,14 +16,22 @@ pub(super) struct Append {
 impl Raft {
     /// R2: entries are taken only where they continue what is here; then all before them agrees.
     pub(super) fn on_append(&mut self, from: NodeId, append: Append, out: &mut Outputs<Output>) {
-        let Append { session, prev, entries, commit } = append;
+        let Append { session, prev, mut entries, commit } = append;
         let result = if prev.index < self.log.base().index {
             // Everything committed here is in every leader's log (R3), so it matches.
             AppendResult::Accepted { matched: self.commit }
         } else if self.is_unfounded() || self.log.term_at(prev.index) != Some(prev.term) {
             AppendResult::Rejected { prev: prev.index, hint: self.hint(prev) }
         } else {
-            let matched = Index(prev.index.0 + entries.len() as u64);
+            let offered = entries.len();
+            if self.room == DiskRoom::Full {
+                entries.truncate(self.known_of(&entries));
+            }
+            let taken = match mutant::is_active(Mutant::FullFollowerAcks) {
+                true => offered.min((self.log.last().index.0 - prev.index.0) as usize),
+                false => entries.len(),
+            };
+            let matched = Index(prev.index.0 + taken as u64);
             if !self.take(entries, out) {
                 return;
             }
@@ -87,12 +95,7 @@ impl Raft {
     /// what is committed, which no correct leader sends (R3).
     fn take(&mut self, mut entries: Vec<Entry>, out: &mut Outputs<Output>) -> bool {
         let last = self.log.last().index;
-        let known = if mutant::is_active(Mutant::NoTruncation) {
-            entries.iter().take_while(|entry| entry.id.index <= last).count()
-        } else {
-            let is_known = |entry: &&Entry| self.log.term_at(entry.id.index) == Some(entry.id.term);
-            entries.iter().take_while(is_known).count()
-        };
+        let known = self.known_of(&entries);
         let known = if mutant::is_active(Mutant::TruncatesKnown) { 0 } else { known };
         let Some(first) = entries.get(known) else { return true };
         let from = first.id.index;
@@ -109,6 +112,16 @@ impl Raft {
         }
         self.persist_entries(entries, out);
         true
+    }
+
+    /// How many of the entries, from the first on, are here.
+    fn known_of(&self, entries: &[Entry]) -> usize {
+        let last = self.log.last().index;
+        if mutant::is_active(Mutant::NoTruncation) {
+            return entries.iter().take_while(|entry| entry.id.index <= last).count();
+        }
+        let is_known = |entry: &&Entry| self.log.term_at(entry.id.index) == Some(entry.id.term);
+        entries.iter().take_while(is_known).count()
     }
 
     fn truncate(&mut self, from: Index, out: &mut Outputs<Output>) {
@@ -144,7 +157,6 @@ impl Raft {
             out.push(Output::Report(Event::DataLost { acknowledged, lost_after: last }));
             self.begin_rebuild("the leader counts on entries that are not here", out);
         }
-        self.seek_fence(out);
         if self.is_rebuilding() {
             // R11: what it acknowledged is gone, and another leader's entries may stand there.
             // Only an append tells what is committed.

@@ -84,11 +84,13 @@ mod log;
 mod message;
 mod options;
 mod output;
+mod passive;
 mod progress;
 mod reads;
 mod rebuild;
 mod replica;
 mod replication;
+mod room;
 mod sanity;
 mod snapshots;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Settings of a group, validated once.
 
 use crate::base::ClusterId;
+use crate::base::mutant::{self, Mutant};
 use core::fmt;
 use core::time::Duration;
 
@@ -92,6 +93,18 @@ impl fmt::Display for OptionsError {
 impl core::error::Error for OptionsError {}
 
 impl Options {
+    /// How long a leader may count on a quorum that heard it, by its own clock: the voters' clocks
+    /// may run fast by the drift, its own slow.
+    pub(super) fn lease_time(&self) -> Duration {
+        const MILLION: u128 = 1_000_000;
+        let drift = match mutant::is_active(Mutant::LeaseIgnoresDrift) {
+            true => 0,
+            false => u128::from(self.clock_drift_ppm),
+        };
+        let nanos = self.election_timeout_min.as_nanos() * (MILLION - drift) / (MILLION + drift);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Refuses settings under which a group cannot work.
     pub fn validate(&self) -> Result<(), OptionsError> {
         if self.election_timeout_max <= self.election_timeout_min {

@@ -281,6 +281,13 @@ pub enum Event {
         /// What it is.
         room: DiskRoom,
     },
+    /// This leader hands over of its own accord.
+    LeadershipShed {
+        /// To whom.
+        to: NodeId,
+        /// Why.
+        why: &'static str,
+    },
     /// A snapshot from the leader was refused.
     SnapshotRefused {
         /// From whom.

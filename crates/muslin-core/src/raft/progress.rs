@@ -4,7 +4,7 @@ use super::log::{Log, Portion};
 use super::{Condition, Options, Output, SessionId, Unbound};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 /// What replication looks at besides the peer.
@@ -14,6 +14,14 @@ pub(super) struct Leading<'a> {
     pub(super) commit: Index,
     pub(super) log: &'a Log,
     pub(super) options: &'a Options,
+    /// Peers that are not served, since their nodes are not alive (passive groups only).
+    pub(super) absent: Option<&'a BTreeSet<NodeId>>,
+}
+
+impl Leading<'_> {
+    pub(super) fn is_absent(&self, id: NodeId) -> bool {
+        self.absent.is_some_and(|absent| absent.contains(&id))
+    }
 }
 
 /// One peer as its leader sees it.
@@ -33,6 +41,8 @@ pub(super) struct Peer {
     pub(super) round: u64,
     /// How it is, as it last said.
     pub(super) condition: Condition,
+    /// When the latest round it answered began; `START` when it answered none.
+    pub(super) lease_from: Now,
     /// The highest commit index that a message under way or arrived tells it.
     commit_sent: Index,
     window: Window,
@@ -118,6 +128,7 @@ impl Peer {
             heard: now,
             round: 0,
             condition: Condition::default(),
+            lease_from: Now::START,
             commit_sent: Index::ZERO,
             window: Window::default(),
         }
@@ -128,8 +139,33 @@ impl Peer {
         self.session == session || mutant::is_active(Mutant::SessionIgnored)
     }
 
+    /// Whether pieces of a snapshot may be sent to it.
+    pub(super) fn may_receive(&self, id: NodeId, view: &Leading) -> bool {
+        !self.is_held(id, view)
+    }
+
+    /// Nothing is sent but heartbeats: it could not take it, or is not there.
+    fn is_held(&self, id: NodeId, view: &Leading) -> bool {
+        self.condition.is_full || view.is_absent(id)
+    }
+
+    /// What is under way counts as lost: it is served from what it acknowledged on.
+    pub(super) fn start_over(&mut self) {
+        self.window.clear();
+        if matches!(self.mode, Mode::Stream | Mode::Probe { .. }) {
+            if self.mode == Mode::Stream {
+                self.next = self.matched.next();
+            }
+            self.mode = Mode::Probe { sent: None };
+        }
+        self.commit_sent = Index::ZERO;
+    }
+
     /// Sends what the mode allows.
     pub(super) fn replicate(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
+        if self.is_held(to, view) {
+            return;
+        }
         match self.mode {
             Mode::Probe { sent: None } => {
                 if self.send_append(to, view, out) {
@@ -195,6 +231,9 @@ impl Peer {
     /// an append without entries is refused at once if an earlier one is missing.
     pub(super) fn nudge(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
         let patience = view.options.heartbeat_interval;
+        if self.is_held(to, view) {
+            return;
+        }
         match self.mode {
             Mode::Probe { sent: Some(sent) } if sent + patience <= view.now => {
                 self.mode = Mode::Probe { sent: None };

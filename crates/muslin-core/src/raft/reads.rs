@@ -15,11 +15,36 @@ use alloc::vec::Vec;
 /// it a read fails, and may be asked again.
 const READS_WAITING_MAX: usize = 1 << 16;
 
+/// Rounds whose beginning is remembered: an answer to an earlier one would extend no lease.
+const ROUNDS_KEPT: usize = 256;
+
 /// Reads at a leader. One round of heartbeats confirms all that gathered before it began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     gathered: Vec<Reader>,
     under_way: VecDeque<Round>,
+    /// When rounds began, by number, the latest ones; kept only where leases rest on it.
+    begun: VecDeque<(u64, Now)>,
+}
+
+impl Rounds {
+    /// The latest round that is not confirmed.
+    pub(super) fn latest(&self) -> Option<u64> {
+        self.under_way.back().map(|round| round.number)
+    }
+
+    /// When a round began, or an earlier one if that is not known any more.
+    pub(super) fn begun_by(&self, round: u64) -> Option<Now> {
+        let place = self.begun.partition_point(|(number, _)| *number <= round);
+        Some(self.begun.get(place.checked_sub(1)?)?.1)
+    }
+
+    fn begin(&mut self, round: u64, now: Now) {
+        if self.begun.len() == ROUNDS_KEPT {
+            self.begun.pop_front();
+        }
+        self.begun.push_back((round, now));
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -50,7 +75,11 @@ pub(super) struct Asking {
 /// What a follower asks an index for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Question {
-    Read(ReadId),
+    Read {
+        id: ReadId,
+        /// An answer by the leader's lease will do.
+        lease: bool,
+    },
     /// Where its rebuilding may end at the earliest (R11).
     Fence,
 }
@@ -74,16 +103,20 @@ impl Asking {
 }
 
 impl Raft {
-    pub(super) fn on_read(&mut self, id: ReadId, out: &mut Outputs<Output>) {
+    /// `lease` tells that an answer by the leader's lease will do.
+    pub(super) fn on_read(&mut self, id: ReadId, lease: bool, out: &mut Outputs<Output>) {
+        if self.answers_at_once(lease) {
+            return out.push(Output::ReadReady { id, index: self.commit });
+        }
+        let is_led = self.leader.is_some_and(|leader| !self.is_gone(leader));
         match &mut self.part {
             Part::Leader(leader) if leader.rounds.gathered.len() < READS_WAITING_MAX => {
                 leader.rounds.gathered.push(Reader::Local(id));
                 self.begin_gathered(out);
+                self.fail_hopeless_reads(out);
             }
-            Part::Follower
-                if self.leader.is_some() && self.asking.gathered.len() < READS_WAITING_MAX =>
-            {
-                self.asking.gathered.push(Question::Read(id));
+            Part::Follower if is_led && self.asking.gathered.len() < READS_WAITING_MAX => {
+                self.asking.gathered.push(Question::Read { id, lease });
                 self.ask(out);
             }
             _ => out.push(Output::ReadFailed { id }),
@@ -95,20 +128,64 @@ impl Raft {
         &mut self,
         from: NodeId,
         id: u64,
-        _lease: bool,
+        lease: bool,
         out: &mut Outputs<Output>,
     ) {
+        let is_member = self.configuration().members().contains(&from);
+        if is_member && self.answers_at_once(lease) {
+            let (term, index) = (self.term, Some(self.commit));
+            return out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index }));
+        }
         if let Part::Leader(leader) = &mut self.part {
             if !leader.peers.contains_key(&from) {
                 return;
             }
             if leader.rounds.gathered.len() < READS_WAITING_MAX {
                 leader.rounds.gathered.push(Reader::Peer { from, id });
-                return self.begin_gathered(out);
+                self.begin_gathered(out);
+                return self.fail_hopeless_reads(out);
             }
         }
         let term = self.term;
         out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));
+    }
+
+    /// A lease read, or a read by a mutant.
+    fn answers_at_once(&self, lease: bool) -> bool {
+        let is_careless = mutant::is_active(Mutant::PassiveReadWithoutRound);
+        (lease && self.holds_lease())
+            || (is_careless && self.is_passive() && matches!(self.part, Part::Leader(_)))
+    }
+
+    /// Whether its node is known not to be alive: nothing is asked of it.
+    fn is_gone(&self, id: NodeId) -> bool {
+        self.is_passive() && self.absent.contains(&id)
+    }
+
+    /// R7: whether nobody else can have been elected since a quorum last took this replica for its
+    /// leader. Each of them gives no vote for the shortest election time-out after it heard the
+    /// round that it answered, which is after that round began here, by a clock that runs no more
+    /// than the drift faster than true time; this clock runs no more than that slower.
+    fn holds_lease(&self) -> bool {
+        let Part::Leader(leader) = &self.part else { return false };
+        let is_possible = self.options.lease_reads
+            && !self.is_passive()
+            && leader.is_lease_intact
+            && (leader.transfer.is_none() || mutant::is_active(Mutant::LeaseSurvivesTransfer))
+            && self.is_commit_current();
+        let begun = self.lease_begun(leader);
+        is_possible && begun > Now::START && self.now < begun + self.options.lease_time()
+    }
+
+    /// When the latest round began that a quorum has answered; `START` if there is none.
+    fn lease_begun(&self, leader: &Leader) -> Now {
+        // The arithmetic of indexes serves for moments.
+        let begun = self.configuration().quorum_index(|voter| match leader.peers.get(&voter) {
+            Some(peer) if peer.counts() => Index(peer.lease_from.0),
+            None if voter == self.id => Index(self.now.0),
+            _ => Index::ZERO,
+        });
+        Now(begun.0)
     }
 
     /// Begins a round for the reads that wait, unless one is under way: its end begins the next.
@@ -131,6 +208,9 @@ impl Raft {
         let Part::Leader(leader) = &mut self.part else { return };
         if !mutant::is_active(Mutant::ReadRoundReused) || self.round == 0 {
             self.round += 1;
+        }
+        if self.options.lease_reads {
+            leader.rounds.begin(self.round, self.now);
         }
         if is_current && !leader.rounds.gathered.is_empty() {
             let readers = core::mem::take(&mut leader.rounds.gathered);
@@ -186,9 +266,10 @@ impl Raft {
         self.asking.number = self.asking.number.wrapping_add(1);
         let number = self.asking.number;
         let questions = core::mem::take(&mut self.asking.gathered);
+        let lease = questions.iter().all(|it| matches!(it, Question::Read { lease: true, .. }));
         let retry = self.now + self.options.heartbeat_interval * 2;
         self.asking.asked = Some(Asked { number, questions, retry });
-        let (term, lease) = (self.term, false);
+        let term = self.term;
         out.push(Output::send(leader, Unbound::ReadIndex { term, id: number, lease }));
     }
 
@@ -226,8 +307,8 @@ impl Raft {
         let Some(asked) = self.asking.asked.take_if(|asked| asked.number == number) else { return };
         for question in asked.questions {
             match (question, index) {
-                (Question::Read(id), Some(index)) => out.push(Output::ReadReady { id, index }),
-                (Question::Read(id), None) => out.push(Output::ReadFailed { id }),
+                (Question::Read { id, .. }, Some(index)) => out.push(Output::ReadReady { id, index }),
+                (Question::Read { id, .. }, None) => out.push(Output::ReadFailed { id }),
                 (Question::Fence, Some(index)) => self.on_fence(index),
                 // Asked again at the next heartbeat.
                 (Question::Fence, None) => {}
@@ -240,7 +321,7 @@ impl Raft {
     pub(super) fn fail_asked(&mut self, out: &mut Outputs<Output>) {
         let asked = self.asking.asked.take().map(|asked| asked.questions).unwrap_or_default();
         for question in asked.into_iter().chain(self.asking.gathered.drain(..)) {
-            if let Question::Read(id) = question {
+            if let Question::Read { id, .. } = question {
                 out.push(Output::ReadFailed { id });
             }
         }

@@ -55,6 +55,10 @@ pub struct Raft {
     pub(super) rebuild: Option<Rebuild>,
     pub(super) room: DiskRoom,
     pub(super) drive: Drive,
+    /// No vote is given before, unless the leader asks for it: its lease rests on that.
+    pub(super) bound_until: Now,
+    /// Times a passive replica has asked for votes since it was told to.
+    pub(super) attempts: u32,
     /// Peers whose nodes are not alive, by what nodes know of each other.
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) asking: Asking,
@@ -92,6 +96,14 @@ pub(super) struct Leader {
     pub(super) outgoing: Option<Outgoing>,
     /// A snapshot was asked for and has not come.
     pub(super) is_snapshot_asked: bool,
+    /// Too many disks are full for a quorum to take entries.
+    pub(super) is_short: bool,
+    /// Nobody was told to campaign: else a vote may be given in spite of this leader.
+    pub(super) is_lease_intact: bool,
+    /// Passive groups: something is to be asked again.
+    pub(super) is_outstanding: bool,
+    /// Not before this moment is leadership offered again because of a slow disk.
+    pub(super) shed_again: Now,
 }
 
 /// Leadership on its way to another voter.
@@ -136,6 +148,8 @@ impl Raft {
             rebuild: None,
             room: DiskRoom::Room,
             drive,
+            bound_until: Now::START,
+            attempts: 0,
             absent: BTreeSet::new(),
             asking: Asking::default(),
             incoming: None,
@@ -144,6 +158,10 @@ impl Raft {
             stopping: false,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
+        if raft.options.lease_reads && raft.term > Term::ZERO {
+            // A leader may count on what this replica heard before it started.
+            raft.bound_until = now + raft.options.election_timeout_min;
+        }
         if hard_state.rebuilding {
             raft.rebuild = Some(Rebuild::numbered(RebuildId(raft.prng.draw())));
         }
@@ -256,6 +274,10 @@ impl Raft {
     /// leads.
     pub fn silent(&self, now: Now) -> Vec<NodeId> {
         let Part::Leader(leader) = &self.part else { return Vec::new() };
+        if self.drive == Drive::Passive {
+            // Nobody is asked anything.
+            return Vec::new();
+        }
         let patience = self.options.election_timeout_max;
         let is_silent = |peer: &super::progress::Peer| now.since(peer.heard) > patience;
         leader.peers.iter().filter(|(_, peer)| is_silent(peer)).map(|(id, _)| *id).collect()
@@ -287,22 +309,14 @@ impl Raft {
     }
 
     /// Whether [`Input::Propose`] may be given: it leads, hands leadership to nobody, does not
-    /// stop, and not too much waits.
+    /// stop, there is room on the disks of a quorum and on its own, and not too much waits.
     pub fn accepts_proposals(&self) -> bool {
         let Part::Leader(leader) = &self.part else { return false };
         leader.transfer.is_none()
             && !self.stopping
             && self.room == DiskRoom::Room
+            && !leader.is_short
             && self.uncommitted() < self.options.uncommitted_entries_max
-    }
-
-    /// What nodes know of each other's being alive.
-    fn on_liveness(&mut self, id: NodeId, is_alive: bool) {
-        if is_alive {
-            self.absent.remove(&id);
-        } else {
-            self.absent.insert(id);
-        }
     }
 
     /// Hands out what is committed, once and in order.
@@ -348,10 +362,15 @@ impl Raft {
     fn on_tick(&mut self, out: &mut Outputs<Output>) {
         match &self.part {
             Part::Leader(leader) => {
-                if leader.heartbeat_due <= self.now {
-                    self.lead_on(out);
+                if leader.heartbeat_due > self.now {
+                    return;
+                }
+                match self.drive {
+                    Drive::Ticking => self.lead_on(out),
+                    Drive::Passive => self.lead_passively(out),
                 }
             }
+            _ if self.drive == Drive::Passive => self.wait_passively(out),
             _ => {
                 if self.election_due <= self.now {
                     self.on_silence(out);
@@ -376,6 +395,7 @@ impl Raft {
             commit: self.commit,
             log: &self.log,
             options: &self.options,
+            absent: (self.drive == Drive::Passive).then_some(&self.absent),
         };
         Some((leader, view))
     }
@@ -406,23 +426,32 @@ impl Machine for Raft {
             Input::Persisted(id) => self.on_persisted(id, out),
             Input::Propose(proposals) => self.on_propose(proposals, out),
             Input::Change(changes) => self.on_change(&changes, out),
-            Input::Read(id) => self.on_read(id, out),
+            Input::Read(id) => self.on_read(id, false, out),
             Input::Snapshot { snapshot, save } => self.on_snapshot(snapshot, save, out),
             Input::Transfer(target) => self.on_transfer(target, out),
-            Input::Campaign => self.campaign("asked to campaign", out),
+            Input::Campaign => {
+                self.attempts = 0;
+                self.campaign("asked to campaign", out);
+            }
             Input::Shutdown => self.on_shutdown(out),
             Input::Saved(index) => self.on_saved(index, out),
-            Input::Disk(room) => self.room = room,
-            Input::Drive(drive) => self.drive = drive,
-            Input::Peer { id, is_alive } => self.on_liveness(id, is_alive),
-            Input::LeaseRead(id) => self.on_read(id, out),
+            Input::Disk(room) => self.on_disk(room, out),
+            Input::Drive(drive) => self.on_drive(drive, out),
+            Input::Peer { id, is_alive } => self.on_liveness(id, is_alive, out),
+            Input::LeaseRead(id) => self.on_read(id, true, out),
         }
         self.end_rebuild(out);
+        if self.drive == Drive::Passive {
+            self.pace_passively();
+        }
         self.persist_hard_state(out);
         self.check();
     }
 
     fn deadline(&self) -> Option<(Now, Wake)> {
+        if self.drive == Drive::Passive {
+            return self.passive_deadline();
+        }
         if let Part::Leader(leader) = &self.part {
             return Some((leader.heartbeat_due, Wake("heartbeat")));
         }

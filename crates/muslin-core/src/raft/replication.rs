@@ -113,6 +113,9 @@ impl Raft {
         }
         peer.heard = view.now;
         peer.round = peer.round.max(round);
+        if let Some(begun) = leader.rounds.begun_by(round) {
+            peer.lease_from = peer.lease_from.max(begun);
+        }
         peer.nudge(from, &view, out);
         self.nudge_snapshot(from, out);
         self.settle_reads(out);
@@ -181,14 +184,21 @@ impl Raft {
             }
         }
         self.begin_round(out);
+        self.leave_full_disk(out);
+        self.leave_slow_disk(out);
         self.hand_over(None, out);
     }
 
     /// One heartbeat to every peer, under the latest read round.
     pub(super) fn send_heartbeats(&mut self, out: &mut Outputs<Output>) {
         let round = self.round;
+        // A passive leader leaves those in peace that have nothing to answer.
+        let asked = self.is_passive().then(|| self.outstanding_peers());
         let Some((leader, view)) = self.leading() else { return };
         for (id, peer) in &leader.peers {
+            if view.is_absent(*id) || !asked.as_ref().is_none_or(|asked| asked.contains(id)) {
+                continue;
+            }
             // Beyond `matched` the peer's log may differ, and a heartbeat verifies nothing.
             let commit = view.commit.min(peer.matched);
             let (term, session, matched) = (view.term, peer.session, peer.matched);
@@ -207,9 +217,9 @@ impl Raft {
     /// the target can catch up; the old leader leads on when that takes longer than an election.
     pub(super) fn on_transfer(&mut self, target: NodeId, out: &mut Outputs<Output>) {
         let until = self.now + self.options.election_timeout_max;
-        let is_voter = self.configuration().voters.contains(&target);
+        let is_fit = self.is_fit(target);
         let Part::Leader(leader) = &mut self.part else { return };
-        if target == self.id || !is_voter || leader.transfer.is_some() {
+        if target == self.id || !is_fit || leader.transfer.is_some() {
             return;
         }
         leader.transfer = Some(Transfer { target, until });
@@ -218,13 +228,16 @@ impl Raft {
 
     /// Tells the target to campaign, if leadership is on its way and the target has every entry.
     /// `progressed` names the peer whose progress gave reason to look; none means to tell it again.
-    fn hand_over(&mut self, progressed: Option<NodeId>, out: &mut Outputs<Output>) {
+    pub(super) fn hand_over(&mut self, progressed: Option<NodeId>, out: &mut Outputs<Output>) {
         let Some((leader, view)) = self.leading() else { return };
         let Some(Transfer { target, .. }) = leader.transfer else { return };
         let is_ready =
             leader.peers.get(&target).is_some_and(|peer| peer.matched == view.log.last().index);
         if is_ready && progressed.is_none_or(|id| id == target) {
-            out.push(Output::send(target, Unbound::TimeoutNow { term: view.term }));
+            // Its vote, and those it asks for, are given in spite of this leader.
+            leader.is_lease_intact = mutant::is_active(Mutant::LeaseSurvivesTransfer);
+            let term = self.term;
+            out.push(Output::send(target, Unbound::TimeoutNow { term }));
         }
     }
 
@@ -238,11 +251,10 @@ impl Raft {
         }
     }
 
-    /// The voter whose log is longest, if this replica leads.
+    /// The voter that could lead and whose log is longest, if this replica leads.
     pub(super) fn best_heir(&self) -> Option<NodeId> {
         let Part::Leader(leader) = &self.part else { return None };
-        let voters = &self.configuration().voters;
-        let heirs = leader.peers.iter().filter(|(id, _)| voters.contains(id));
+        let heirs = leader.peers.iter().filter(|(id, _)| self.is_fit(**id));
         heirs.max_by_key(|(id, peer)| (peer.matched, core::cmp::Reverse(**id))).map(|(id, _)| *id)
     }
 }

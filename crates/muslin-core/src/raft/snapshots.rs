@@ -5,15 +5,23 @@ use super::changes::Configurations;
 use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
-use super::{Bound, Condition, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
+use super::{Bound, Condition, DiskRoom, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{Fnv64, Index, LogId, NodeId, Now, Outputs};
+use crate::base::{ClusterId, Fnv64, Index, LogId, NodeId, Now, Outputs};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// How many times the usual tail is kept for a follower that answers and lags. One that lags
 /// further gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
 const LAGGING_TAILS_MAX: u64 = 4;
+
+/// How many times the usual tail is kept behind a snapshot that is on its way to somebody who
+/// answers: if the log went on without it, its receiver would have to begin anew, and under load
+/// never end. Beyond it, a receiver so slow costs the leader more memory than it is worth.
+const SENDING_TAILS_MAX: u64 = 64;
+
+/// Most peers that are sent pieces at a time: the others' appends go over the same wire.
+const RECEIVERS_MAX: usize = 2;
 
 /// A snapshot a leader sends, to however many peers.
 #[derive(Clone, Debug)]
@@ -32,9 +40,19 @@ pub(super) struct Incoming {
     received: Vec<u8>,
 }
 
+impl Incoming {
+    fn is_of(&self, piece: &Piece) -> bool {
+        let is_same = self.meta == piece.meta
+            && self.total == piece.total
+            && self.checksum == piece.checksum;
+        is_same || mutant::is_active(Mutant::SnapshotsMixed)
+    }
+}
+
 /// One piece of a snapshot, as the leader sent it.
 pub(super) struct Piece {
     pub(super) session: SessionId,
+    pub(super) cluster: ClusterId,
     pub(super) meta: SnapshotMeta,
     pub(super) offset: u64,
     pub(super) total: u64,
@@ -99,19 +117,20 @@ impl Raft {
 
     /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers
     /// that lag a little, a longer one for those that answer and lag more.
-    fn keep_from(&self, last: Index) -> Index {
+    pub(super) fn keep_from(&self, last: Index) -> Index {
         let tail = self.options.log_tail_entries;
-        let usual = last.0.saturating_sub(tail);
-        let least = last.0.saturating_sub(tail.saturating_mul(LAGGING_TAILS_MAX));
-        let mut keep = usual;
-        if let Part::Leader(leader) = &self.part {
-            let patience = self.options.election_timeout_max;
-            let answers = |peer: &&Peer| peer.heard + patience > self.now;
-            for peer in leader.peers.values().filter(answers) {
-                keep = keep.min(peer.matched.0);
-            }
+        let lagging = last.0.saturating_sub(tail.saturating_mul(LAGGING_TAILS_MAX));
+        let sent = last.0.saturating_sub(tail.max(1).saturating_mul(SENDING_TAILS_MAX));
+        let mut keep = last.0.saturating_sub(tail);
+        let Part::Leader(leader) = &self.part else { return Index(keep).next() };
+        let sending = leader.outgoing.as_ref().map(|outgoing| outgoing.snapshot.meta.last.index);
+        for (_, peer) in leader.peers.iter().filter(|(id, _)| self.is_answering(**id)) {
+            keep = match (&peer.mode, sending) {
+                (Mode::Snapshot { .. }, Some(sending)) => keep.min(sending.0.max(sent)),
+                _ => keep.min(peer.matched.0.max(lagging)),
+            };
         }
-        Index(keep.max(least)).next()
+        Index(keep).next()
     }
 
     /// Begins with the peers that wait for a snapshot, or asks for one.
@@ -120,11 +139,20 @@ impl Raft {
         let base = view.log.base().index;
         let mut is_wanted = false;
         let mut is_used = false;
+        let patience = view.options.election_timeout_max;
+        let is_busy = |peer: &&Peer| {
+            matches!(peer.mode, Mode::Snapshot { .. }) && peer.heard + patience > view.now
+        };
+        let mut busy = leader.peers.values().filter(is_busy).count();
         for (id, peer) in &mut leader.peers {
-            if peer.mode == Mode::AwaitSnapshot {
+            if peer.mode == Mode::AwaitSnapshot && peer.may_receive(*id, &view) {
                 // One that ends before the log begins would lead nowhere.
                 match leader.outgoing.as_ref().filter(|out| out.snapshot.meta.last.index >= base) {
-                    Some(outgoing) => outgoing.begin(*id, peer, &view, out),
+                    Some(_) if busy >= RECEIVERS_MAX => {}
+                    Some(outgoing) => {
+                        busy += 1;
+                        outgoing.begin(*id, peer, &view, out);
+                    }
                     None => is_wanted = true,
                 }
             }
@@ -145,6 +173,7 @@ impl Raft {
         let patience = self.options.election_timeout_min;
         if let Some((Leader { peers, outgoing: Some(outgoing), .. }, view)) = self.leading()
             && let Some(peer) = peers.get_mut(&to)
+            && peer.may_receive(to, &view)
             && let Mode::Snapshot { sent, .. } = peer.mode
             && sent + patience <= view.now
         {
@@ -180,7 +209,7 @@ impl Raft {
         }
         if received <= outgoing.snapshot.data.len() as u64 {
             peer.mode = Mode::Snapshot { last, received, sent };
-            if received > before {
+            if received > before && peer.may_receive(from, &view) {
                 outgoing.send_piece(from, peer, &view, out);
             }
         }
@@ -195,11 +224,19 @@ impl Raft {
     ) {
         let (session, last, total) = (piece.session, piece.meta.last, piece.total);
         let condition = self.condition();
+        if piece.cluster != self.options.cluster && !mutant::is_active(Mutant::SnapshotOfAnyCluster)
+        {
+            let why = "it is of another cluster";
+            return out.push(Output::Report(Event::SnapshotRefused { from, why }));
+        }
         if self.has_all_of(&piece.meta, out) {
             let taken = Taken { session, last, received: total, installed: true, condition };
             return self.answer_piece(from, taken, out);
         }
-        let mut received = self.take_piece(piece);
+        let mut received = match self.room {
+            DiskRoom::Room => self.take_piece(piece),
+            DiskRoom::Full => self.held_of(&piece),
+        };
         let mut installed = false;
         if received == total
             && let Some(incoming) = self.incoming.take()
@@ -210,6 +247,8 @@ impl Raft {
                 self.install(incoming, out);
             } else {
                 received = 0;
+                let why = "it did not arrive as it was sent";
+                out.push(Output::Report(Event::SnapshotRefused { from, why }));
             }
         }
         self.answer_piece(from, Taken { session, last, received, installed, condition }, out);
@@ -229,14 +268,17 @@ impl Raft {
         is_here
     }
 
+    /// Bytes of the snapshot held without a gap.
+    fn held_of(&self, piece: &Piece) -> u64 {
+        let held = self.incoming.as_ref().filter(|incoming| incoming.is_of(piece));
+        held.map_or(0, |incoming| incoming.received.len() as u64)
+    }
+
     /// Bytes of the snapshot held without a gap, after this piece.
     fn take_piece(&mut self, piece: Piece) -> u64 {
+        let is_known = self.incoming.as_ref().is_some_and(|incoming| incoming.is_of(&piece));
         let Piece { meta, offset, total, checksum, data, .. } = piece;
-        let continues = |incoming: &Incoming| {
-            incoming.meta == meta && incoming.total == total && incoming.checksum == checksum
-                || mutant::is_active(Mutant::SnapshotsMixed)
-        };
-        if !self.incoming.as_ref().is_some_and(continues) {
+        if !is_known {
             if offset > 0 {
                 return 0;
             }

@@ -3,10 +3,12 @@
 
 use super::describe;
 use super::ledger::Ledger;
-use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng};
+use crate::base::{
+    ClusterId, Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng,
+};
 use crate::raft::{
-    Bound, Configuration, Entry, HardState, Input, Message, Options, Output, Payload, Raft, ReadId,
-    Recovered, Role, Snapshot, SnapshotMeta, Write,
+    Bound, Configuration, Drive, Entry, HardState, Input, Message, Options, Output, Payload, Raft,
+    ReadId, Recovered, Role, Snapshot, SnapshotMeta, Unbound, Write,
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -35,6 +37,14 @@ impl Weather {
     }
 }
 
+/// What happens to pieces of snapshots on their way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoil {
+    Nothing,
+    Bytes,
+    Cluster,
+}
+
 /// What survives a crash.
 #[derive(Clone, Default)]
 struct Disk {
@@ -57,6 +67,9 @@ impl Disk {
                 self.hard_state = hard_state.unwrap_or(self.hard_state);
                 if let Some(first) = entries.first() {
                     self.entries.retain(|entry| entry.id.index < first.id.index);
+                    // A snapshot may have been saved that ends beyond what was durable.
+                    let end = self.entries.last().map(|entry| entry.id.index.next());
+                    self.entries.retain(|_| end == Some(first.id.index));
                     self.entries.extend(entries.iter().cloned());
                 }
             }
@@ -84,6 +97,8 @@ struct Node {
     raft: Option<Raft>,
     starts: u64,
     disk: Disk,
+    /// What the disk had before it was damaged: acknowledgements of it may have been counted.
+    ghost: BTreeSet<LogId>,
     /// Writes not yet durable.
     writes: VecDeque<(PersistId, Write)>,
     /// Messages behind writes.
@@ -124,6 +139,12 @@ pub(super) struct Cluster {
     reads: BTreeMap<(NodeId, ReadId), Index>,
     next_read: u64,
     pub(super) reads_answered: u64,
+    /// Some disk has lost data.
+    pub(super) is_damaged: bool,
+    /// How much faster than the world's a node's clock runs, in parts per million.
+    pub(super) drift: BTreeMap<NodeId, i64>,
+    /// Pieces of snapshots arrive damaged, or from another cluster.
+    pub(super) spoil: Spoil,
 }
 
 impl Cluster {
@@ -147,6 +168,9 @@ impl Cluster {
             reads: BTreeMap::new(),
             next_read: 0,
             reads_answered: 0,
+            is_damaged: false,
+            drift: BTreeMap::new(),
+            spoil: Spoil::Nothing,
         };
         for id in cluster.founding.members() {
             cluster.add(id, cluster.founding.clone());
@@ -163,6 +187,7 @@ impl Cluster {
             raft: None,
             starts,
             disk,
+            ghost: BTreeSet::new(),
             writes: VecDeque::new(),
             held: VecDeque::new(),
             durable: PersistId::ZERO,
@@ -180,6 +205,44 @@ impl Cluster {
         self.add(id, self.founding.clone());
     }
 
+    /// A crash, after which the disk has nothing after `keep`; before 1, not even its snapshot. What
+    /// the store of a damaged disk vouches for, unless nobody `notices`.
+    pub(super) fn damage(&mut self, id: NodeId, keep: Index, notices: bool) {
+        self.crash(id);
+        let founding = self.founding.clone();
+        self.is_damaged = true;
+        self.ledger.forget(id);
+        let node = self.nodes.get_mut(&id).expect("the node exists");
+        let disk = &mut node.disk;
+        node.ghost.extend(disk.entries.iter().map(|entry| entry.id));
+        let lost = disk.snapshot.meta.last.index;
+        node.ghost.extend((1..=lost.0).map(|index| self.ledger.name_of(Index(index))));
+        disk.entries.retain(|entry| entry.id.index <= keep);
+        if keep == Index::ZERO {
+            let meta = SnapshotMeta { last: LogId::ZERO, configuration: founding };
+            disk.snapshot = Saved { meta, data: Bytes::new() };
+        }
+        let saved = disk.snapshot.meta.last;
+        let last = disk.entries.last().map_or(saved, |entry| entry.id);
+        let last = if last.index > saved.index { last } else { saved };
+        disk.entries.retain(|_| last != saved);
+        let HardState { term, vote, commit, rebuilding } = disk.hard_state;
+        let commit = commit.min(last.index);
+        disk.hard_state = match notices {
+            true => HardState { term: last.term, vote: None, commit, rebuilding: true },
+            false => HardState { term, vote, commit, rebuilding },
+        };
+        self.tell(format!("{id:?} has lost what follows {keep}"));
+    }
+
+    /// Whether any disk lost data and its replica has not yet rebuilt.
+    pub(super) fn is_rebuilding(&self) -> bool {
+        self.nodes.values().any(|node| {
+            let is_marked = node.disk.hard_state.rebuilding;
+            node.raft.as_ref().map_or(is_marked, Raft::is_rebuilding)
+        })
+    }
+
     pub(super) fn crash(&mut self, id: NodeId) {
         let node = self.nodes.get_mut(&id).expect("the node exists");
         node.raft = None;
@@ -191,13 +254,14 @@ impl Cluster {
 
     pub(super) fn start(&mut self, id: NodeId) {
         let seed = self.prng.draw();
+        let local = self.local(id);
         let node = self.nodes.get_mut(&id).expect("the node exists");
         node.starts += 1;
         node.durable = PersistId::ZERO;
         node.is_disk_held = false;
         node.state = node.disk.snapshot.data.to_vec();
         let recovered = node.disk.recovered();
-        node.raft = Some(Raft::new(id, self.options.clone(), recovered, seed, self.now));
+        node.raft = Some(Raft::new(id, self.options.clone(), recovered, seed, local));
         self.tell(format!("{id:?} starts"));
     }
 
@@ -249,11 +313,39 @@ impl Cluster {
         is_willing
     }
 
-    pub(super) fn read(&mut self, id: NodeId) {
+    pub(super) fn read(&mut self, id: NodeId, lease: bool) {
+        if self.raft(id).is_none() {
+            return;
+        }
         self.next_read += 1;
         let read = ReadId(self.next_read);
         self.reads.insert((id, read), self.ledger.highest());
-        self.input(id, Input::Read(read));
+        self.input(id, if lease { Input::LeaseRead(read) } else { Input::Read(read) });
+    }
+
+    pub(super) fn drive_all(&mut self, drive: Drive) {
+        self.options.drive = drive;
+        for id in self.running() {
+            self.input(id, Input::Drive(drive));
+        }
+    }
+
+    /// Tells all who runs that a node is alive, or not.
+    pub(super) fn spread_word(&mut self, of: NodeId, is_alive: bool) {
+        for id in self.running().into_iter().filter(|id| *id != of) {
+            self.input(id, Input::Peer { id: of, is_alive });
+        }
+    }
+
+    fn spoiled(&self, mut message: Message) -> Message {
+        if let Message::Unbound(Unbound::SnapshotChunk { cluster, data, .. }) = &mut message {
+            match self.spoil {
+                Spoil::Nothing => {}
+                Spoil::Bytes => *data = Bytes::from(std::vec![b'?'; data.len()]),
+                Spoil::Cluster => *cluster = ClusterId(cluster.0 + 1),
+            }
+        }
+        message
     }
 
     /// A snapshot of the present state.
@@ -267,9 +359,10 @@ impl Cluster {
 
     pub(super) fn input(&mut self, id: NodeId, input: Input) {
         let mut out = Outputs::new();
+        let local = self.local(id);
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(raft) = &mut node.raft else { return };
-        raft.handle(self.now, input, &mut out);
+        raft.handle(local, input, &mut out);
         for output in out.drain() {
             self.carry_out(id, output);
         }
@@ -342,9 +435,10 @@ impl Cluster {
 
     fn apply(&mut self, id: NodeId, entries: &[Entry]) {
         self.tell(format!("{id:?} applies {}", describe::list(entries)));
-        let disks: BTreeMap<NodeId, &Disk> =
-            self.nodes.iter().map(|(id, node)| (*id, &node.disk)).collect();
-        let has = |node: NodeId, entry: LogId| disks.get(&node).is_some_and(|disk| disk.has(entry));
+        let has = |node: NodeId, entry: LogId| {
+            let node = self.nodes.get(&node);
+            node.is_some_and(|node| node.disk.has(entry) || node.ghost.contains(&entry))
+        };
         let raft = self.nodes[&id].raft.as_ref().expect("it just spoke");
         self.ledger.handed_out(raft, entries, has);
         let node = self.nodes.get_mut(&id).expect("nodes stay");
@@ -399,6 +493,7 @@ impl Cluster {
         if is_lost {
             return;
         }
+        let message = self.spoiled(message);
         let copies = if self.prng.chance(self.weather.duplicates) { 2 } else { 1 };
         for _ in 0..copies {
             let due = self.now + self.prng.duration(self.weather.delay.0, self.weather.delay.1);
@@ -422,9 +517,23 @@ impl Cluster {
 
     fn next_due(&self) -> Option<Now> {
         let arrival = self.arrivals.first_key_value().map(|((due, _), _)| *due);
-        let rafts = self.nodes.values().filter_map(|node| node.raft.as_ref());
-        let wake = rafts.filter_map(|raft| raft.deadline()).map(|(due, _)| due).min();
+        let wake = self.nodes.keys().filter_map(|id| self.deadline(*id)).min();
         [arrival, wake].into_iter().flatten().min()
+    }
+
+    /// What a node's own clock says.
+    fn local(&self, id: NodeId) -> Now {
+        let rate = 1_000_000 + self.drift.get(&id).copied().unwrap_or(0);
+        Now((i128::from(self.now.0) * i128::from(rate) / 1_000_000) as u64)
+    }
+
+    /// When a node wants to be woken, by the world's clock.
+    fn deadline(&self, id: NodeId) -> Option<Now> {
+        let (due, _) = self.raft(id).and_then(Machine::deadline)?;
+        let rate = 1_000_000 + self.drift.get(&id).copied().unwrap_or(0);
+        // Rounded up: at that moment the node's clock says no less.
+        let due = (i128::from(due.0) * 1_000_000 + i128::from(rate) - 1) / i128::from(rate);
+        Some(Now(due as u64))
     }
 
     fn step(&mut self) {
@@ -444,8 +553,7 @@ impl Cluster {
             };
         }
         for id in self.running() {
-            let deadline = self.raft(id).and_then(Machine::deadline);
-            if deadline.is_some_and(|(due, _)| due <= self.now) {
+            if self.deadline(id).is_some_and(|due| due <= self.now) {
                 return self.input(id, Input::Tick);
             }
         }

@@ -95,6 +95,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::RebuildImpossible => "cannot rebuild: it votes alone".into(),
         Event::PeerRebuilds { peer } => format!("hears that {peer:?} rebuilds"),
         Event::DiskRoomChanged { of, room } => format!("disk of {of:?}: {room:?}"),
+        Event::LeadershipShed { to, why } => format!("hands over to {to:?}: {why}"),
         Event::SnapshotRefused { from, why } => {
             format!("refuses the snapshot of {from:?}: {why}")
         }

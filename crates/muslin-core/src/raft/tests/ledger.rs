@@ -19,6 +19,11 @@ impl Ledger {
         self.committed.last_key_value().map_or(Index::ZERO, |(index, _)| *index)
     }
 
+    /// The committed entry at an index.
+    pub(super) fn name_of(&self, index: Index) -> LogId {
+        self.committed[&index].id
+    }
+
     /// The commands committed up to an index.
     pub(super) fn commands_upto(&self, last: Index) -> Vec<&Payload> {
         self.committed.range(..=last).map(|(_, entry)| &entry.payload).collect()

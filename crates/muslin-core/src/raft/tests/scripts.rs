@@ -1,12 +1,16 @@
 //! Runs the scripts of `testdata`. Their commands, `N` being a node's number or `leader`:
 //!
 //! ```text
-//! cluster voters=3 [learners=1] [tail=10] [chunk=4] [batch=64] [window=64] [start=no]
+//! cluster voters=3 [learners=1] [tail=10] [chunk=4] [batch=64] [window=64] [bytes=100]
+//!     [uncommitted=100] [lease=yes] [drift=PPM] [drive=passive]
 //! run MS                        virtual time passes
+//! lease-read N | disk N full|room | peer N of=M alive=yes|no | clock N ppm=P | idle
+//! drive passive|ticking | spoil nothing|bytes|cluster
 //! campaign N | propose N a b | read N | transfer N to=M | stop N | snapshot N
 //! change N add-learner=4 add-voter=4 demote=3 remove=2
 //! isolate N | cut A B | heal | lose KIND.. | hold-disk N | release-disk N
 //! crash N | start N | wipe N | join N
+//! damage N keep=I | set-back N keep=I           its disk loses what follows; nobody notices
 //! ack N from=M term=T session=S matched=I      a forged acknowledgement
 //! refuse N from=M term=T session=S prev=I      a forged refusal
 //! ask N from=M term=T last=I                   a forged request for a vote
@@ -14,11 +18,11 @@
 //! trace on|off | status | log N
 //! ```
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Spoil};
 use super::describe;
-use crate::base::{Index, LogId, NodeId, Term};
+use crate::base::{Index, LogId, Machine, NodeId, Term};
 use crate::raft::{
-    AppendResult, Bound, Change, Condition, Configuration, Entry, Input, Message, Options, Payload,
+    AppendResult, Bound, Change, Condition, Configuration, DiskRoom, Drive, Entry, Input, Message, Options, Payload,
     Raft, SessionId, Unbound,
 };
 use bytes::Bytes;
@@ -61,6 +65,7 @@ impl Runner for Script {
             "ack" | "refuse" | "ask" => promise(cluster, command)?,
             "forge" => forge(cluster, command)?,
             "isolate" | "cut" | "heal" | "lose" | "trace" => disturb(cluster, command)?,
+            "drive" | "spoil" | "idle" => arrange(cluster, command)?,
             _ => act(cluster, command)?,
         };
         Ok(core::mem::take(&mut cluster.transcript) + &answer)
@@ -79,6 +84,15 @@ fn found(command: &Command) -> Answer<Cluster> {
             "chunk" => options.snapshot_chunk_bytes = value.parse()?,
             "batch" => options.append_entries_max = value.parse()?,
             "window" => options.appends_in_flight_max = value.parse()?,
+            "bytes" => {
+                options.bytes_in_flight_max = value.parse()?;
+                options.append_bytes_max = options.append_bytes_max.min(value.parse()?);
+            }
+            "append-bytes" => options.append_bytes_max = value.parse()?,
+            "uncommitted" => options.uncommitted_entries_max = value.parse()?,
+            "lease" => options.lease_reads = value == "yes",
+            "drift" => options.clock_drift_ppm = value.parse()?,
+            "drive" => options.drive = drive(value)?,
             _ => return Err(format!("what is {key}?").into()),
         }
     }
@@ -111,15 +125,66 @@ fn act(cluster: &mut Cluster, command: &Command) -> Answer<String> {
                 return Err(format!("{id:?} takes no proposals").into());
             }
         }
-        "read" => cluster.read(id),
+        "read" => cluster.read(id, false),
+        "lease-read" => cluster.read(id, true),
+        "disk" => {
+            let is_full = args.next_pos() == Some("full");
+            let room = if is_full { DiskRoom::Full } else { DiskRoom::Room };
+            cluster.input(id, Input::Disk(room));
+        }
+        "peer" => {
+            let of = node(cluster, args.take_key("of"))?;
+            let is_alive = args.take_key("alive") == Some("yes");
+            cluster.input(id, Input::Peer { id: of, is_alive });
+        }
+        "clock" => {
+            cluster.drift.insert(id, args.take_key("ppm").ok_or("how fast?")?.parse()?);
+        }
         "snapshot" => cluster.snapshot(id, true),
         "crash" => cluster.crash(id),
         "start" => cluster.start(id),
         "wipe" => cluster.wipe(id),
+        "damage" | "set-back" => {
+            let keep = Index(args.take_key("keep").ok_or("how much is left?")?.parse()?);
+            cluster.damage(id, keep, command.name == "damage");
+        }
         "join" => cluster.add(id, Configuration::default()),
         "hold-disk" => cluster.hold_disk(id, true),
         "release-disk" => cluster.hold_disk(id, false),
         name => return Err(format!("what is {name}?").into()),
+    }
+    Ok(String::new())
+}
+
+fn drive(text: &str) -> Answer<Drive> {
+    match text {
+        "passive" => Ok(Drive::Passive),
+        "ticking" => Ok(Drive::Ticking),
+        other => Err(format!("what is {other}?").into()),
+    }
+}
+
+fn arrange(cluster: &mut Cluster, command: &Command) -> Answer<String> {
+    let mut args = command.consume_args();
+    if command.name == "idle" {
+        // Who wants to be woken, and for what.
+        let wants = |id: &NodeId| {
+            let (_, wake) = cluster.raft(*id)?.deadline()?;
+            Some(format!("{id:?} waits to {}\n", wake.0))
+        };
+        let waits: String = cluster.running().iter().filter_map(wants).collect();
+        return Ok(if waits.is_empty() { "nobody wakes\n".to_string() } else { waits });
+    }
+    let what = args.next_pos().ok_or("which?")?;
+    match command.name.as_str() {
+        "drive" => cluster.drive_all(drive(what)?),
+        _ => {
+            cluster.spoil = match what {
+                "bytes" => Spoil::Bytes,
+                "cluster" => Spoil::Cluster,
+                _ => Spoil::Nothing,
+            };
+        }
     }
     Ok(String::new())
 }
@@ -238,7 +303,7 @@ fn status(cluster: &Cluster) -> String {
 fn status_of(cluster: &Cluster, raft: &Raft) -> String {
     let state = String::from_utf8_lossy(cluster.state(raft.id())).into_owned();
     format!(
-        "{:?} {} term={} leader={} log={}..{} durable={} commit={} state={state}\n",
+        "{:?} {} term={} leader={} log={}..{} durable={} commit={}{} state={state}\n",
         raft.id(),
         describe::role_name(raft.role()),
         raft.term(),
@@ -247,6 +312,7 @@ fn status_of(cluster: &Cluster, raft: &Raft) -> String {
         raft.last(),
         raft.durable_index(),
         raft.commit(),
+        if raft.is_rebuilding() { " rebuilds" } else { "" },
     )
 }
 
