@@ -411,6 +411,7 @@ impl Group {
             alive: replicas.iter().copied().filter(|id| is_alive(*id)).collect(),
             members: replicas.clone(),
             control: replicas,
+            rebuilding: self.raft.rebuilding().into_iter().collect(),
             matched: self.raft.progress().into_iter().collect(),
             last: self.raft.last().index,
         };
@@ -418,6 +419,7 @@ impl Group {
         let change = match step {
             VoterStep::AddLearner(node) => Change::AddLearner(node),
             VoterStep::Promote(node) => Change::AddVoter(node),
+            VoterStep::Demote(node) => Change::Demote(node),
             VoterStep::Remove(node) => Change::Remove(node),
         };
         self.handle(now, raft::Input::Change(alloc::vec![change]), out);

@@ -317,6 +317,11 @@ impl Node {
             PeerMessage::Propose(proposals) => {
                 self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
             }
+            PeerMessage::ProposeRefused { sequences, full: true, .. } => {
+                for id in self.proposals.refused_for_space(now, &sequences) {
+                    fail(id, Failure::NoSpace, out);
+                }
+            }
             PeerMessage::ProposeRefused { sequences, .. } => {
                 self.proposals.refused(now, &sequences);
             }
@@ -471,6 +476,11 @@ impl Node {
         let relayed = core::mem::take(&mut self.relayed);
         if !self.raft.accepts_proposals() {
             self.refuse_relayed(relayed, false, out);
+            if self.raft.lacks_room() {
+                for id in self.proposals.refuse_unsent() {
+                    fail(id, Failure::NoSpace, out);
+                }
+            }
             if let Some(leader) = self.raft.leader().filter(|leader| *leader != self.options.id) {
                 self.send_proposals(now, leader, out);
             }
@@ -499,7 +509,8 @@ impl Node {
         }
         let leader = self.raft.leader();
         for (to, sequences) in by_origin {
-            let message = PeerMessage::ProposeRefused { sequences, leader, busy };
+            let full = self.raft.lacks_room();
+            let message = PeerMessage::ProposeRefused { sequences, leader, busy, full };
             out.push(Output::Send { to, after: None, message });
         }
     }

@@ -42,6 +42,8 @@ struct Pending {
     asked: Now,
     /// When it goes to the leader again if nothing is heard of it; `None` until it went.
     again: Option<Now>,
+    /// How often it went.
+    sent: u32,
     /// Only this node may append it, as the leader of this term; it is dropped when the term is
     /// over.
     only_in: Option<Term>,
@@ -49,7 +51,14 @@ struct Pending {
 
 impl Pending {
     fn asked(now: Now) -> Pending {
-        Pending { request: None, bytes: Bytes::new(), asked: now, again: None, only_in: None }
+        Pending {
+            request: None,
+            bytes: Bytes::new(),
+            asked: now,
+            again: None,
+            sent: 0,
+            only_in: None,
+        }
     }
 }
 
@@ -119,6 +128,7 @@ impl Proposals {
                 continue;
             }
             pending.again = Some(now + RESEND_AFTER);
+            pending.sent = pending.sent.saturating_add(1);
             batch.push(pending.bytes.clone());
         }
         batch
@@ -165,6 +175,32 @@ impl Proposals {
                 *again = (*again).min(now + REFUSED_PAUSE);
             }
         }
+    }
+
+    /// The asked one has no room for these. Whoever waits for one that went nowhere else is told;
+    /// others go again, since an earlier copy may be in the log.
+    pub(super) fn refused_for_space(&mut self, now: Now, sequences: &[u64]) -> Vec<RequestId> {
+        self.refused(now, sequences);
+        let is_first = |sent: u32| sent == 1;
+        self.give_up(sequences, is_first)
+    }
+
+    /// There is no room for those that wait to be sent. The same holds.
+    pub(super) fn refuse_unsent(&mut self) -> Vec<RequestId> {
+        let unsent: Vec<u64> = self.unsent.iter().copied().collect();
+        self.give_up(&unsent, |sent| sent == 0)
+    }
+
+    fn give_up(&mut self, sequences: &[u64], is_gone: impl Fn(u32) -> bool) -> Vec<RequestId> {
+        let boot = self.boot;
+        let is_gone = |pending: &mut Pending| is_gone(pending.sent);
+        let mut waiting = Vec::new();
+        for sequence in sequences {
+            if self.pending_mut(*sequence).is_some_and(is_gone) {
+                waiting.extend(self.settle(boot, *sequence));
+            }
+        }
+        waiting
     }
 
     /// An entry with this proposal was applied. Whoever waited for it, if this is the process that

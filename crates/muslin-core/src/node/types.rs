@@ -147,6 +147,8 @@ pub enum PeerMessage {
         leader: Option<NodeId>,
         /// The leader has too many waiting: try later.
         busy: bool,
+        /// The disks that would have to take them are full.
+        full: bool,
     },
     /// Keep leases alive; the leader answers.
     KeepAlive {
@@ -311,7 +313,8 @@ pub enum Failure {
     Stopping,
     /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
     TooLarge,
-    /// The disk of the leader, or of a quorum, is full; nothing happened.
+    /// The disk of the leader, or of a quorum, is full. A write was refused; only a network that
+    /// doubles messages could have made it happen all the same.
     NoSpace,
     /// This node keeps no replica of such a group; nothing happened.
     NoGroup,
@@ -329,7 +332,7 @@ impl fmt::Display for Failure {
             Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
             Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
             Failure::NoSpace => {
-                "the disk is full where the group needs it; nothing happened, make room: it \
+                "the disk is full where the group needs it and the write was refused; make room, it \
                  clears by itself"
             }
         })

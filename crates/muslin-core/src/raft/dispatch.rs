@@ -78,7 +78,14 @@ impl Raft {
                 }
             }
             Unbound::SnapshotChunk {
-                session, cluster, meta, offset, total, checksum, data, ..
+                session,
+                cluster,
+                meta,
+                offset,
+                total,
+                checksum,
+                data,
+                ..
             } => {
                 if self.follow(from, out) {
                     let piece = Piece { session, cluster, meta, offset, total, checksum, data };

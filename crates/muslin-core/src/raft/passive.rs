@@ -1,8 +1,8 @@
 //! Groups that keep no time by themselves: hundreds of them idle without a message.
 //!
 //! A passive replica sends nothing and wakes for nothing unless something is outstanding: entries
-//! or their commit that a live peer lacks, reads, a snapshot, a hand-over, its own campaign. Then it
-//! sends again at the pace of heartbeats. Who leads is said from outside. Nothing here is needed
+//! or their commit that a live peer lacks, reads, a snapshot, a hand-over, its own campaign. Then
+//! it sends again at the pace of heartbeats. Who leads is said from outside. Nothing here is needed
 //! for safety: a leader that was deposed without hearing of it can neither commit nor confirm a
 //! read, since both need a quorum of its term (R3, R7).
 
@@ -12,8 +12,8 @@ use super::{Drive, Output, Raft};
 use crate::base::{Index, NodeId, Now, Outputs, Wake};
 use alloc::collections::BTreeSet;
 
-/// Times a passive replica asks for votes before it gives up: messages are lost, but whoever told it
-/// to campaign may have changed its mind.
+/// Times a passive replica asks for votes before it gives up: messages are lost, but whoever told
+/// it to campaign may have changed its mind.
 const ATTEMPTS_MAX: u32 = 3;
 
 impl Raft {
@@ -137,7 +137,8 @@ impl Raft {
 
     fn is_outstanding(&self) -> bool {
         let Part::Leader(leader) = &self.part else { return false };
-        leader.transfer.is_some() || leader.peers.iter().any(|(id, peer)| self.lacks(leader, *id, peer))
+        leader.transfer.is_some()
+            || leader.peers.iter().any(|(id, peer)| self.lacks(leader, *id, peer))
     }
 
     /// Live peers that have something to answer, or to be told.

@@ -307,7 +307,9 @@ impl Raft {
         let Some(asked) = self.asking.asked.take_if(|asked| asked.number == number) else { return };
         for question in asked.questions {
             match (question, index) {
-                (Question::Read { id, .. }, Some(index)) => out.push(Output::ReadReady { id, index }),
+                (Question::Read { id, .. }, Some(index)) => {
+                    out.push(Output::ReadReady { id, index })
+                }
                 (Question::Read { id, .. }, None) => out.push(Output::ReadFailed { id }),
                 (Question::Fence, Some(index)) => self.on_fence(index),
                 // Asked again at the next heartbeat.

@@ -5,7 +5,9 @@ use super::changes::Configurations;
 use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
-use super::{Bound, Condition, DiskRoom, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound};
+use super::{
+    Bound, Condition, DiskRoom, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound,
+};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{ClusterId, Fnv64, Index, LogId, NodeId, Now, Outputs};
 use alloc::vec::Vec;
@@ -42,9 +44,8 @@ pub(super) struct Incoming {
 
 impl Incoming {
     fn is_of(&self, piece: &Piece) -> bool {
-        let is_same = self.meta == piece.meta
-            && self.total == piece.total
-            && self.checksum == piece.checksum;
+        let is_same =
+            self.meta == piece.meta && self.total == piece.total && self.checksum == piece.checksum;
         is_same || mutant::is_active(Mutant::SnapshotsMixed)
     }
 }

@@ -100,6 +100,8 @@ struct ProposeRefused {
     leader: Option<u64>,
     #[prost(bool, tag = "3")]
     busy: bool,
+    #[prost(bool, tag = "4")]
+    full: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -143,11 +145,12 @@ impl From<&PeerMessage> for Kind {
             PeerMessage::Propose(proposals) => {
                 Kind::Propose(Propose { proposals: proposals.clone() })
             }
-            PeerMessage::ProposeRefused { sequences, leader, busy } => {
+            PeerMessage::ProposeRefused { sequences, leader, busy, full } => {
                 Kind::ProposeRefused(ProposeRefused {
                     sequences: sequences.clone(),
                     leader: leader.map(|id| id.0),
                     busy: *busy,
+                    full: *full,
                 })
             }
             PeerMessage::KeepAlive { number, lease } => {
@@ -210,8 +213,8 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::Raft { group, message }
             }
             Kind::Propose(Propose { proposals }) => PeerMessage::Propose(proposals),
-            Kind::ProposeRefused(ProposeRefused { sequences, leader, busy }) => {
-                PeerMessage::ProposeRefused { sequences, leader: leader.map(NodeId), busy }
+            Kind::ProposeRefused(ProposeRefused { sequences, leader, busy, full }) => {
+                PeerMessage::ProposeRefused { sequences, leader: leader.map(NodeId), busy, full }
             }
             Kind::KeepAlive(Lease { number, lease }) => PeerMessage::KeepAlive { number, lease },
             Kind::KeepAliveReply(KeepAliveReply { number, answer }) => {

@@ -189,8 +189,13 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
             PeerMessage::Raft { group: GroupId(group), message }
         }),
         1 => many(payload_bytes(), 0..10).prop_map(PeerMessage::Propose),
-        1 => (many(number(), 0..10), proptest::option::of(node()), any::<bool>()).prop_map(
-            |(sequences, leader, busy)| PeerMessage::ProposeRefused { sequences, leader, busy }
+        1 => (many(number(), 0..10), proptest::option::of(node()), any::<bool>(), any::<bool>()).prop_map(
+            |(sequences, leader, busy, full)| PeerMessage::ProposeRefused {
+                sequences,
+                leader,
+                busy,
+                full
+            }
         ),
         1 => (number(), number())
             .prop_map(|(number, lease)| PeerMessage::KeepAlive { number, lease }),
@@ -475,8 +480,10 @@ fn example_messages() -> Vec<PeerMessage> {
     list.push(PeerMessage::Raft { group: GroupId(9), message });
     list.push(PeerMessage::Propose(vec![Bytes::from_static(b"one"), Bytes::new()]));
     let sequences = vec![1, 200, 40_000];
-    list.push(PeerMessage::ProposeRefused { sequences, leader: Some(NodeId(3)), busy: false });
-    list.push(PeerMessage::ProposeRefused { sequences: vec![4], leader: None, busy: true });
+    let leader = Some(NodeId(3));
+    list.push(PeerMessage::ProposeRefused { sequences, leader, busy: false, full: true });
+    let sequences = vec![4];
+    list.push(PeerMessage::ProposeRefused { sequences, leader: None, busy: true, full: false });
     list.push(PeerMessage::KeepAlive { number: 8, lease: 0x7000_0000_0000_0001 });
     let answers = [
         KeepAliveAnswer::Alive { ttl_ms: 5000, left_ms: 4999 },

@@ -150,7 +150,7 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
             hash.word(31);
             list.iter().for_each(|bytes| hash.bytes(bytes));
         }
-        PeerMessage::ProposeRefused { sequences, leader, busy } => {
+        PeerMessage::ProposeRefused { sequences, leader, busy, .. } => {
             hash.word(32);
             sequences.iter().for_each(|sequence| hash.word(*sequence));
             hash.word(leader.unwrap_or_default().0 << 1 | u64::from(*busy));

@@ -124,7 +124,7 @@ impl Problem {
                     .hint("ask one of its replicas: see `muslin group ls`")
             }
             Failure::NoSpace => {
-                let detail = "the disk is full where the group needs it; nothing happened";
+                let detail = "the disk is full where the group needs it, and the write was refused";
                 Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)
                     .hint("make room on the disk that `muslin status` names; it clears by itself")
                     .retryable()

@@ -199,6 +199,10 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
             };
             Story { node: Some(*of), ..Story::new("disk-room-changed", text) }
         }
+        raft::Event::LeadershipShed { to, why } => {
+            let text = format!("hands leadership to {}: {why}", names.of(*to));
+            Story { node: Some(*to), ..Story::new("leadership-shed", text) }
+        }
         raft::Event::SnapshotRefused { from, why } => {
             Story::new("snapshot-refused", format!("the state {} sent: {why}", names.of(*from)))
         }

@@ -207,7 +207,7 @@ impl Run {
         let decoded = proposals.into_iter().filter_map(|bytes| Proposal::decode(bytes).ok());
         let sequences = decoded.map(|proposal| proposal.sequence).collect();
         let leader = self.node.raft().leader();
-        let message = PeerMessage::ProposeRefused { sequences, leader, busy: true };
+        let message = PeerMessage::ProposeRefused { sequences, leader, busy: true, full: false };
         self.transport.send(from, wire::encode_peer(&message));
     }
 

@@ -3,9 +3,7 @@
 
 use super::describe;
 use super::ledger::Ledger;
-use crate::base::{
-    ClusterId, Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng,
-};
+use crate::base::{ClusterId, Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng};
 use crate::raft::{
     Bound, Configuration, Drive, Entry, HardState, Input, Message, Options, Output, Payload, Raft,
     ReadId, Recovered, Role, Snapshot, SnapshotMeta, Unbound, Write,
@@ -205,8 +203,8 @@ impl Cluster {
         self.add(id, self.founding.clone());
     }
 
-    /// A crash, after which the disk has nothing after `keep`; before 1, not even its snapshot. What
-    /// the store of a damaged disk vouches for, unless nobody `notices`.
+    /// A crash, after which the disk has nothing after `keep`; before 1, not even its snapshot.
+    /// What the store of a damaged disk vouches for, unless nobody `notices`.
     pub(super) fn damage(&mut self, id: NodeId, keep: Index, notices: bool) {
         self.crash(id);
         let founding = self.founding.clone();

@@ -209,7 +209,8 @@ fn govern(cluster: &mut Cluster, prng: &mut Prng, any: NodeId) {
     }
 }
 
-/// A disk loses data. One at a time, and while everyone votes: else nobody could take its vote away.
+/// A disk loses data. One at a time, and while everyone votes: else nobody could take its vote
+/// away.
 fn damage(cluster: &mut Cluster, prng: &mut Prng, victim: NodeId) {
     let votes = |id: &NodeId| {
         cluster.raft(*id).is_some_and(|raft| {

@@ -22,8 +22,8 @@ use super::cluster::{Cluster, Spoil};
 use super::describe;
 use crate::base::{Index, LogId, Machine, NodeId, Term};
 use crate::raft::{
-    AppendResult, Bound, Change, Condition, Configuration, DiskRoom, Drive, Entry, Input, Message, Options, Payload,
-    Raft, SessionId, Unbound,
+    AppendResult, Bound, Change, Condition, Configuration, DiskRoom, Drive, Entry, Input, Message,
+    Options, Payload, Raft, SessionId, Unbound,
 };
 use bytes::Bytes;
 use core::time::Duration;
