@@ -239,7 +239,13 @@ impl Peer {
                 self.mode = Mode::Probe { sent: None };
                 self.replicate(to, view, out);
             }
-            Mode::Stream if self.window.in_flight.is_empty() => self.replicate(to, view, out),
+            Mode::Stream if self.window.in_flight.is_empty() => {
+                if self.condition.rebuild.is_some() {
+                    // It is told of commits by appends alone, and one may be lost.
+                    self.commit_sent = self.commit_sent.min(self.condition.commit);
+                }
+                self.replicate(to, view, out);
+            }
             Mode::Stream if self.window.moved + patience <= view.now => {
                 let Some(prev) = self.prev(view.log) else {
                     self.await_snapshot();
