@@ -9,6 +9,8 @@ mod groups;
 mod handle;
 mod log_thread;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use groups::GroupError;
 pub use handle::{EventRecord, Gauge, Handle, Watch, WatchItem};
