@@ -22,6 +22,10 @@ use prost::Message as _;
 /// one lives. Time enough to feed a replica that was away for a moment.
 const HAND_OVER_TIME: Duration = Duration::from_secs(2);
 
+/// A replica that lost or won an election against the record looks again after this: by then the
+/// election it had a part in has ended.
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often a hand-over or a claim is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
@@ -193,10 +197,17 @@ impl Group {
 
 /// What is asked of it.
 impl Group {
+    /// Applies what the disk knew to be committed, and looks who is to lead.
+    pub(super) fn begin(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let drive = self.raft.options().drive;
+        self.look_for_dispute(now, Duration::ZERO);
+        self.handle(now, raft::Input::Drive(drive), out);
+    }
+
     pub(super) fn on_assigned(&mut self, now: Now, record: GroupRecord) {
         self.record = record;
         self.dispute = None;
-        self.look_for_dispute(now);
+        self.look_for_dispute(now, Duration::ZERO);
     }
 
     pub(super) fn on_ask(
@@ -347,13 +358,13 @@ impl Group {
     }
 
     /// Whether who leads and who is named differ.
-    fn look_for_dispute(&mut self, now: Now) {
+    fn look_for_dispute(&mut self, now: Now, pause: Duration) {
         let leads = self.raft.role() == Role::Leader;
         let is_named = self.record.leader == Some(self.home.id.0);
         if leads == is_named {
             self.dispute = None;
         } else if self.dispute.is_none() {
-            self.dispute = Some(Dispute { since: now, again: now });
+            self.dispute = Some(Dispute { since: now, again: now + pause });
         }
     }
 
@@ -434,7 +445,7 @@ impl Group {
         for output in said.drain() {
             self.on_raft_output(output, out);
         }
-        self.look_for_dispute(now);
+        self.look_for_dispute(now, ELECTION_PAUSE);
         self.take_snapshots(now, out);
     }
 

@@ -277,7 +277,8 @@ impl Groups {
             recovered,
             seed: self.prng.draw(),
         };
-        let group = Group::open(opening, now);
+        let mut group = Group::open(opening, now);
+        group.begin(now, out);
         for peer in group.peers() {
             self.liveness.share(now, peer);
         }

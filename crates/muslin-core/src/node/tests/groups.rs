@@ -91,7 +91,6 @@ fn groups_are_led_evenly_and_answer_on_every_replica() {
 }
 
 #[test]
-#[ignore = "waits for passive groups in raft"]
 fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     let mut world = world_of(20);
     world.run(3_000);
@@ -133,7 +132,6 @@ fn the_groups_of_a_dead_node_are_led_by_others_and_come_back_when_it_does() {
 }
 
 #[test]
-#[ignore = "waits for passive groups in raft"]
 fn a_replica_that_leads_against_the_record_hands_over() {
     let mut world = world_of(1);
     let named = leaders(&world)[&GroupId(1)].unwrap();
