@@ -184,6 +184,7 @@ impl Raft {
             }
         }
         self.begin_round(out);
+        self.note_room();
         self.leave_full_disk(out);
         self.leave_slow_disk(out);
         self.hand_over(None, out);

@@ -1,5 +1,6 @@
 //! Full and slow disks: a group goes on with the disks that work, and says why when it cannot.
 
+use super::progress::Peer;
 use super::replica::Part;
 use super::{DiskRoom, Event, Output, Raft};
 use crate::base::{NodeId, Outputs};
@@ -37,14 +38,17 @@ impl Raft {
         leader.is_short || (self.room == DiskRoom::Full && leader.transfer.is_none())
     }
 
-    /// Sees whether a quorum has room.
+    /// Sees whether a quorum answers and has room.
     pub(super) fn note_room(&mut self) {
         let own = self.room == DiskRoom::Room;
+        let (now, patience) = (self.now, self.options.election_timeout_max);
+        let is_passive = self.is_passive();
+        let is_silent = |peer: &Peer| !is_passive && peer.heard + patience <= now;
         let configuration = self.configurations.in_force();
         let Part::Leader(leader) = &mut self.part else { return };
         let is_any_full = !own || leader.peers.values().any(|peer| peer.condition.is_full);
         let has_room = |id: NodeId| match leader.peers.get(&id) {
-            Some(peer) => peer.counts() && !peer.condition.is_full,
+            Some(peer) => peer.counts() && !peer.condition.is_full && !is_silent(peer),
             None => id == self.id && own,
         };
         leader.is_short = is_any_full && !configuration.is_quorum(has_room);
