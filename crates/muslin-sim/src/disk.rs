@@ -5,7 +5,7 @@ use crate::trace::payload_hash;
 use bytes::Bytes;
 use muslin_core::base::mutant::{self, Mutant};
 use muslin_core::base::{GroupId, Index, LogId, PersistId, Prng, Term};
-use muslin_core::raft::{self, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write};
+use muslin_core::raft::{self, Entries, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write};
 use std::collections::VecDeque;
 
 /// What a disk holds at one moment.
@@ -59,7 +59,7 @@ impl Image {
         }
     }
 
-    fn append(&mut self, entries: Vec<Entry>) {
+    fn append(&mut self, entries: Entries) {
         let Some(first) = entries.first().map(|entry| entry.id.index) else { return };
         while self.entries.back().is_some_and(|entry| entry.id.index >= first) {
             self.entries.pop_back();

@@ -4,7 +4,7 @@ use crate::trace::WordHash;
 use bytes::Bytes;
 use muslin_core::base::{Index, LogId, NodeId, Now, Outputs, PersistId, Term};
 use muslin_core::raft::{
-    self, Change, Configuration, Entry, ReadId, Recovered, Role, Snapshot, Write,
+    self, Change, Configuration, Entries, ReadId, Recovered, Role, Snapshot, Write,
 };
 use std::fmt;
 
@@ -190,7 +190,7 @@ pub enum Output<M> {
         keep_from: Index,
     },
     /// Apply these committed entries.
-    Commit(Vec<Entry>),
+    Commit(Entries),
     /// Replace the state.
     Install(Snapshot),
     /// Answer with [`Input::Snapshot`].

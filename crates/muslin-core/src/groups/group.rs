@@ -7,7 +7,7 @@ use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recov
 use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{
-    self, Change, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta,
+    self, Change, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta,
 };
 use crate::state::{Digest, GroupRecord, Sessions, Stub, Verdict};
 use alloc::boxed::Box;
@@ -478,7 +478,7 @@ impl Group {
         }
     }
 
-    fn apply(&mut self, entries: Vec<Entry>, out: &mut Outputs<Output>) {
+    fn apply(&mut self, entries: Entries, out: &mut Outputs<Output>) {
         for entry in entries {
             // R6: entries take effect in the order of the log, each once.
             assert!(entry.id.index == self.applied.next(), "no entry is skipped or repeated");

@@ -14,7 +14,7 @@ use crate::base::{
     Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
 use crate::groups::{self, Groups};
-use crate::raft::{self, Configuration, Entry, Payload, Raft, Role, Snapshot, SnapshotMeta};
+use crate::raft::{self, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta};
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
 use crate::swim::{self, Swim};
 use crate::wire;
@@ -716,7 +716,7 @@ impl Node {
         }
     }
 
-    fn apply(&mut self, now: Now, entries: Vec<Entry>, out: &mut Outputs<Output>) {
+    fn apply(&mut self, now: Now, entries: Entries, out: &mut Outputs<Output>) {
         let mut events: Vec<KvEvent> = Vec::new();
         let keep_events = !self.watches.is_empty();
         for entry in entries {

@@ -5,14 +5,13 @@
 //! which write a promise about a given entry must wait for.
 
 use super::replica::{Part, Raft};
-use super::{Entry, Event, HardState, Output, Snapshot, Write};
+use super::{Entries, Event, HardState, Output, Snapshot, Write};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, NodeId, Now, Outputs, PersistId, Term};
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 /// The replica's account of its disk.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Disk {
     /// The last write issued; numbers begin at 1, `ZERO` is durable from the start.
     issued: PersistId,
@@ -98,14 +97,14 @@ impl Raft {
             let id = self.disk.issue();
             self.disk.hard_write = id;
             self.disk.hard_dirty = false;
-            let write = Write::Log { hard_state: Some(hard_state), entries: Vec::new() };
+            let write = Write::Log { hard_state: Some(hard_state), entries: Entries::new() };
             out.push(Output::Persist { id, write });
         }
         self.disk.hard_write
     }
 
     /// Issues entries that end the log, with the hard state when it changed.
-    pub(super) fn persist_entries(&mut self, entries: Vec<Entry>, out: &mut Outputs<Output>) {
+    pub(super) fn persist_entries(&mut self, entries: Entries, out: &mut Outputs<Output>) {
         let last = entries.last().expect("a log write has entries").id.index;
         debug_assert!(last == self.log.last().index, "entries are written as they stand in memory");
         let id = self.disk.issue();

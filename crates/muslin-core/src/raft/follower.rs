@@ -1,15 +1,16 @@
 //! Taking a leader's log (Raft 5.3).
 
-use super::{AppendResult, Bound, DiskRoom, Entry, Event, Output, Payload, Raft, SessionId};
+use super::{
+    AppendResult, Bound, DiskRoom, Entries, Entry, Event, Output, Payload, Raft, SessionId,
+};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Outputs, PersistId};
-use alloc::vec::Vec;
 
 /// An append of the present term's leader.
 pub(super) struct Append {
     pub(super) session: SessionId,
     pub(super) prev: LogId,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Entries,
     pub(super) commit: Index,
 }
 
@@ -93,7 +94,7 @@ impl Raft {
 
     /// Puts the entries into the log, dropping what conflicts. False when a conflict lies below
     /// what is committed, which no correct leader sends (R3).
-    fn take(&mut self, mut entries: Vec<Entry>, out: &mut Outputs<Output>) -> bool {
+    fn take(&mut self, entries: Entries, out: &mut Outputs<Output>) -> bool {
         let last = self.log.last().index;
         let known = self.known_of(&entries);
         let known = if mutant::is_active(Mutant::TruncatesKnown) { 0 } else { known };
@@ -105,9 +106,9 @@ impl Raft {
         if from <= last {
             self.truncate(from, out);
         }
-        entries.drain(..known);
+        let entries = entries.slice(known, entries.len());
+        self.log.append(entries.clone());
         for entry in &entries {
-            self.log.append(entry.clone());
             self.note_configuration(entry, out);
         }
         self.persist_entries(entries, out);

@@ -1,20 +1,51 @@
 //! The log in memory: what follows the last compaction.
 
-use super::{Entry, Payload};
+use super::{Entries, Entry, Payload};
 use crate::base::{Index, LogId, Term};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Entries after `base`, which itself is known by term and index only.
 ///
-/// Invariants: indexes are consecutive; terms never go down; `runs` holds `base` and then the first
-/// entry of every later term, so that looking for a term costs as much as there were elections, not
-/// as much as there are entries.
-#[derive(Clone, Debug)]
+/// They are held in pieces as they came, so that a batch is one list for the log, the disk and
+/// every peer.
+///
+/// Invariants: indexes are consecutive over the pieces, of which none is empty; terms never go
+/// down; `runs` holds `base` and then the first entry of every later term, so that looking for a
+/// term costs as much as there were elections, not as much as there are entries.
+#[derive(Debug)]
 pub(super) struct Log {
     base: LogId,
-    entries: VecDeque<Entry>,
+    pieces: VecDeque<Piece>,
     runs: VecDeque<LogId>,
+}
+
+/// Entries that came together, or what is left of them.
+#[derive(Debug)]
+struct Piece {
+    entries: Entries,
+    /// Their weight.
+    bytes: usize,
+}
+
+impl Piece {
+    fn new(entries: Entries) -> Piece {
+        let bytes = entries.iter().map(weight).sum();
+        Piece { entries, bytes }
+    }
+
+    fn first(&self) -> Index {
+        self.entries.first().expect("no piece is empty").id.index
+    }
+
+    fn last(&self) -> LogId {
+        self.entries.last().expect("no piece is empty").id
+    }
+
+    /// Where an entry that it holds stands in it.
+    fn place(&self, index: Index) -> usize {
+        usize::try_from(index.0 - self.first().0).expect("the log fits in memory")
+    }
 }
 
 /// How much one append may carry.
@@ -43,7 +74,7 @@ pub(super) fn weight(entry: &Entry) -> usize {
 impl Log {
     /// A log that begins after `base`.
     pub(super) fn after(base: LogId) -> Log {
-        Log { base, entries: VecDeque::new(), runs: VecDeque::from([base]) }
+        Log { base, pieces: VecDeque::new(), runs: VecDeque::from([base]) }
     }
 
     /// The entry before the first one held.
@@ -53,33 +84,45 @@ impl Log {
 
     /// The last entry, or `base` when none is held.
     pub(super) fn last(&self) -> LogId {
-        self.entries.back().map_or(self.base, |entry| entry.id)
+        self.pieces.back().map_or(self.base, Piece::last)
     }
 
     /// The term of the entry at `index`, as far as the log reaches.
     pub(super) fn term_at(&self, index: Index) -> Option<Term> {
-        if index == self.base.index {
-            return Some(self.base.term);
+        if index < self.base.index || index > self.last().index {
+            return None;
         }
-        let place = index.0.checked_sub(self.base.index.0)?.checked_sub(1)?;
-        self.entries.get(usize::try_from(place).ok()?).map(|entry| entry.id.term)
+        let run = self.runs.iter().rev().find(|run| run.index <= index);
+        Some(run.expect("the first run begins at the base").term)
     }
 
-    /// Puts an entry at the end.
-    pub(super) fn append(&mut self, entry: Entry) {
-        let last = self.last();
-        assert!(entry.id.index == last.index.next(), "R2: the log has no gaps");
-        assert!(entry.id.term >= last.term, "R2: terms in the log never go down");
-        if entry.id.term > last.term {
-            self.runs.push_back(entry.id);
+    /// Puts entries at the end.
+    pub(super) fn append(&mut self, entries: Entries) {
+        let mut last = self.last();
+        for entry in &entries {
+            assert!(entry.id.index == last.index.next(), "R2: the log has no gaps");
+            assert!(entry.id.term >= last.term, "R2: terms in the log never go down");
+            if entry.id.term > last.term {
+                self.runs.push_back(entry.id);
+            }
+            last = entry.id;
         }
-        self.entries.push_back(entry);
+        if !entries.is_empty() {
+            self.pieces.push_back(Piece::new(entries));
+        }
     }
 
     /// Drops the entry at `from` and all after it.
     pub(super) fn truncate(&mut self, from: Index) {
         assert!(from > self.base.index, "R3: what is compacted was committed");
-        self.entries.truncate(self.place(from));
+        while self.pieces.back().is_some_and(|piece| piece.first() >= from) {
+            self.pieces.pop_back();
+        }
+        if let Some(piece) = self.pieces.back_mut()
+            && piece.last().index >= from
+        {
+            *piece = Piece::new(piece.entries.slice(0, piece.place(from)));
+        }
         while self.runs.back().is_some_and(|run| run.index >= from) {
             self.runs.pop_back();
         }
@@ -89,7 +132,15 @@ impl Log {
     /// Drops the entries up to and including `upto`, which the log must hold.
     pub(super) fn compact(&mut self, upto: Index) {
         let term = self.term_at(upto).expect("compaction stays within the log");
-        self.entries.drain(..self.place(upto.next()));
+        while self.pieces.front().is_some_and(|piece| piece.last().index <= upto) {
+            self.pieces.pop_front();
+        }
+        if let Some(piece) = self.pieces.front_mut()
+            && piece.first() <= upto
+        {
+            let kept = piece.place(upto.next());
+            *piece = Piece::new(piece.entries.slice(kept, piece.entries.len()));
+        }
         self.base = LogId::new(term, upto);
         while self.runs.get(1).is_some_and(|run| run.index <= upto) {
             self.runs.pop_front();
@@ -112,11 +163,16 @@ impl Log {
     }
 
     /// Consecutive entries from `from` on, as many as the portion allows, and their bytes.
-    pub(super) fn gather(&self, from: Index, portion: Portion) -> (Vec<Entry>, usize) {
-        let start = self.place(from);
-        let mut bytes = 0;
-        let mut count = 0;
-        for entry in self.entries.range(start..).take(portion.entries) {
+    pub(super) fn gather(&self, from: Index, portion: Portion) -> (Entries, usize) {
+        assert!(from > self.base.index, "entries up to the base are gone");
+        let place = self.piece_of(from);
+        let Some(piece) = self.pieces.get(place) else { return (Entries::new(), 0) };
+        let is_whole = piece.first() == from && place + 1 == self.pieces.len();
+        if is_whole && piece.entries.len() <= portion.entries && piece.bytes <= portion.bytes {
+            return (piece.entries.clone(), piece.bytes);
+        }
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.from_piece(place, from).take(portion.entries) {
             let more = weight(entry);
             if count > 0 && bytes + more > portion.bytes {
                 break;
@@ -124,16 +180,46 @@ impl Log {
             bytes += more;
             count += 1;
         }
-        (self.entries.range(start..start + count).cloned().collect(), bytes)
+        (self.collect(place, from, count), bytes)
     }
 
     /// The entries from `first` to `last`, both included and both held.
-    pub(super) fn range(&self, first: Index, last: Index) -> Vec<Entry> {
-        self.entries.range(self.place(first)..self.place(last.next())).cloned().collect()
+    pub(super) fn range(&self, first: Index, last: Index) -> Entries {
+        assert!(first > self.base.index, "entries up to the base are gone");
+        let count = usize::try_from(last.next().0 - first.0).expect("the log fits in memory");
+        self.collect(self.piece_of(first), first, count)
     }
 
-    fn place(&self, index: Index) -> usize {
-        assert!(index > self.base.index, "entries up to the base are gone");
-        usize::try_from(index.0 - self.base.index.0 - 1).expect("the log fits in memory")
+    /// Which piece holds an entry; the number of pieces when none does. Most questions are about
+    /// the end of the log.
+    fn piece_of(&self, index: Index) -> usize {
+        let last = self.pieces.len().saturating_sub(1);
+        if self
+            .pieces
+            .back()
+            .is_some_and(|piece| (piece.first()..=piece.last().index).contains(&index))
+        {
+            return last;
+        }
+        self.pieces.partition_point(|piece| piece.last().index < index)
+    }
+
+    /// All entries from `from` on, which stands in the piece at this place.
+    fn from_piece(&self, place: usize, from: Index) -> impl Iterator<Item = &Entry> {
+        let skipped = self.pieces.get(place).map_or(0, |piece| piece.place(from));
+        self.pieces.range(place..).flat_map(|piece| piece.entries.iter()).skip(skipped)
+    }
+
+    /// So many entries, which the log must hold: a part of one piece, or a list of clones.
+    fn collect(&self, place: usize, from: Index, count: usize) -> Entries {
+        let Some(piece) = self.pieces.get(place) else { return Entries::new() };
+        let start = piece.place(from);
+        if start + count <= piece.entries.len() {
+            return piece.entries.slice(start, start + count);
+        }
+        let mut all = Vec::with_capacity(count);
+        all.extend(self.from_piece(place, from).take(count).cloned());
+        assert!(all.len() == count, "R2: the log has no gaps");
+        Entries::from(all)
     }
 }

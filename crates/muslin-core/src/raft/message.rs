@@ -4,9 +4,8 @@
 //! at once; a [`Bound`] one makes a promise that must be on stable storage before it leaves, so it
 //! can only be sent behind a [`PersistId`](crate::base::PersistId).
 
-use super::Configuration;
+use super::{Configuration, Entries};
 use crate::base::{ClusterId, Index, LogId, Term};
-use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// One place of the log.
@@ -95,7 +94,7 @@ pub enum Unbound {
         /// The entry just before `entries`.
         prev: LogId,
         /// Consecutive, possibly none.
-        entries: Vec<Entry>,
+        entries: Entries,
         /// The leader's commit index.
         commit: Index,
     },

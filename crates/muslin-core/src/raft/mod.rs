@@ -79,6 +79,7 @@ mod configuration;
 mod dispatch;
 mod durability;
 mod election;
+mod entries;
 mod follower;
 mod log;
 mod message;
@@ -97,6 +98,7 @@ mod snapshots;
 mod tests;
 
 pub use configuration::{Change, Configuration};
+pub use entries::{Entries, IntoIter};
 pub use message::{
     AppendResult, Bound, Condition, Entry, Message, Payload, RebuildId, SessionId, SnapshotMeta,
     Unbound,

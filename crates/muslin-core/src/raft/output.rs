@@ -1,7 +1,7 @@
 //! What goes into a group and what comes out of it.
 
 use super::Drive;
-use super::{Bound, Change, Configuration, Entry, Message, SnapshotMeta, Unbound};
+use super::{Bound, Change, Configuration, Entries, Entry, Message, SnapshotMeta, Unbound};
 use crate::base::{Index, LogId, NodeId, PersistId, Term};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -54,7 +54,7 @@ pub enum Write {
         /// Written when it changed.
         hard_state: Option<HardState>,
         /// Consecutive.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
     /// Replaces the saved snapshot, atomically.
     Snapshot {
@@ -158,7 +158,7 @@ pub enum Output {
         keep_from: Index,
     },
     /// Apply these committed entries, in order, exactly once.
-    Commit(Vec<Entry>),
+    Commit(Entries),
     /// Replace the state machine's state by this one.
     Install(Snapshot),
     /// Build a snapshot of the present state and give it to [`Input::Snapshot`].

@@ -1,11 +1,10 @@
 //! What a leader knows of one peer, and the appends it has under way to it.
 
 use super::log::{Log, Portion};
-use super::{Condition, Options, Output, SessionId, Unbound};
+use super::{Condition, Entries, Options, Output, SessionId, Unbound};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::vec::Vec;
 
 /// What replication looks at besides the peer.
 pub(super) struct Leading<'a> {
@@ -25,7 +24,7 @@ impl Leading<'_> {
 }
 
 /// One peer as its leader sees it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Peer {
     /// R10: only acknowledgements of this session count.
     pub(super) session: SessionId,
@@ -49,7 +48,7 @@ pub(super) struct Peer {
 }
 
 /// How a peer is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Where the logs part is looked for, one append at a time.
     Probe {
@@ -73,7 +72,7 @@ pub(super) enum Mode {
 }
 
 /// Appends sent and not yet answered.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Window {
     /// Last index and payload bytes of each.
     in_flight: VecDeque<(Index, usize)>,
@@ -253,7 +252,7 @@ impl Peer {
                 };
                 self.window.moved = view.now;
                 let Leading { term, commit, .. } = *view;
-                let (session, entries) = (self.session, Vec::new());
+                let (session, entries) = (self.session, Entries::new());
                 out.push(Output::send(
                     to,
                     Unbound::Append { term, session, prev, entries, commit },

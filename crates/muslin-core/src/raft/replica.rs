@@ -8,8 +8,8 @@ use super::reads::{Asking, Rounds};
 use super::rebuild::Rebuild;
 use super::snapshots::{Incoming, Outgoing};
 use super::{
-    Bound, Configuration, DiskRoom, Drive, Event, HardState, Input, Options, Output, RebuildId,
-    Recovered, Role, SnapshotMeta,
+    Bound, Configuration, DiskRoom, Drive, Entries, Event, HardState, Input, Options, Output,
+    RebuildId, Recovered, Role, SnapshotMeta,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
@@ -26,7 +26,7 @@ const FOUNDING_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const FOUNDING_TIMEOUT_MAX: Duration = Duration::from_millis(120);
 
 /// One replica of one group. See the [module](super) for what it does and promises.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
     pub(super) options: Options,
@@ -72,7 +72,7 @@ pub struct Raft {
 }
 
 /// What a replica does, with what only that needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Part {
     Follower,
     PreCandidate {
@@ -87,7 +87,7 @@ pub(super) enum Part {
 }
 
 /// What only a leader has.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Leader {
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) heartbeat_due: Now,
@@ -107,7 +107,7 @@ pub(super) struct Leader {
 }
 
 /// Leadership on its way to another voter.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) target: NodeId,
     pub(super) until: Now,
@@ -475,12 +475,11 @@ fn recover_log(snapshot: SnapshotMeta, entries: Vec<super::Entry>) -> (Log, Conf
     {
         log = Log::after(oldest.id);
     }
-    for entry in entries {
-        if entry.id.index > base.index {
-            configurations.note(&entry);
-        }
-        log.append(entry);
+    let entries: Entries = entries.collect();
+    for entry in entries.iter().filter(|entry| entry.id.index > base.index) {
+        configurations.note(entry);
     }
+    log.append(entries);
     if log.term_at(base.index) != Some(base.term) {
         // The snapshot was installed over a log that does not lead to it, and the crash came before
         // that log was dropped.

@@ -1,7 +1,7 @@
 //! Leading: appends, acknowledgements, commits, heartbeats, and stepping down (Raft 5.3, 5.4.2).
 
 use super::replica::{Part, Transfer};
-use super::{AppendResult, Entry, Output, Payload, Raft, Unbound};
+use super::{AppendResult, Entries, Entry, Output, Payload, Raft, Unbound};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Outputs, quorum};
 use alloc::vec::Vec;
@@ -31,13 +31,14 @@ impl Raft {
         for payload in payloads {
             last = last.next();
             let entry = Entry { id: LogId::new(self.term, last), payload };
-            self.log.append(entry.clone());
             if matches!(entry.payload, Payload::Configuration(_)) {
                 is_configuration = true;
                 self.configurations.note(&entry);
             }
             entries.push(entry);
         }
+        let entries = Entries::from(entries);
+        self.log.append(entries.clone());
         self.persist_entries(entries, out);
         if is_configuration {
             self.meet_members();

@@ -96,7 +96,7 @@ prop_compose! {
         entries in many(entry(), 0..20),
         commit in index(),
     ) -> Unbound {
-        Unbound::Append { term, session, prev, entries, commit }
+        Unbound::Append { term, session, prev, entries: entries.into(), commit }
     }
 }
 
@@ -434,7 +434,7 @@ fn example_messages() -> Vec<PeerMessage> {
     let unbound = vec![
         Unbound::PreVote { term, last },
         Unbound::PreVoteReply { term, granted: true },
-        Unbound::Append { term, session, prev: last, entries: example_entries(), commit },
+        Unbound::Append { term, session, prev: last, entries: example_entries().into(), commit },
         Unbound::Heartbeat { term, session, commit, matched: last.index, round: 12 },
         Unbound::SnapshotChunk {
             term,

@@ -112,7 +112,7 @@ fn what_the_store_wrote_is_there_after_reopening() {
     let open = DataDir::open(dir.path()).unwrap();
     let mut store = open.store();
     store.recover().unwrap();
-    let write = Write::Log { hard_state: None, entries: vec![entry.clone()] };
+    let write = Write::Log { hard_state: None, entries: vec![entry.clone()].into() };
     store.write(&[(GroupId::CONTROL, write)]).unwrap();
     drop((store, open));
     let groups = DataDir::open(dir.path()).unwrap().store().recover().unwrap();

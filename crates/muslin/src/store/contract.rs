@@ -8,7 +8,7 @@ use super::{RecoveredGroup, Store};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, LogId, NodeId, Prng, Term};
 use muslin_core::raft::{
-    Configuration, Entry, HardState, Payload, Recovered, Snapshot, SnapshotMeta, Write,
+    Configuration, Entries, Entry, HardState, Payload, Recovered, Snapshot, SnapshotMeta, Write,
 };
 use std::collections::BTreeMap;
 
@@ -105,11 +105,11 @@ pub fn hard_states_are_the_last_written(subject: &impl Subject) {
     ];
     let mut writes = vec![(g, log(run(1, 1..=4)))];
     for state in states {
-        writes.push((g, Write::Log { hard_state: Some(state), entries: Vec::new() }));
+        writes.push((g, Write::Log { hard_state: Some(state), entries: Entries::new() }));
     }
-    writes.push((g, Write::Log { hard_state: None, entries: run(9, 5..=5) }));
+    writes.push((g, Write::Log { hard_state: None, entries: run(9, 5..=5).into() }));
     // Entries and the commit mark that refers to them are one write.
-    let last = Write::Log { hard_state: Some(hard(9, Some(7), 8)), entries: run(9, 6..=8) };
+    let last = Write::Log { hard_state: Some(hard(9, Some(7), 8)), entries: run(9, 6..=8).into() };
     writes.push((g, last));
     check(subject, &mut model, &writes);
 }
@@ -289,7 +289,7 @@ impl History {
                     let vote = vote.or(Some(NodeId(self.prng.below(4))));
                     HardState { term, vote, commit, rebuilding: false }
                 });
-                Write::Log { hard_state, entries }
+                Write::Log { hard_state, entries: entries.into() }
             }
         }
     }
@@ -397,7 +397,7 @@ fn run(term: u64, indexes: impl IntoIterator<Item = u64>) -> Vec<Entry> {
 }
 
 fn log(entries: Vec<Entry>) -> Write {
-    Write::Log { hard_state: None, entries }
+    Write::Log { hard_state: None, entries: entries.into() }
 }
 
 fn snapshot(term: u64, index: u64, keep_from: u64, discard_log: bool) -> Write {

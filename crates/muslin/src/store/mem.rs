@@ -302,6 +302,7 @@ impl Group {
 mod tests {
     use super::super::contract::{self, History, Subject};
     use super::*;
+    use muslin_core::raft::Entries;
 
     struct Memory;
 
@@ -385,7 +386,7 @@ mod tests {
         store.recover().unwrap();
         disk.fill(true);
         let hard_state = HardState { term: muslin_core::base::Term(1), ..HardState::default() };
-        let vote = Write::Log { hard_state: Some(hard_state), entries: Vec::new() };
+        let vote = Write::Log { hard_state: Some(hard_state), entries: Entries::new() };
         let mut batch = vec![(GroupId(9), vote)];
         batch.extend(history.batch());
         let Err(StoreError::Full { done, .. }) = store.write(&batch) else { panic!("it is full") };

@@ -10,6 +10,10 @@ fn id(term: u64, index: u64) -> LogId {
     LogId::new(Term(term), Index(index))
 }
 
+fn empty(id: LogId) -> Entry {
+    Entry { id, payload: Payload::Empty }
+}
+
 #[test]
 fn the_log_agrees_with_a_plain_list() {
     for seed in 0..50 {
@@ -37,10 +41,14 @@ fn step(prng: &mut Prng, log: &mut Log, list: &mut Vec<LogId>) {
             list.drain(..place);
         }
         _ => {
-            let term = last.term.0.max(1) + prng.below(2);
-            let next = id(term, last.index.0 + 1);
-            log.append(Entry { id: next, payload: Payload::Empty });
-            list.push(next);
+            let mut term = last.term.0.max(1);
+            let together = (1..=prng.below(5)).map(|ahead| {
+                term += prng.below(4) / 3;
+                id(term, last.index.0 + ahead)
+            });
+            let together: Vec<LogId> = together.collect();
+            log.append(together.iter().copied().map(empty).collect());
+            list.extend(together);
         }
     }
 }
@@ -54,6 +62,16 @@ fn check(prng: &mut Prng, log: &Log, list: &[LogId]) {
     let (term, index) = (Term(prng.below(30)), Index(prng.below(250)));
     let wanted = list.iter().rev().find(|known| known.term <= term && known.index <= index);
     assert_eq!(log.last_at_most(term, index), wanted.copied(), "{term} {index} in {list:?}");
+    let from = 1 + prng.below(list.len() as u64) as usize;
+    let to = from + prng.below(list.len() as u64 - from as u64 + 1) as usize;
+    let wanted: Vec<Entry> = list[from..to].iter().copied().map(empty).collect();
+    let first = list[0].index.0 + from as u64;
+    let portion = Portion { entries: to - from, bytes: 0 };
+    assert_eq!(log.gather(Index(first), portion).0.as_slice(), wanted, "{from}..{to} of {list:?}");
+    if from < to {
+        let last = list[to - 1].index;
+        assert_eq!(log.range(Index(first), last).as_slice(), wanted, "{from}..{to} of {list:?}");
+    }
 }
 
 #[test]
@@ -61,7 +79,7 @@ fn a_portion_ends_at_its_limits_and_is_never_empty() {
     let mut log = Log::after(LogId::ZERO);
     for index in 1..=5 {
         let payload = Payload::Command(Bytes::from_static(b"0123456789"));
-        log.append(Entry { id: id(1, index), payload });
+        log.append([Entry { id: id(1, index), payload }].into_iter().collect());
     }
     let sizes = |entries, bytes| {
         let (gathered, weight) = log.gather(Index(2), Portion { entries, bytes });

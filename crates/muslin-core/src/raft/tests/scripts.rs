@@ -284,6 +284,7 @@ fn forge(cluster: &mut Cluster, command: &Command) -> Answer<String> {
     };
     let session = SessionId(1);
     let commit = Index(u64::MAX >> 2);
+    let entries = entries.into();
     let append = Unbound::Append { term, session, prev, entries, commit };
     cluster.forge(from, to, Message::Unbound(append));
     Ok(String::new())

@@ -289,7 +289,9 @@ fn a_command_that_looks_like_a_log_does_not_make_a_torn_tail_look_like_damage() 
     let used = used(&segment);
     let copy = Payload::Command(Bytes::copy_from_slice(&segment[..used]));
     let entry = Entry { id: LogId::new(Term(1), Index(4)), payload: copy };
-    store.write(&[(GroupId(0), Write::Log { hard_state: None, entries: vec![entry] })]).unwrap();
+    store
+        .write(&[(GroupId(0), Write::Log { hard_state: None, entries: vec![entry].into() })])
+        .unwrap();
     drop(store);
     let mut files = files(dir.path());
     let bytes = files.values_mut().next().unwrap();

@@ -11,7 +11,9 @@ use super::super::{RecoveredGroup, Store, StoreError};
 use super::{FileStore, Options, Owner};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, GroupId, Index, LogId, NodeId, Term};
-use muslin_core::raft::{Configuration, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write};
+use muslin_core::raft::{
+    Configuration, Entries, Entry, HardState, Payload, Snapshot, SnapshotMeta, Write,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -67,7 +69,7 @@ fn entries(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
 }
 
 fn log(term: u64, indexes: std::ops::RangeInclusive<u64>) -> Write {
-    Write::Log { hard_state: None, entries: entries(term, indexes) }
+    Write::Log { hard_state: None, entries: entries(term, indexes).into() }
 }
 
 fn committed(term: u64, commit: u64) -> Write {
@@ -77,7 +79,7 @@ fn committed(term: u64, commit: u64) -> Write {
         commit: Index(commit),
         ..HardState::default()
     };
-    Write::Log { hard_state: Some(hard_state), entries: Vec::new() }
+    Write::Log { hard_state: Some(hard_state), entries: Entries::new() }
 }
 
 fn saved(term: u64, index: u64, keep_from: u64, discard_log: bool) -> Write {

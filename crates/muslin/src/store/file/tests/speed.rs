@@ -34,7 +34,9 @@ fn stored(size: u64) -> Vec<u128> {
             payload: Payload::Command(payload.clone()),
         };
         let batch: Vec<_> = (1..=size)
-            .map(|at| (GroupId(0), Write::Log { hard_state: None, entries: vec![entry(at)] }))
+            .map(|at| {
+                (GroupId(0), Write::Log { hard_state: None, entries: vec![entry(at)].into() })
+            })
             .collect();
         store.write(&batch).unwrap();
         index += size;
