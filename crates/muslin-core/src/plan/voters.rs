@@ -335,7 +335,8 @@ mod tests {
     prop_compose! {
         fn any_view()(
             voters in subset(9), learners in subset(9), control in subset(9), alive in subset(9),
-            rebuilding in subset(9), leader in 1..=9u64, matched in prop::collection::vec(0..=LAST.0, 9),
+            rebuilding in subset(9), leader in 1..=9u64,
+            matched in prop::collection::vec(0..=LAST.0, 9),
         ) -> VoterView {
             let learners = learners.difference(&voters).copied().collect();
             let matched = (1..).map(NodeId).zip(matched.into_iter().map(Index)).collect();

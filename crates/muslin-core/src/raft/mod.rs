@@ -26,15 +26,28 @@
 //!
 //! **Reads** (8; thesis 6.4; `reads.rs`). Reads gather, one round of [`Unbound::Heartbeat`]s under
 //! a fresh number confirms them all. Followers ask the leader for an index by
-//! [`Unbound::ReadIndex`].
+//! [`Unbound::ReadIndex`]. With [`Options::lease_reads`] an [`Input::LeaseRead`] is answered at
+//! once for the shortest election time-out, less what clocks may drift, after the beginning of the
+//! last round that a quorum answered: so long none of them gives a vote, not even one that started
+//! again meanwhile. A leader that has told another to campaign has no lease for the rest of its
+//! term.
 //!
 //! **Members** (6; `changes.rs`). A [`Change`] of voters goes through a joint configuration, in
 //! force as soon as it is appended and left as soon as it is committed. Learners come and go in one
 //! step. Truncation brings the earlier configuration back.
 //!
-//! **Snapshots** (7; `snapshots.rs`). A saved snapshot lets the log go but for a tail. A peer that
-//! needs what is gone gets a snapshot in pieces, one under way at a time, from where it stands; the
-//! whole is verified, written, and replaces the peer's log. A replica that joins begins with one.
+//! **Snapshots** (7; `snapshots.rs`). A snapshot of its own is saved off the path of the writes
+//! ([`Output::Save`]) and lets the log go but for a tail. A peer that needs what is gone gets a
+//! snapshot in pieces, one under way at a time, from where it stands, two peers at a time; the
+//! whole is verified, written, and replaces the peer's log. While it is on its way the log after it
+//! is kept, so that it leads somewhere. A replica that joins begins with one.
+//!
+//! **Disks** (`room.rs`, `rebuild.rs`). A replica without room takes no entries; it votes and
+//! answers. A leader without room, or whose disk is silent while a quorum has more than it, hands
+//! over. One whose disk lost what it promised rebuilds (R11, below).
+//!
+//! **Passive groups** (`passive.rs`). Under [`Drive::Passive`] a replica wakes for nothing but what
+//! is outstanding to live peers; who campaigns is said from outside, and terms are the fence.
 //!
 //! **The order** (`durability.rs`). Writes are numbered. A [`Bound`] message names the write that
 //! must be durable before it leaves; an [`Unbound`] one promises nothing.
@@ -52,6 +65,45 @@
 //! - **R9** Nothing is promised, and nothing of one's own is counted, before it is durable.
 //! - **R10** An acknowledgement counts only for the session of replication it answers: one per term
 //!   and addition of a peer.
+//! - **R11** A replica whose disk lost what it promised gives no vote and is counted for nothing
+//!   until a configuration without its vote is committed, and it knows so.
+//!
+//! # Why R11 suffices
+//! A replica X has lost acknowledgements and votes: of which entries and in which terms, nobody
+//! knows. From then on it only takes the log.
+//!
+//! *While it rebuilds*, what it promised is still true of everybody else. An entry may have been
+//! committed with the lost copy counted. But whoever is elected from then on has a majority without
+//! X, that majority and the one that committed overlap, and they overlap outside X: somebody in
+//! both has the entry, and withholds its vote from a log without it (R3). A vote that X gave and
+//! forgot is still one vote in that term, since X gives no other (R1). Copies that X acknowledged
+//! in an earlier life stay counted; the leader that hears of the rebuilding begins a new session
+//! (R10), in which X counts for nothing.
+//!
+//! *Afterwards* X may vote, and must not vote twice in a term, nor for a log without an entry that
+//! its forgotten copy helped to commit. It asks its leader for a read index, under a fresh number:
+//! the fence F. A quorum without X has confirmed that leader's term t after the loss, so every
+//! entry committed before, by whomever, is at or below F (R7). X stops rebuilding when it has the
+//! log up to a committed configuration C at or after F in which it does not vote. Then:
+//! - Forgotten acknowledgements: those that mattered are at or below F, and X has them again.
+//! - Forgotten votes in terms up to t: X is in t or later and gives no vote below it. Its log holds
+//!   an entry of t, since no read index is told before one is committed; a candidate of t has none,
+//!   so X gives it no vote either.
+//! - Forgotten votes in a later term u, for a candidate B: B asked before the loss, so its log
+//!   lacks C if C came after, and a majority without X has acknowledged C in t. Those of them that
+//!   B needs either voted for B first, are in u, and cannot have acknowledged C in t; or
+//!   acknowledged C first, and do not vote for a shorter log. So B is never elected, and a second
+//!   vote of X in u elects no second leader. If C was there before the loss, and B has it, then B
+//!   needs a majority of C, of which X is none.
+//!
+//! A configuration that X finds in an old part of the log does not count, whatever it says: only as
+//! of F and later. X commits by appends alone while it rebuilds, since a heartbeat names what X
+//! acknowledged in a session of before. A learner has no vote to give up and ends with its fence. A
+//! sole voter has nobody to take its vote away, and nobody else has its data: the process stops.
+//!
+//! A disk that lost data without its owner's noticing is found out by the next heartbeat, which
+//! names all that the replica has acknowledged in the session ([`Event::DataLost`]). What it voted
+//! before that is beyond help.
 //!
 //! # Departures
 //! - Appends leave before the leader's own write is durable (thesis 10.2.1); it counts itself when
@@ -65,14 +117,16 @@
 //! # Limits
 //! Proposals: [`Options::uncommitted_entries_max`]. Appends under way:
 //! [`Options::appends_in_flight_max`] and [`Options::bytes_in_flight_max`] per peer. Waiting reads:
-//! `READS_WAITING_MAX`, beyond it they fail. One snapshot is held for sending; a replica that
-//! receives one holds what has arrived of it. A voter that is removed is not told that its removal
-//! was committed: the record says so.
+//! `READS_WAITING_MAX`, beyond it they fail. One snapshot is held for sending, to `RECEIVERS_MAX`
+//! peers at a time, and the log behind it for `SENDING_TAILS_MAX` tails; one is being saved at a
+//! time; a replica that receives one holds what has arrived of it. A voter that is removed is not
+//! told that its removal was committed: the record says so.
 //!
 //! # Not here
 //! What commands mean and whether one was applied before ([`crate::state`]); forwarding of
 //! proposals and timing out of requests ([`crate::node`]); who is alive ([`crate::swim`]);
-//! authenticity of peers, which is the transport's; lease reads; passive groups.
+//! authenticity of peers, which is the transport's; who shall lead a passive group
+//! ([`crate::plan`], [`crate::groups`]).
 
 mod changes;
 mod configuration;

@@ -189,7 +189,9 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
             PeerMessage::Raft { group: GroupId(group), message }
         }),
         1 => many(payload_bytes(), 0..10).prop_map(PeerMessage::Propose),
-        1 => (many(number(), 0..10), proptest::option::of(node()), any::<bool>(), any::<bool>()).prop_map(
+        1 => (
+            many(number(), 0..10), proptest::option::of(node()), any::<bool>(), any::<bool>()
+        ).prop_map(
             |(sequences, leader, busy, full)| PeerMessage::ProposeRefused {
                 sequences,
                 leader,

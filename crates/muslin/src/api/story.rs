@@ -170,6 +170,25 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
             let text = format!("sends the state up to {last} to {}", names.of(*to));
             Story::new("snapshot-sent", text)
         }
+        raft::Event::SnapshotRefused { from, why } => {
+            Story::new("snapshot-refused", format!("the state {} sent: {why}", names.of(*from)))
+        }
+        raft::Event::Compacted { upto } => {
+            Story::new("log-compacted", format!("dropped the log up to {upto}"))
+        }
+        raft::Event::DataLost { .. }
+        | raft::Event::RebuildBegun { .. }
+        | raft::Event::Rebuilt { .. }
+        | raft::Event::RebuildImpossible
+        | raft::Event::PeerRebuilds { .. }
+        | raft::Event::DiskRoomChanged { .. }
+        | raft::Event::LeadershipShed { .. } => of_disks(event, names),
+    }
+}
+
+/// What disks did to a group, and the group about it.
+fn of_disks(event: &raft::Event, names: &Names) -> Story {
+    match event {
         raft::Event::DataLost { acknowledged, lost_after } => {
             let text = format!(
                 "the disk has lost entries {} to {acknowledged}, which were acknowledged",
@@ -203,12 +222,7 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
             let text = format!("hands leadership to {}: {why}", names.of(*to));
             Story { node: Some(*to), ..Story::new("leadership-shed", text) }
         }
-        raft::Event::SnapshotRefused { from, why } => {
-            Story::new("snapshot-refused", format!("the state {} sent: {why}", names.of(*from)))
-        }
-        raft::Event::Compacted { upto } => {
-            Story::new("log-compacted", format!("dropped the log up to {upto}"))
-        }
+        other => Story::new("consensus", format!("{other:?}")),
     }
 }
 

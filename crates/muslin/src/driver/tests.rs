@@ -143,9 +143,9 @@ async fn write(
     for (number, group) in groups.iter().enumerate() {
         let handle = cluster.handle(on[number % on.len()]).clone();
         let (group, command) = (*group, Bytes::from(format!("{round} {number}")));
-        asked.spawn(async move {
-            (group, command.clone(), handle.group_propose(group, command).await)
-        });
+        asked.spawn(
+            async move { (group, command.clone(), handle.group_propose(group, command).await) },
+        );
     }
     let mut answered = Vec::new();
     while let Some(done) = asked.join_next().await {
