@@ -22,6 +22,10 @@ const DEV_READY_MS_MAX: f64 = 2_000.0;
 /// Median time without an answered write around the kill of a leader.
 const WRITE_GAP_MS_MAX: f64 = 1_000.0;
 
+/// Processor time of 256 idle groups of three replicas in one process, of one core: three drivers,
+/// control group and failure detectors included.
+const IDLE_GROUPS_PERCENT_MAX: f64 = 1.0;
+
 /// Starts measured; the best is judged, for a busy machine says nothing about the program.
 const ROUNDS: usize = 5;
 
@@ -60,6 +64,8 @@ pub(crate) fn run() -> Result<(), String> {
     let readies: Result<Vec<f64>, String> = (0..ROUNDS).map(ready_ms).collect();
     let (best, note) = best_of(readies?);
     judge("dev, three nodes to ready line", best, DEV_READY_MS_MAX, "ms", note);
+    let idle = idle_groups_percent(&binary)?;
+    judge("256 idle groups x 3, of a core", idle, IDLE_GROUPS_PERCENT_MAX, "%", String::new());
     let mut gaps = failover::gaps_ms(&binary)?;
     gaps.sort_by(f64::total_cmp);
     let note = format!("; of {} kills, longest {:.0}", gaps.len(), gaps[gaps.len() - 1]);
@@ -98,6 +104,15 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
     }
     std::thread::sleep(IDLE);
     Ok((start_ms, Some(resident_mb(node.id())?)))
+}
+
+/// The command fails by itself when idle groups say anything to each other.
+fn idle_groups_percent(binary: &Path) -> Result<f64, String> {
+    let bench = ["bench", "groups", "--groups", "256", "--seconds", "10", "-o", "json"];
+    let printed = process::output(&mut process::command(binary, &bench))?;
+    let rest = printed.split("\"idle_cpu_percent\":").nth(1);
+    let number = rest.and_then(|rest| rest.split([',', '}']).next()?.trim().parse::<f64>().ok());
+    number.ok_or_else(|| format!("no idle_cpu_percent in {printed}"))
 }
 
 fn resident_mb(id: u32) -> Result<f64, String> {

@@ -10,7 +10,7 @@ use super::source::{Source, Tree};
 /// are plain values; the protocols see `wire` only to measure what they send.
 const ARROWS: [(&str, &[&str]); 9] = [
     ("base", &[]),
-    ("wire", &["base", "raft", "swim", "node::PeerMessage", "node::KeepAliveAnswer", "groups::Message", "groups::Claim"]),
+    ("wire", &WIRE),
     ("swim", &["base", "wire"]),
     ("raft", &["base", "wire"]),
     ("state", &["base"]),
@@ -18,6 +18,16 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("groups", &["base", "raft", "state", "plan"]),
     ("node", &["*"]),
     ("lib", &["*"]),
+];
+
+const WIRE: [&str; 7] = [
+    "base",
+    "raft",
+    "swim",
+    "node::PeerMessage",
+    "node::KeepAliveAnswer",
+    "groups::Message",
+    "groups::Claim",
 ];
 
 const CORE: &str = "crates/muslin-core/src/";

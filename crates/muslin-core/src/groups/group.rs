@@ -235,8 +235,19 @@ impl Group {
         self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
     }
 
-    pub(super) fn on_refused(&mut self, now: Now, sequences: &[u64]) {
-        self.proposals.refused(now, sequences);
+    pub(super) fn on_refused(
+        &mut self,
+        now: Now,
+        sequences: &[u64],
+        full: bool,
+        out: &mut Outputs<Output>,
+    ) {
+        if !full {
+            return self.proposals.refused(now, sequences);
+        }
+        for id in self.proposals.refused_for_space(now, sequences) {
+            out.push(Output::Reply { id, result: Err(Refusal::NoSpace) });
+        }
     }
 
     pub(super) fn on_cancel(&mut self, request: RequestId) {
@@ -267,6 +278,11 @@ impl Group {
         let relayed = core::mem::take(&mut self.relayed);
         if !self.raft.accepts_proposals() {
             self.refuse_relayed(relayed, out);
+            if self.raft.lacks_room() {
+                for id in self.proposals.refuse_unsent() {
+                    out.push(Output::Reply { id, result: Err(Refusal::NoSpace) });
+                }
+            }
             if let Some(leader) = self.likely_leader() {
                 self.send_proposals(now, leader, out);
             }
@@ -298,9 +314,9 @@ impl Group {
                 by_origin.entry(from).or_default().push(proposal.sequence);
             }
         }
-        let group = self.id();
+        let (group, full) = (self.id(), self.raft.lacks_room());
         for (to, sequences) in by_origin {
-            let message = Message::ProposeRefused { group, sequences };
+            let message = Message::ProposeRefused { group, sequences, full };
             out.push(Output::Send { to, after: None, message });
         }
     }

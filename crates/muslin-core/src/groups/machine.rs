@@ -338,9 +338,10 @@ impl Groups {
                     self.refresh(now, group);
                 }
             }
-            Message::ProposeRefused { group, sequences } => {
+            Message::ProposeRefused { group, sequences, full } => {
                 if let Some(found) = self.groups.get_mut(&group) {
-                    found.on_refused(now, &sequences);
+                    found.on_refused(now, &sequences, full, out);
+                    self.refresh(now, group);
                 }
             }
             // For the leader of the control group; the node takes them.

@@ -59,6 +59,8 @@ struct Pending {
     asked: Now,
     /// When it goes again if nothing is heard of it; `None` until it went.
     again: Option<Now>,
+    /// How often it went.
+    sent: u32,
 }
 
 impl Proposals {
@@ -84,7 +86,7 @@ impl Proposals {
         let proposal =
             Proposal { origin: origin.0, boot, sequence, settled_below: self.first, command };
         let bytes = Bytes::from(proposal.encode_to_vec());
-        let pending = Pending { request: Some(request), bytes, asked: now, again: None };
+        let pending = Pending { request: Some(request), bytes, asked: now, again: None, sent: 0 };
         self.pending.push_back(Some(pending));
         self.unsent.push_back(sequence);
         Ok(())
@@ -106,6 +108,7 @@ impl Proposals {
         {
             let Some(pending) = self.pending_mut(sequence) else { continue };
             pending.again = Some(now + RESEND_AFTER);
+            pending.sent = pending.sent.saturating_add(1);
             taken.push(pending.bytes.clone());
         }
         taken
@@ -147,6 +150,30 @@ impl Proposals {
                 *again = (*again).min(now + REFUSED_PAUSE);
             }
         }
+    }
+
+    /// The asked one has no room for these. Whoever waits for one that went nowhere else is told;
+    /// others go again, since an earlier copy may be in the log.
+    pub(super) fn refused_for_space(&mut self, now: Now, sequences: &[u64]) -> Vec<RequestId> {
+        self.refused(now, sequences);
+        self.give_up(sequences, 1)
+    }
+
+    /// There is no room for those that wait to be sent. The same holds.
+    pub(super) fn refuse_unsent(&mut self) -> Vec<RequestId> {
+        let unsent: Vec<u64> = self.unsent.iter().copied().collect();
+        self.give_up(&unsent, 0)
+    }
+
+    /// Forgets those that went so often.
+    fn give_up(&mut self, sequences: &[u64], sent: u32) -> Vec<RequestId> {
+        let mut waiting = Vec::new();
+        for sequence in sequences {
+            if self.pending_mut(*sequence).is_some_and(|pending| pending.sent == sent) {
+                waiting.extend(self.settle(*sequence));
+            }
+        }
+        waiting
     }
 
     /// An entry with this command was applied. Whoever waited for it, if it was not settled before.

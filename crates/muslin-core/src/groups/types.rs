@@ -225,6 +225,8 @@ pub enum Message {
         group: GroupId,
         /// Which.
         sequences: Vec<u64>,
+        /// The disks that would have to take them are full.
+        full: bool,
     },
     /// The sender leads these groups although the record names another: for the leader of the
     /// control group.
@@ -251,7 +253,7 @@ pub enum Refusal {
     TooLarge,
     /// This node keeps no replica of such a group; nothing happened. Ask one that does.
     NoGroup,
-    /// The group's leader has no room on its disk; nothing happened.
+    /// The disks that would have to take it are full: it was refused.
     NoSpace,
     /// The process is stopping. A command may or may not have happened.
     Stopping,

@@ -4,7 +4,7 @@ use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
 use crate::base::{GroupId, NodeId};
-use crate::groups::{self, Claim};
+use crate::groups::{Claim, Message as GroupMessage};
 use crate::node::{KeepAliveAnswer, PeerMessage};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -70,6 +70,8 @@ struct GroupProposeRefused {
     group: u64,
     #[prost(uint64, repeated, tag = "2")]
     sequences: Vec<u64>,
+    #[prost(bool, tag = "3")]
+    full: bool,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -170,19 +172,20 @@ impl From<&PeerMessage> for Kind {
     }
 }
 
-impl From<&groups::Message> for Kind {
-    fn from(message: &groups::Message) -> Kind {
+impl From<&GroupMessage> for Kind {
+    fn from(message: &GroupMessage) -> Kind {
         match message {
-            groups::Message::Raft { group, message } => Kind::Raft(Raft::new(*group, message)),
-            groups::Message::Alive { boot } => Kind::Alive(StillAlive { boot: *boot }),
-            groups::Message::Propose { group, proposals } => {
+            GroupMessage::Raft { group, message } => Kind::Raft(Raft::new(*group, message)),
+            GroupMessage::Alive { boot } => Kind::Alive(StillAlive { boot: *boot }),
+            GroupMessage::Propose { group, proposals } => {
                 Kind::GroupPropose(GroupPropose { group: group.0, proposals: proposals.clone() })
             }
-            groups::Message::ProposeRefused { group, sequences } => {
-                let sequences = sequences.clone();
-                Kind::GroupProposeRefused(GroupProposeRefused { group: group.0, sequences })
+            GroupMessage::ProposeRefused { group, sequences, full } => {
+                let (group, sequences) = (group.0, sequences.clone());
+                let full = *full;
+                Kind::GroupProposeRefused(GroupProposeRefused { group, sequences, full })
             }
-            groups::Message::Claims(claims) => {
+            GroupMessage::Claims(claims) => {
                 let claim = |claim: &Claim| GroupClaim {
                     group: claim.group.0,
                     assignment: claim.assignment,
@@ -222,23 +225,21 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::KeepAliveReply { number, answer }
             }
             Kind::TimeToLive(Lease { number, lease }) => PeerMessage::TimeToLive { number, lease },
-            Kind::Alive(StillAlive { boot }) => {
-                PeerMessage::Groups(groups::Message::Alive { boot })
-            }
+            Kind::Alive(StillAlive { boot }) => PeerMessage::Groups(GroupMessage::Alive { boot }),
             Kind::GroupPropose(GroupPropose { group, proposals }) => {
                 let group = GroupId(group);
-                PeerMessage::Groups(groups::Message::Propose { group, proposals })
+                PeerMessage::Groups(GroupMessage::Propose { group, proposals })
             }
-            Kind::GroupProposeRefused(GroupProposeRefused { group, sequences }) => {
+            Kind::GroupProposeRefused(GroupProposeRefused { group, sequences, full }) => {
                 let group = GroupId(group);
-                PeerMessage::Groups(groups::Message::ProposeRefused { group, sequences })
+                PeerMessage::Groups(GroupMessage::ProposeRefused { group, sequences, full })
             }
             Kind::GroupClaims(GroupClaims { claims }) => {
                 let claims = claims.into_iter().map(|GroupClaim { group, assignment }| Claim {
                     group: GroupId(group),
                     assignment,
                 });
-                PeerMessage::Groups(groups::Message::Claims(claims.collect()))
+                PeerMessage::Groups(GroupMessage::Claims(claims.collect()))
             }
         })
     }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::{ClusterId, Epoch, GroupId, Incarnation, Index, LogId, NodeId, Term};
+use crate::groups;
 use crate::node::{KeepAliveAnswer, PeerMessage};
 use crate::raft::{
     AppendResult, Bound, Condition, Configuration, Entry, HardState, Message, Payload, RebuildId,
@@ -177,7 +178,11 @@ fn bound() -> impl Strategy<Value = Bound> {
 }
 
 fn peer_message() -> impl Strategy<Value = PeerMessage> {
-    let raft = prop_oneof![unbound().prop_map(Message::Unbound), bound().prop_map(Message::Bound)];
+    // In boxes: strategies of this depth, side by side, do not fit the stack of a test.
+    let raft = prop_oneof![
+        unbound().prop_map(Message::Unbound).boxed(),
+        bound().prop_map(Message::Bound).boxed(),
+    ];
     let answer = prop_oneof![
         (number(), number())
             .prop_map(|(ttl_ms, left_ms)| KeepAliveAnswer::Alive { ttl_ms, left_ms }),
@@ -205,6 +210,22 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
             .prop_map(|(number, answer)| PeerMessage::KeepAliveReply { number, answer }),
         1 => (number(), number())
             .prop_map(|(number, lease)| PeerMessage::TimeToLive { number, lease }),
+        1 => group_message().prop_map(PeerMessage::Groups).boxed(),
+    ]
+}
+
+fn group_message() -> impl Strategy<Value = groups::Message> {
+    let group = || number().prop_map(GroupId);
+    let claim =
+        (group(), number()).prop_map(|(group, assignment)| groups::Claim { group, assignment });
+    prop_oneof![
+        number().prop_map(|boot| groups::Message::Alive { boot }),
+        (group(), many(payload_bytes(), 0..10))
+            .prop_map(|(group, proposals)| groups::Message::Propose { group, proposals }),
+        (group(), many(number(), 0..10), any::<bool>()).prop_map(|(group, sequences, full)| {
+            groups::Message::ProposeRefused { group, sequences, full }
+        }),
+        many(claim, 0..10).prop_map(groups::Message::Claims),
     ]
 }
 
@@ -494,6 +515,15 @@ fn example_messages() -> Vec<PeerMessage> {
     ];
     list.extend(answers.map(|answer| PeerMessage::KeepAliveReply { number: 8, answer }));
     list.push(PeerMessage::TimeToLive { number: 8, lease: 1 });
+    let group = GroupId(300);
+    let claim = groups::Claim { group, assignment: 2 };
+    let of_groups = [
+        groups::Message::Alive { boot: 3 },
+        groups::Message::Propose { group, proposals: vec![Bytes::from_static(b"proposal")] },
+        groups::Message::ProposeRefused { group, sequences: vec![7, 8], full: true },
+        groups::Message::Claims(vec![claim]),
+    ];
+    list.extend(of_groups.map(PeerMessage::Groups));
     list
 }
 

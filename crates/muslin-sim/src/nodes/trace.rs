@@ -182,7 +182,7 @@ fn fold_group_message(hash: &mut WordHash, message: &groups::Message) {
             hash.word(group.0 << 8 | 3);
             proposals.iter().for_each(|bytes| hash.bytes(bytes));
         }
-        groups::Message::ProposeRefused { group, sequences } => {
+        groups::Message::ProposeRefused { group, sequences, .. } => {
             hash.word(group.0 << 8 | 4);
             sequences.iter().for_each(|sequence| hash.word(*sequence));
         }
