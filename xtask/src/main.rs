@@ -34,6 +34,7 @@ cargo xtask COMMAND
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
+  model [--seconds MAX]    small parts, in every state that they can come to
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
   deny                     licences, bans and sources of dependencies
   bench-raft [ARGS..]      consensus alone, beside openraft and raft-rs: --mode memory|durable,
@@ -69,6 +70,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "codegen" => ci::codegen(rest),
         "budget" => budget::run(),
         "conformance" => conformance::run(),
+        "model" => peers::model(rest),
         "peers" => peers::run(rest),
         "deny" => deny::run(),
         "bench-raft" => peers::bench(rest),

@@ -19,6 +19,11 @@ pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
     process::run(command.arg(release.join("muslin")).args(arguments))
 }
 
+/// Small parts in every state they can come to. Arguments go to `peers-model`.
+pub(crate) fn model(arguments: &[String]) -> Result<(), String> {
+    process::run(cargo("run", &["--release", "-p", "peers-model", "--"]).args(arguments))
+}
+
 /// Cargo in that workspace, which builds where the product does: most of what the two need is the
 /// same.
 fn cargo(subcommand: &str, arguments: &[&str]) -> std::process::Command {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// The configurations in the log, oldest first. The last is in force, committed or not; the others
 /// are kept for as long as a truncation may bring them back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Configurations {
     history: Vec<(Index, Configuration)>,
 }

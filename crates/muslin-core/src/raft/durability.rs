@@ -11,7 +11,7 @@ use crate::base::{Index, NodeId, Now, Outputs, PersistId, Term};
 use alloc::collections::VecDeque;
 
 /// The replica's account of its disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disk {
     /// The last write issued; numbers begin at 1, `ZERO` is durable from the start.
     issued: PersistId,

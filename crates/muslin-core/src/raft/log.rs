@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// Invariants: indexes are consecutive over the pieces, of which none is empty; terms never go
 /// down; `runs` holds `base` and then the first entry of every later term, so that looking for a
 /// term costs as much as there were elections, not as much as there are entries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     base: LogId,
     pieces: VecDeque<Piece>,
@@ -21,7 +21,7 @@ pub(super) struct Log {
 }
 
 /// Entries that came together, or what is left of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Piece {
     entries: Entries,
     /// Their weight.

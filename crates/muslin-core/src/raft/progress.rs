@@ -24,7 +24,7 @@ impl Leading<'_> {
 }
 
 /// One peer as its leader sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// R10: only acknowledgements of this session count.
     pub(super) session: SessionId,
@@ -48,7 +48,7 @@ pub(super) struct Peer {
 }
 
 /// How a peer is served.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Where the logs part is looked for, one append at a time.
     Probe {
@@ -72,7 +72,7 @@ pub(super) enum Mode {
 }
 
 /// Appends sent and not yet answered.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Window {
     /// Last index and payload bytes of each.
     in_flight: VecDeque<(Index, usize)>,

@@ -19,7 +19,7 @@ const READS_WAITING_MAX: usize = 1 << 16;
 const ROUNDS_KEPT: usize = 256;
 
 /// Reads at a leader. One round of heartbeats confirms all that gathered before it began.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     gathered: Vec<Reader>,
     under_way: VecDeque<Round>,
@@ -47,7 +47,7 @@ impl Rounds {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     /// Unique: an answer to an earlier round says nothing about the time after this one began.
     number: u64,
@@ -56,14 +56,14 @@ struct Round {
     readers: Vec<Reader>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Reader {
     Local(ReadId),
     Peer { from: NodeId, id: u64 },
 }
 
 /// Reads at a follower. One question is under way at a time, for all that gathered before it left.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Asking {
     /// The last number used. Begins at random, so that a late answer to an earlier process of this
     /// replica answers nothing.
@@ -84,7 +84,7 @@ enum Question {
     Fence,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
     number: u64,
     questions: Vec<Question>,

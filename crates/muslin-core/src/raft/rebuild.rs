@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 const SILENCES_MAX: u32 = 10;
 
 /// A rebuilding under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rebuild {
     id: RebuildId,
     /// Everything acknowledged before the rebuilding began is committed up to here at the latest.

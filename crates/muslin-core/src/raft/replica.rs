@@ -26,7 +26,7 @@ const FOUNDING_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 const FOUNDING_TIMEOUT_MAX: Duration = Duration::from_millis(120);
 
 /// One replica of one group. See the [module](super) for what it does and promises.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raft {
     pub(super) id: NodeId,
     pub(super) options: Options,
@@ -72,7 +72,7 @@ pub struct Raft {
 }
 
 /// What a replica does, with what only that needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Part {
     Follower,
     PreCandidate {
@@ -87,7 +87,7 @@ pub(super) enum Part {
 }
 
 /// What only a leader has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Leader {
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) heartbeat_due: Now,
@@ -107,7 +107,7 @@ pub(super) struct Leader {
 }
 
 /// Leadership on its way to another voter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Transfer {
     pub(super) target: NodeId,
     pub(super) until: Now,

@@ -26,14 +26,14 @@ const SENDING_TAILS_MAX: u64 = 64;
 const RECEIVERS_MAX: usize = 2;
 
 /// A snapshot a leader sends, to however many peers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     snapshot: Snapshot,
     checksum: u64,
 }
 
 /// A snapshot on its way in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Incoming {
     meta: SnapshotMeta,
     total: u64,

@@ -1,0 +1,139 @@
+//! Small parts of Muslin, checked in every state that they can come to within bounds.
+//!
+//! What runs here is the product's own code, cloned and stepped by the model checker. The simulator
+//! looks at long runs of whole clusters; this looks at all short runs of one group. Each model is
+//! checked as it is, and then with planted bugs, which it must find: a model that cannot see a bug
+//! shows nothing.
+
+mod configuration;
+mod fingerprint;
+mod replicas;
+
+use configuration::{Bounds, Changing};
+use muslin_core::base::mutant::{self, Mutant};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const USAGE: &str = "usage: peers-model [--seconds MAX]    MAX for each model (default 60)";
+
+/// Voters change: one by one, in pairs, and one by one among three replicas that lose their disks.
+const SINGLE: Bounds = Bounds { voters: 4, elections: 2, changes: 2, pairs: false, losses: 0 };
+const PAIRS: Bounds = Bounds { pairs: true, ..SINGLE };
+const LOSSES: Bounds = Bounds { voters: 3, elections: 2, changes: 1, pairs: true, losses: 1 };
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let seconds = match words.as_slice() {
+        [] => Some(60),
+        [flag, number] if flag == "--seconds" => number.parse().ok(),
+        _ => None,
+    };
+    let Some(limit) = seconds.map(Duration::from_secs) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    // A planted bug may end in a panic of the core's own asserts: that is found, too.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut sum = Sum::default();
+    let mut changing =
+        |name, bounds, planted| sum.add(check(name, Changing(bounds), planted, limit));
+    changing("voters change one by one", SINGLE, Mutant::None);
+    changing("voters change one by one", SINGLE, Mutant::ChangeBeforeOwnTerm);
+    changing("voters change in pairs", PAIRS, Mutant::None);
+    changing("voters change in pairs", PAIRS, Mutant::NoJoint);
+    changing("voters change in pairs", PAIRS, Mutant::JointCountsNewOnly);
+    changing("a disk is lost", LOSSES, Mutant::None);
+    changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaCounts);
+    changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaVotes);
+    sum.tell()
+}
+
+/// Figures of all checks.
+#[derive(Default)]
+struct Sum {
+    models: u64,
+    held: u64,
+    planted: u64,
+    found: u64,
+    states: usize,
+}
+
+/// What checking one model came to.
+struct Checked {
+    planted: Mutant,
+    is_as_wanted: bool,
+    unique: usize,
+}
+
+impl Sum {
+    fn add(&mut self, checked: Checked) {
+        let good = u64::from(checked.is_as_wanted);
+        self.states += checked.unique;
+        if checked.planted == Mutant::None {
+            (self.models, self.held) = (self.models + 1, self.held + good);
+        } else {
+            (self.planted, self.found) = (self.planted + 1, self.found + good);
+        }
+    }
+
+    fn tell(&self) -> ExitCode {
+        let Sum { models, held, planted, found, states } = self;
+        println!(
+            "states={states} models={held} of {models} planted_bugs_found={found} of {planted}"
+        );
+        if held == models && found == planted { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Checks a model, as it is or with a planted bug, which must then be found.
+fn check<M>(name: &str, model: M, planted: Mutant, limit: Duration) -> Checked
+where
+    M: Model + Send + Sync + 'static,
+    M::State: Hash + Clone + Debug + PartialEq + Send + Sync + 'static,
+    M::Action: Clone + Debug + PartialEq + Send + 'static,
+{
+    mutant::activate(planted);
+    let began = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let properties = model.properties();
+    let of_kind = |kind: Expectation| {
+        let names = properties.iter().filter(|it| it.expectation == kind).map(|it| it.name);
+        names.collect::<Vec<_>>()
+    };
+    let (always, sometimes) = (of_kind(Expectation::Always), of_kind(Expectation::Sometimes));
+    let mut builder = model.checker().threads(threads).timeout(limit);
+    if planted != Mutant::None {
+        builder = builder.finish_when(HasDiscoveries::AnyFailures);
+    }
+    let checker = builder.spawn_bfs().join();
+    let found = checker.discoveries();
+    let broken = always.iter().find(|name| found.contains_key(*name));
+    let unseen = sometimes.iter().find(|name| !found.contains_key(*name));
+    let (took, unique) = (began.elapsed(), checker.unique_state_count());
+    println!(
+        "{name:<25} planted={:<24} states={:<8} unique={unique:<7} depth={:<2} {:<9} took={:.1}s",
+        planted.name(),
+        checker.state_count(),
+        checker.max_depth(),
+        if took < limit { "complete" } else { "bounded" },
+        took.as_secs_f64(),
+    );
+    if let Some(name) = broken {
+        let path = checker.discovery(name).map(|path| path.into_actions()).unwrap_or_default();
+        println!("  broken: {name}");
+        for action in path {
+            println!("    {action:?}");
+        }
+    }
+    let is_as_wanted = match planted {
+        Mutant::None => broken.is_none() && unseen.is_none(),
+        _ => broken.is_some(),
+    };
+    if let (Mutant::None, Some(name)) = (planted, unseen) {
+        println!("  never seen: {name}");
+    }
+    Checked { planted, is_as_wanted, unique }
+}
