@@ -2,9 +2,9 @@
 //! changes the disk goes through here, so that tests can cut the power between any two steps.
 
 use super::super::StoreError;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Files are written in pieces of at most this many bytes: one system call never takes long enough
@@ -16,6 +16,9 @@ const UNFINISHED: &str = "tmp";
 
 /// Files are for the owner alone: they hold the cluster's state and hashes of its secrets.
 const FILE_MODE: u32 = 0o600;
+
+/// And so are directories.
+const DIRECTORY_MODE: u32 = 0o700;
 
 /// Says what was tried, and on what.
 pub(super) fn explain<T>(
@@ -134,19 +137,58 @@ pub(super) fn unfinished(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The names in a directory, in order. Removes what a crash left unfinished.
+/// The names in a directory, in order, but for what is unfinished. None when there is no directory.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for entry in explain("list", dir, fs::read_dir(dir))? {
-        let path = explain("list", dir, entry)?.path();
-        if path.extension().is_some_and(|ending| ending == UNFINISHED) {
-            remove(&path)?;
-        } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-            names.push(name.to_owned());
-        }
-    }
+    let mut names: Vec<String> = all_names(dir)?;
+    names.retain(|name| !is_unfinished(name));
     names.sort();
     Ok(names)
+}
+
+/// Removes what a crash left unfinished in a directory.
+pub(super) fn clean(dir: &Path) -> Result<(), StoreError> {
+    let unfinished = all_names(dir)?.into_iter().filter(|name| is_unfinished(name));
+    unfinished.map(|name| remove(&dir.join(name))).collect()
+}
+
+fn is_unfinished(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == UNFINISHED)
+}
+
+fn all_names(dir: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => explain("list", dir, read)?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let name = explain("list", dir, entry)?.file_name();
+        Ok(name.into_string().ok())
+    };
+    entries.filter_map(|entry| name(entry).transpose()).collect()
+}
+
+/// Makes a directory for the owner alone, unless it is there.
+pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+    let step = take(|| Step::Create(dir.to_owned()));
+    let made = step.and_then(|()| DirBuilder::new().mode(DIRECTORY_MODE).create(dir));
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => explain("create the directory", dir, made),
+    }
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub(super) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let step = take(|| Step::Remove(dir.to_owned()));
+    explain("remove", dir, step.and_then(|()| fs::remove_dir_all(dir)))
+}
+
+/// Opens a file that is there, for writing too.
+pub(super) fn open(path: &Path) -> Result<File, StoreError> {
+    explain("open", path, OpenOptions::new().read(true).write(true).open(path))
 }
 
 /// One change of the disk, in the order of issue.

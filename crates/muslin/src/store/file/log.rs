@@ -492,7 +492,7 @@ impl Log {
     }
 
     /// Writes all that groups need once more, at the end of the log.
-    fn write_again(&mut self, ids: &[GroupId]) -> Result<(), StoreError> {
+    pub(super) fn write_again(&mut self, ids: &[GroupId]) -> Result<(), StoreError> {
         for id in ids {
             self.make_room(self.groups[id].room())?;
             self.begin();

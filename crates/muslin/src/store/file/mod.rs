@@ -34,6 +34,8 @@ mod crc;
 mod disk;
 mod log;
 mod record;
+mod rebuild;
+mod recover;
 mod replay;
 mod scrub;
 mod segment;

@@ -238,6 +238,20 @@ fn decode_state(payload: &[u8], commit: Index, term: Term) -> Option<GroupState>
     Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding }, snapshot })
 }
 
+/// The states that are believed, wherever in a segment they stand.
+pub(super) fn states(segment: &[u8], number: u64) -> Vec<(GroupId, GroupState)> {
+    let length = (HEADER_BYTES + STATE_BYTES) as u32;
+    let at = |offset: usize| Place { segment: number, offset: offset as u64 };
+    (super::segment::HEADER_BYTES..segment.len())
+        .step_by(ALIGN)
+        .filter(|offset| is_long(&segment[*offset..], length))
+        .filter_map(|offset| match read(segment, at(offset)).ok()?.content {
+            Content::State { group, state } => Some((group, state)),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Whether a seal that is believed stands anywhere at or behind this offset: then all before it was
 /// acknowledged. Seals have a fixed length, so this looks at each byte a bounded number of times,
 /// whatever somebody stored in a command.
@@ -245,13 +259,14 @@ pub(super) fn has_seal_behind(segment: &[u8], at: Place) -> bool {
     let first = (at.offset as usize).next_multiple_of(ALIGN);
     (first..segment.len()).step_by(ALIGN).any(|offset| {
         let place = Place { segment: at.segment, offset: offset as u64 };
-        is_seal_sized(&segment[offset..])
+        is_long(&segment[offset..], HEADER_BYTES as u32)
             && read(segment, place).is_ok_and(|record| is_seal(&record.content))
     })
 }
 
-fn is_seal_sized(bytes: &[u8]) -> bool {
-    bytes.len() >= HEADER_BYTES && array(bytes, 0) == (HEADER_BYTES as u32).to_le_bytes()
+/// Whether these bytes may begin a record of this length.
+fn is_long(bytes: &[u8], length: u32) -> bool {
+    bytes.len() >= HEADER_BYTES && array(bytes, 0) == length.to_le_bytes()
 }
 
 fn is_seal(content: &Content) -> bool {

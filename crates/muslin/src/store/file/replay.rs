@@ -1,69 +1,134 @@
-//! Reading the log back, and telling a torn tail from damage.
+//! Reading the log back, and telling a torn tail from damage. Changes nothing: what is to be done
+//! about it is decided in [`recover`](super::recover).
 
-use super::super::{RecoveredGroup, StoreError};
-use super::beside::Beside;
+use super::super::{Damage, StoreError};
 use super::disk;
-use super::log::{Group, Home, Live, Log, Parts};
+use super::log::Home;
 use super::record::{self, Content, GroupState, Place};
 use super::segment::{self, HEADER_BYTES, Segment, damaged};
-use super::snapshot::{self, Effect, Saved};
+use super::snapshot::{self, Saved};
 use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::{Entry, Recovered, SnapshotMeta};
+use muslin_core::raft::Entry;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// The log, ready for writes, and what the groups find in it.
-type Recovery = (Log, BTreeMap<GroupId, RecoveredGroup>);
-
-/// Reads everything; on success the log is ready for writes and all that was found is durable.
-pub(super) fn recover(home: &Home, beside: &Arc<Beside>) -> Result<Recovery, StoreError> {
-    let snapshots = snapshot::load_all(&home.snapshots, home.owner)?;
-    disk::sync_dir(&home.snapshots)?;
-    let numbers = listed(home)?;
-    let mut replay = Replay::new(snapshots);
-    let (mut live, mut torn) = (None, 0);
-    for (at, number) in numbers.iter().enumerate() {
-        let segment = Segment::open(&home.log, *number, home.owner)?;
-        let end = replay.segment(&segment, at == 0)?;
-        let next = numbers.get(at + 1);
-        match end.stop {
-            Stop::Closed if next.is_some() => {
-                // The closing seal may be known to the page cache alone. The next segment is used
-                // on the strength of it.
-                disk::sync(&segment.file, &segment.path)?;
-                continue;
-            }
-            Stop::Closed => return Err(missing(home, number + 1)),
-            Stop::Open { .. } => {}
-        }
-        let follower = next.map(|next| unused(home, *next, &segment, &end)).transpose()?;
-        torn = cut(&segment, &end)?;
-        if let Some(follower) = follower {
-            // Should its name come back, it is found unused again.
-            disk::remove(&follower.path)?;
-        }
-        live = Some(end.into_live(segment));
-        // If there was a next one it was empty, and thus the last.
-        break;
-    }
-    let live = live.expect("there is a segment, and only the last one can be open");
-    let first = numbers[0];
-    if first > replay.oldest {
-        return Err(missing(home, replay.oldest));
-    }
-    replay.finish(home, beside, live, torn)
+/// Everything that is there.
+pub(super) struct Picture {
+    pub(super) snapshots: BTreeMap<GroupId, Saved>,
+    pub(super) groups: BTreeMap<GroupId, Found>,
+    /// Every segment, with the highest entry that counts of each group in it.
+    pub(super) segments: BTreeMap<u64, BTreeMap<GroupId, Index>>,
+    /// Closed segments, and the checksum of the closing seal of each.
+    pub(super) closed: BTreeMap<u64, u32>,
+    /// No segment below this one is needed.
+    pub(super) oldest: u64,
+    /// The highest number of a segment that is there.
+    pub(super) highest: u64,
+    /// Where the log ends; `None` only when it is damaged.
+    pub(super) tail: Option<Tail>,
+    /// In the log, which is of all groups.
+    pub(super) log_damage: Option<Damage>,
+    /// In the snapshots of these groups.
+    pub(super) snapshot_damages: BTreeMap<GroupId, Damage>,
 }
 
-/// The segments that are there: at least one, without a gap.
-fn listed(home: &Home) -> Result<Vec<u64>, StoreError> {
+/// A group as far as it was read.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) state: GroupState,
+    pub(super) state_segment: u64,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// The segment that the log ends in.
+pub(super) struct Tail {
+    pub(super) segment: Segment,
+    /// Behind the last whole write or seal.
+    pub(super) offset: u64,
+    /// Checksum of the record before `offset`.
+    pub(super) chain: u32,
+    /// Just behind the last byte that is not zero.
+    pub(super) used_end: u64,
+    /// A segment was made behind it, and never used.
+    pub(super) follower: Option<u64>,
+}
+
+impl Tail {
+    /// Bytes that were never acknowledged.
+    pub(super) fn torn_bytes(&self) -> u64 {
+        self.used_end - self.offset + self.segment.beyond
+    }
+}
+
+/// Reads it. Only what makes reading pointless is an error: another's files, a later format, a
+/// system that refuses.
+pub(super) fn read(home: &Home) -> Result<Picture, StoreError> {
+    let (snapshots, snapshot_damages) = snapshot::load_all(&home.snapshots, home.owner)?;
+    let groups = snapshots.keys().map(|group| (*group, Found::default())).collect();
     let numbers = segment::list(&home.log)?;
-    let first = *numbers.first().ok_or_else(|| missing(home, 1))?;
-    for (expected, number) in (first..).zip(&numbers) {
-        if *number != expected {
-            return Err(missing(home, expected));
+    let mut picture = Picture {
+        snapshots,
+        groups,
+        segments: BTreeMap::new(),
+        closed: BTreeMap::new(),
+        oldest: 0,
+        highest: numbers.last().copied().unwrap_or(0),
+        tail: None,
+        log_damage: None,
+        snapshot_damages,
+    };
+    let mut reader = Reader { home, picture: &mut picture, numbers: &numbers, chain: 0 };
+    let read = reader.log();
+    picture.note(read)?;
+    let checked = picture.check(home);
+    picture.note(checked)?;
+    Ok(picture)
+}
+
+impl Picture {
+    /// What is wrong, unless all that was acknowledged is there.
+    pub(super) fn first_damage(&self) -> Option<&Damage> {
+        self.log_damage.iter().chain(self.snapshot_damages.values()).next()
+    }
+
+    /// Takes note of the first damage of the log.
+    fn note(&mut self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        match result {
+            Err(StoreError::Damaged { path, offset, what }) => {
+                self.log_damage.get_or_insert(Damage { path, offset, what });
+                Ok(())
+            }
+            result => result,
         }
     }
-    Ok(numbers)
+
+    /// Whether each group is whole.
+    fn check(&mut self, home: &Home) -> Result<(), StoreError> {
+        let Some(tail) = &self.tail else { return Ok(()) };
+        let first = self.segments.keys().next().copied().unwrap_or(0);
+        if first > self.oldest {
+            return Err(missing(home, self.oldest));
+        }
+        let end = Place { segment: tail.segment.header.number, offset: tail.offset };
+        for (id, found) in &self.groups {
+            let saved = self.snapshots.get(id);
+            if self.snapshot_damages.contains_key(id) {
+                continue;
+            }
+            match check_group(found, saved, end) {
+                Ok(()) => {}
+                Err(Lack::Snapshot(index)) => {
+                    let path = snapshot::path(&home.snapshots, *id);
+                    let what = format!("the snapshot up to entry {index} is missing");
+                    self.snapshot_damages.insert(*id, Damage { path, offset: 0, what });
+                }
+                Err(Lack::Log(what)) => {
+                    let what = format!("{id}: {what}");
+                    return Err(damaged(&tail.segment.path, tail.offset, what));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn missing(home: &Home, number: u64) -> StoreError {
@@ -86,102 +151,79 @@ enum Stop {
     Open { at: u64, why: Option<&'static str> },
 }
 
-impl End {
-    fn into_live(self, segment: Segment) -> Live {
-        Live {
-            path: segment.path,
-            file: segment.file,
-            number: segment.header.number,
-            size: segment.header.size,
-            end: self.offset,
-            chain: self.chain,
-        }
-    }
-}
-
-/// A segment that ends without a closing seal may be followed by one that was made just before the
-/// crash, and never used: the log does not go on there. Anything else behind it means damage.
-fn unused(home: &Home, next: u64, segment: &Segment, end: &End) -> Result<Segment, StoreError> {
-    let follower = Segment::open(&home.log, next, home.owner)?;
-    let is_last = !segment::path(&home.log, next + 1).exists();
-    if is_last && follower.is_unused() {
-        return Ok(follower);
-    }
-    let why = match end.stop {
-        Stop::Open { why: Some(why), .. } => why,
-        Stop::Open { why: None, .. } | Stop::Closed => "it ends before its closing seal",
-    };
-    Err(damaged(&segment.path, end.offset, why))
-}
-
-/// Clears what stands behind the last whole write, unless it was acknowledged. Returns its length.
-fn cut(segment: &Segment, end: &End) -> Result<u64, StoreError> {
-    let Stop::Open { at, why } = end.stop else { return Ok(0) };
-    let place = Place { segment: segment.header.number, offset: at };
-    if let Some(why) = why
-        && record::has_seal_behind(&segment.bytes, place)
-    {
-        return Err(damaged(&segment.path, at, format!("{why}, and later ones are there")));
-    }
-    let size = segment.header.size;
-    let is_short = (segment.bytes.len() as u64) < size;
-    // Files get their full length before use. A short one lost its end; only a visible end of the
-    // records shows that nothing was in it.
-    if is_short && (why.is_some() || at + 4 > segment.bytes.len() as u64) {
-        let there = segment.bytes.len() as u64;
-        return Err(damaged(&segment.path, there, format!("it is cut short, of {size} bytes")));
-    }
-    let used_end = segment.used_end(end.offset as usize) as u64;
-    clear(segment, end.offset, used_end)?;
-    Ok(used_end - end.offset + segment.beyond)
-}
-
-/// Gives the file its length, with zeros from the end of the log on, durably.
-fn clear(segment: &Segment, from: u64, used_end: u64) -> Result<(), StoreError> {
-    let Segment { file, path, .. } = segment;
-    let (size, there) = (segment.header.size, segment.bytes.len() as u64);
-    if there != size || segment.beyond > 0 {
-        disk::set_length(file, path, size)?;
-    }
-    disk::fill(file, path, from, used_end)?;
-    disk::fill(file, path, there, size)?;
-    disk::sync(file, path)
-}
-
-/// A group as far as it was read.
-#[derive(Default)]
-struct Found {
-    state: GroupState,
-    state_segment: u64,
-    entries: Vec<Entry>,
-}
-
-struct Replay {
-    snapshots: BTreeMap<GroupId, Saved>,
-    groups: BTreeMap<GroupId, Found>,
-    segments: BTreeMap<u64, BTreeMap<GroupId, Index>>,
-    /// Closed segments, and the checksum of the closing seal of each.
-    closed: BTreeMap<u64, u32>,
-    oldest: u64,
+struct Reader<'a> {
+    home: &'a Home,
+    picture: &'a mut Picture,
+    /// The segments that are there.
+    numbers: &'a [u64],
     chain: u32,
 }
 
-impl Replay {
-    fn new(snapshots: BTreeMap<GroupId, Saved>) -> Replay {
-        let groups = snapshots.keys().map(|group| (*group, Found::default())).collect();
-        let (segments, closed) = (BTreeMap::new(), BTreeMap::new());
-        Replay { snapshots, groups, segments, closed, oldest: 0, chain: 0 }
+impl Reader<'_> {
+    /// Follows the log to its end. Where it is damaged, the states behind are read all the same:
+    /// what a replica once promised it must not forget if it can be helped.
+    fn log(&mut self) -> Result<(), StoreError> {
+        let first = *self.numbers.first().ok_or_else(|| missing(self.home, 1))?;
+        for (at, number) in self.numbers.iter().enumerate() {
+            let expected = first + at as u64;
+            let followed = match *number {
+                number if number == expected => self.segment(at),
+                _ => Err(missing(self.home, expected)),
+            };
+            match followed {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    self.numbers[at..].iter().for_each(|number| self.skim(*number));
+                    return Err(error);
+                }
+            }
+        }
+        Err(missing(self.home, first + self.numbers.len() as u64))
+    }
+
+    /// Follows one segment. Whether the log goes on in the next.
+    fn segment(&mut self, at: usize) -> Result<bool, StoreError> {
+        let segment = Segment::open(&self.home.log, self.numbers[at], self.home.owner)?;
+        let end = self.records(&segment, at == 0)?;
+        if matches!(end.stop, Stop::Closed) {
+            return Ok(true);
+        }
+        let next = self.numbers.get(at + 1).copied();
+        if let Some(next) = next {
+            self.must_be_unused(next, &segment, &end)?;
+        }
+        let used_end = judge(&segment, &end)?;
+        let (offset, chain) = (end.offset, end.chain);
+        self.picture.tail = Some(Tail { segment, offset, chain, used_end, follower: next });
+        Ok(false)
+    }
+
+    /// A segment that ends without a closing seal may be followed by one that was made just before
+    /// the crash, and never used: the log does not go on there. Anything else behind it means
+    /// damage.
+    fn must_be_unused(&self, next: u64, segment: &Segment, end: &End) -> Result<(), StoreError> {
+        let is_last = self.numbers.last() == Some(&next);
+        let follower = Segment::open(&self.home.log, next, self.home.owner)?;
+        if is_last && follower.is_unused() {
+            return Ok(());
+        }
+        let why = match end.stop {
+            Stop::Open { why: Some(why), .. } => why,
+            Stop::Open { why: None, .. } | Stop::Closed => "it ends before its closing seal",
+        };
+        Err(damaged(&segment.path, end.offset, why))
     }
 
     /// Follows the records of one segment.
-    fn segment(&mut self, segment: &Segment, is_first: bool) -> Result<End, StoreError> {
+    fn records(&mut self, segment: &Segment, is_first: bool) -> Result<End, StoreError> {
         let header = segment.header;
         if !is_first && header.seed != self.chain {
             let what = "it does not follow the segment before it";
             return Err(damaged(&segment.path, 64, what));
         }
-        self.oldest = self.oldest.max(header.oldest);
-        self.segments.insert(header.number, BTreeMap::new());
+        self.picture.oldest = self.picture.oldest.max(header.oldest);
+        self.picture.segments.insert(header.number, BTreeMap::new());
         let mut at = Place { segment: header.number, offset: HEADER_BYTES as u64 };
         let mut end = End { stop: Stop::Closed, offset: at.offset, chain: header.seed };
         let mut chain = header.seed;
@@ -204,7 +246,7 @@ impl Replay {
                 end = End { stop: Stop::Closed, offset: at.offset, chain };
             }
             if closes {
-                self.closed.insert(header.number, chain);
+                self.picture.closed.insert(header.number, chain);
                 self.chain = chain;
                 return Ok(end);
             }
@@ -217,23 +259,25 @@ impl Replay {
         place: Place,
         content: Content,
     ) -> Result<(), StoreError> {
+        let picture = &mut *self.picture;
         match content {
-            Content::Seal { oldest, .. } => self.oldest = self.oldest.max(oldest),
+            Content::Seal { oldest, .. } => picture.oldest = picture.oldest.max(oldest),
             Content::State { group, state } => {
-                let found = self.groups.entry(group).or_default();
+                let found = picture.groups.entry(group).or_default();
                 found.state = state;
                 found.state_segment = place.segment;
             }
             Content::Entry { group, entry } => {
-                let void_before = self.snapshots.get(&group).map(|saved| saved.effect.void_before);
-                if void_before.is_some_and(|void_before| place < void_before) {
+                let saved = picture.snapshots.get(&group);
+                if saved.is_some_and(|saved| place < saved.effect.void_before) {
                     return Ok(());
                 }
-                let highest = self.segments.entry(place.segment).or_default();
+                let covered = saved.map_or(Index::ZERO, |saved| saved.snapshot.meta.last.index);
+                let highest = picture.segments.entry(place.segment).or_default();
                 let highest = highest.entry(group).or_default();
                 *highest = entry.id.index.max(*highest);
-                let entries = &mut self.groups.entry(group).or_default().entries;
-                if !put(entries, entry) {
+                let entries = &mut picture.groups.entry(group).or_default().entries;
+                if !put(entries, entry, covered) {
                     let what = format!("entries of {group} are missing before it");
                     return Err(damaged(&segment.path, place.offset, what));
                 }
@@ -242,36 +286,17 @@ impl Replay {
         Ok(())
     }
 
-    /// Checks that each group is whole, and makes the log ready.
-    fn finish(
-        mut self,
-        home: &Home,
-        beside: &Arc<Beside>,
-        live: Live,
-        torn: u64,
-    ) -> Result<Recovery, StoreError> {
-        let published = self.snapshots.iter();
-        let published = published
-            .map(|(id, saved)| (*id, (saved.snapshot.meta.last.index, saved.effect)))
-            .collect();
-        let mut groups = BTreeMap::new();
-        let mut recovered = BTreeMap::new();
-        let mut torn = Some(torn);
-        for (id, found) in self.groups {
-            let saved = self.snapshots.remove(&id);
-            let end = Place { segment: live.number, offset: live.end };
-            check(&found, saved.as_ref(), end)
-                .map_err(|what| damaged(&live.path, live.end, format!("{id}: {what}")))?;
-            let (group, mut whole) = join(found, saved);
-            whole.torn_bytes = torn.take().unwrap_or(0);
-            groups.insert(id, group);
-            recovered.insert(id, whole);
+    /// Reads the states of a segment that cannot be followed. Terms only go up, so that the order
+    /// does not matter.
+    fn skim(&mut self, number: u64) {
+        for (group, state) in record::states(&segment::salvage(&self.home.log, number), number) {
+            let found = &mut self.picture.groups.entry(group).or_default().state.hard_state;
+            let seen = state.hard_state;
+            if seen.term > found.term || seen.term == found.term && found.vote.is_none() {
+                (found.term, found.vote) = (seen.term, seen.vote);
+            }
+            found.rebuilding |= seen.rebuilding;
         }
-        beside.found(published, self.closed);
-        let parts = Parts { live, oldest: self.oldest, segments: self.segments, groups };
-        let mut log = Log::new(home.clone(), beside.clone(), parts);
-        log.seal()?;
-        Ok((log, recovered))
     }
 }
 
@@ -283,56 +308,83 @@ impl End {
     }
 }
 
-/// Puts an entry at its place and drops what stood there and behind. `false` if there is a gap.
-fn put(entries: &mut Vec<Entry>, entry: Entry) -> bool {
+/// Whether what stands behind the last whole write may be cut, and up to where it reaches.
+fn judge(segment: &Segment, end: &End) -> Result<u64, StoreError> {
+    let Stop::Open { at, why } = end.stop else { return Ok(end.offset) };
+    let place = Place { segment: segment.header.number, offset: at };
+    if let Some(why) = why
+        && record::has_seal_behind(&segment.bytes, place)
+    {
+        return Err(damaged(&segment.path, at, format!("{why}, and later ones are there")));
+    }
+    let size = segment.header.size;
+    let is_short = (segment.bytes.len() as u64) < size;
+    // Files get their full length before use. A short one lost its end; only a visible end of the
+    // records shows that nothing was in it.
+    if is_short && (why.is_some() || at + 4 > segment.bytes.len() as u64) {
+        let there = segment.bytes.len() as u64;
+        return Err(damaged(&segment.path, there, format!("it is cut short, of {size} bytes")));
+    }
+    Ok(segment.used_end(end.offset as usize) as u64)
+}
+
+/// Clears what stands behind the end of the log, durably.
+pub(super) fn clear(tail: &Tail) -> Result<(), StoreError> {
+    let Segment { file, path, header, bytes, beyond } = &tail.segment;
+    let (size, there) = (header.size, bytes.len() as u64);
+    if there != size || *beyond > 0 {
+        disk::set_length(file, path, size)?;
+    }
+    disk::fill(file, path, tail.offset, tail.used_end)?;
+    disk::fill(file, path, there, size)?;
+    disk::sync(file, path)
+}
+
+/// Puts an entry at its place and drops what stood there and behind. `false` if there is a gap that
+/// the snapshot does not cover: one that was saved while the log was behind it may.
+fn put(entries: &mut Vec<Entry>, entry: Entry, covered: Index) -> bool {
     if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
         if entry.id.index > last.id.index.next() {
-            return false;
+            if entry.id.index > covered.next() {
+                return false;
+            }
+            entries.clear();
+        } else {
+            let kept = entry.id.index.0.saturating_sub(first.id.index.0);
+            entries.truncate(kept as usize);
         }
-        let kept = entry.id.index.0.saturating_sub(first.id.index.0);
-        entries.truncate(kept as usize);
     }
     entries.push(entry);
     true
 }
 
+/// What a group of a damaged disk lacks.
+enum Lack {
+    /// The one that ends here.
+    Snapshot(Index),
+    Log(String),
+}
+
 /// What is wrong with a group of a log that ends here, if anything is.
-fn check(found: &Found, saved: Option<&Saved>, log_end: Place) -> Result<(), String> {
+fn check_group(found: &Found, saved: Option<&Saved>, log_end: Place) -> Result<(), Lack> {
     if saved.is_some_and(|saved| saved.effect.void_before > log_end) {
-        return Err("the log ends before the place that its snapshot names".to_owned());
+        let what = "the log ends before the place that its snapshot names";
+        return Err(Lack::Log(what.to_owned()));
     }
     let last = saved.map(|saved| saved.snapshot.meta.last.index);
     if found.state.snapshot > last {
-        let expected = found.state.snapshot.unwrap_or_default();
-        return Err(format!("its snapshot up to entry {expected} is missing"));
+        return Err(Lack::Snapshot(found.state.snapshot.unwrap_or_default()));
     }
     let snapshot = last.unwrap_or_default();
     let first = found.entries.first().map_or(snapshot.next(), |entry| entry.id.index);
     if first > snapshot.next() {
-        return Err(format!("its entries from {} to {first} are missing", snapshot.next()));
+        let what = format!("its entries from {} to {first} are missing", snapshot.next());
+        return Err(Lack::Log(what));
     }
     let end = found.entries.last().map_or(snapshot, |entry| entry.id.index.max(snapshot));
     let commit = found.state.hard_state.commit;
     if end < commit {
-        return Err(format!("it ends at entry {end}, but {commit} was committed"));
+        return Err(Lack::Log(format!("it ends at entry {end}, but {commit} was committed")));
     }
     Ok(())
-}
-
-/// What the log has to know of a group, and what its replica gets.
-fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
-    let keep_from = saved.as_ref().map_or(Effect::default(), |saved| saved.effect).keep_from;
-    let snapshot = saved.map(|saved| saved.snapshot);
-    let meta = snapshot.as_ref().map_or(SnapshotMeta::default(), |saved| saved.meta.clone());
-    let mut entries = found.entries;
-    entries.retain(|entry| entry.id.index >= keep_from);
-    let last = entries.last().map_or(meta.last.index, |entry| entry.id.index);
-    let mut state = found.state;
-    state.snapshot = snapshot.as_ref().map(|snapshot| snapshot.meta.last.index);
-    let held = entries.iter().cloned().collect();
-    let state_segment = found.state_segment;
-    let group = Group { state, state_segment, last, keep_from, entries: held };
-    let hard_state = state.hard_state;
-    let raft = Recovered { hard_state, snapshot: meta, entries };
-    (group, RecoveredGroup { raft, snapshot, ..RecoveredGroup::default() })
 }

@@ -5,7 +5,7 @@ use super::crc::crc32c;
 use super::disk::{self, explain};
 use muslin_core::base::{ClusterId, NodeId};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,7 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}{ENDING}"))
 }
 
-/// The numbers of the segments in a directory, in order. Removes unfinished files.
+/// The numbers of the segments in a directory, in order.
 pub(super) fn list(dir: &Path) -> Result<Vec<u64>, StoreError> {
     let names = disk::names(dir)?;
     Ok(names.iter().filter_map(|name| number_of(name)).collect())
@@ -219,14 +219,14 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// Reads one; refuses another node's.
+    /// Reads one; refuses another node's. What the disk cannot read is damaged.
     pub(super) fn open(dir: &Path, number: u64, owner: Owner) -> Result<Segment, StoreError> {
         let path = path(dir, number);
-        let opened = OpenOptions::new().read(true).write(true).open(&path);
-        let file = explain("open", &path, opened)?;
+        let file = disk::open(&path)?;
         let length = explain("read", &path, file.metadata())?.len();
         let mut bytes = Vec::new();
-        explain("read", &path, (&file).take(HEADER_BYTES as u64).read_to_end(&mut bytes))?;
+        let read = (&file).take(HEADER_BYTES as u64).read_to_end(&mut bytes);
+        read.map_err(|error| unreadable(&path, 0, error))?;
         if bytes.len() < HEADER_BYTES {
             return Err(damaged(&path, length, "it is shorter than its header"));
         }
@@ -237,7 +237,8 @@ impl Segment {
         }
         let rest = header.size.min(length).saturating_sub(HEADER_BYTES as u64);
         bytes.reserve_exact(rest as usize);
-        explain("read", &path, (&file).take(rest).read_to_end(&mut bytes))?;
+        let read = (&file).take(rest).read_to_end(&mut bytes);
+        read.map_err(|error| unreadable(&path, bytes.len() as u64, error))?;
         let beyond = length.saturating_sub(header.size);
         Ok(Segment { path, file, header, bytes, beyond })
     }
@@ -251,6 +252,26 @@ impl Segment {
     pub(super) fn used_end(&self, from: usize) -> usize {
         let rest = self.bytes.get(from..).unwrap_or_default();
         from + rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+    }
+}
+
+/// What can still be read of a segment, whatever is wrong with it.
+pub(super) fn salvage(dir: &Path, number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path(dir, number)) {
+        // As far as it goes.
+        let _ = file.read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+/// A disk that cannot read what it was given has lost it. Any other refusal is the system's.
+pub(super) fn unreadable(path: &Path, offset: u64, error: io::Error) -> StoreError {
+    match error.raw_os_error() {
+        Some(code) if code == nix::errno::Errno::EIO as i32 => {
+            damaged(path, offset, "the disk cannot read it")
+        }
+        _ => StoreError::Io { action: "read", path: path.to_owned(), source: error },
     }
 }
 

@@ -1,10 +1,10 @@
 //! One file per group: the last saved snapshot, and what it makes of the log.
 
-use super::super::StoreError;
+use super::super::{Damage, StoreError};
 use super::crc::{Crc, crc32c};
-use super::disk::{self, explain};
+use super::disk;
 use super::record::{Place, configuration_bytes, decode_configuration, encode_configuration};
-use super::segment::{Owner, check_header, damaged, u32_at, u64_at};
+use super::segment::{Owner, check_header, damaged, u32_at, u64_at, unreadable};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, LogId, Term};
 use muslin_core::raft::{Snapshot, SnapshotMeta};
@@ -78,11 +78,22 @@ pub(super) fn prepare(
     disk::prepare(unfinished, &[&header, &configuration, state])
 }
 
-/// Reads every snapshot of a directory. Removes unfinished files.
-pub(super) fn load_all(dir: &Path, owner: Owner) -> Result<BTreeMap<GroupId, Saved>, StoreError> {
-    let names = disk::names(dir)?;
-    let groups = names.iter().filter_map(|name| group_of(name));
-    groups.map(|group| Ok((group, load(&path(dir, group), owner, group)?))).collect()
+/// Snapshots that are sound, and what is wrong with the others.
+type Loaded = (BTreeMap<GroupId, Saved>, BTreeMap<GroupId, Damage>);
+
+/// Reads every snapshot of a directory.
+pub(super) fn load_all(dir: &Path, owner: Owner) -> Result<Loaded, StoreError> {
+    let (mut sound, mut damages) = (BTreeMap::new(), BTreeMap::new());
+    for group in disk::names(dir)?.iter().filter_map(|name| group_of(name)) {
+        match load(&path(dir, group), owner, group) {
+            Ok(saved) => drop(sound.insert(group, saved)),
+            Err(StoreError::Damaged { path, offset, what }) => {
+                damages.insert(group, Damage { path, offset, what });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((sound, damages))
 }
 
 /// Where a group's snapshot stands.
@@ -96,7 +107,8 @@ fn group_of(name: &str) -> Option<GroupId> {
 }
 
 fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> {
-    let bytes = Bytes::from(explain("read", path, fs::read(path))?);
+    let read = fs::read(path).map_err(|error| unreadable(path, 0, error))?;
+    let bytes = Bytes::from(read);
     if bytes.len() < HEADER_BYTES {
         return Err(damaged(path, bytes.len() as u64, "it is shorter than its header"));
     }

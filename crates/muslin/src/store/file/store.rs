@@ -2,26 +2,22 @@
 
 use super::super::{Aside, DiskCounters, RecoveredGroup, Store, StoreError};
 use super::beside::Beside;
-use super::disk::{explain, sync_dir};
+use super::disk::{explain, make_dir, sync_dir};
 use super::log::{Home, Log};
-use super::replay;
+use super::recover;
 use super::segment::{self, Owner};
 use muslin_core::base::GroupId;
 use muslin_core::raft::{DiskRoom, Write};
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::mem;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Number of the first segment, and what its chain of checksums begins with.
 const FIRST_SEGMENT: u64 = 1;
 const FIRST_SEED: u32 = 0;
-
-/// Directories are for the owner alone.
-const DIRECTORY_MODE: u32 = 0o700;
 
 /// How the store uses the disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +57,7 @@ impl FileStore {
     pub fn create(root: &Path, owner: Owner, options: Options) -> Result<(), StoreError> {
         let home = Home::new(root, owner, options);
         for dir in [&home.log, &home.snapshots] {
-            explain("create the directory", dir, make_dir(dir))?;
+            make_dir(dir)?;
         }
         sync_dir(root)?;
         if !FileStore::is_unused(root)? {
@@ -110,7 +106,7 @@ impl Store for FileStore {
     fn recover(&mut self) -> Result<BTreeMap<GroupId, RecoveredGroup>, StoreError> {
         match mem::replace(&mut self.phase, Phase::Refusing) {
             Phase::Closed => {
-                let (log, groups) = replay::recover(&self.home, &self.beside)?;
+                let (log, groups) = recover::recover(&self.home, &self.beside)?;
                 self.phase = Phase::Open(Box::new(log));
                 Ok(groups)
             }
@@ -149,12 +145,5 @@ impl FileStore {
             Phase::Closed => panic!("a store recovers before it is used"),
             Phase::Refusing => Err(self.refusal()),
         }
-    }
-}
-
-fn make_dir(dir: &PathBuf) -> io::Result<()> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
     }
 }

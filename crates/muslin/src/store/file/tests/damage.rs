@@ -12,6 +12,9 @@ struct Sample {
     whole: Groups,
     /// Before the last batch, and with the first write of that alone.
     earlier: [Groups; 2],
+    /// Everything that was ever written.
+    written: Vec<(GroupId, Entry)>,
+    snapshots: Vec<(GroupId, Snapshot)>,
 }
 
 fn batches() -> Vec<Vec<(GroupId, Write)>> {
@@ -33,6 +36,15 @@ fn sample() -> Sample {
     let dir = scratch();
     FileStore::create(dir.path(), OWNER, options(SEGMENT_BYTES)).unwrap();
     let mut batches = batches();
+    let (mut written, mut snapshots) = (Vec::new(), Vec::new());
+    for (id, write) in batches.iter().flatten() {
+        match write {
+            Write::Log { entries, .. } => {
+                written.extend(entries.iter().map(|entry| (*id, entry.clone())));
+            }
+            Write::Snapshot { snapshot, .. } => snapshots.push((*id, snapshot.clone())),
+        }
+    }
     let last = batches.pop().unwrap();
     for batch in batches {
         open(dir.path(), SEGMENT_BYTES).unwrap().0.write(&batch).unwrap();
@@ -45,7 +57,7 @@ fn sample() -> Sample {
     assert!(files.len() >= 4, "two segments and two snapshots at least: {:?}", files.keys());
     let mut first = before.clone();
     first.get_mut(&GroupId(0)).unwrap().raft.hard_state = whole[&GroupId(0)].raft.hard_state;
-    Sample { files, whole, earlier: [before, first] }
+    Sample { files, whole, earlier: [before, first], written, snapshots }
 }
 
 impl Sample {
@@ -68,15 +80,17 @@ fn used(segment: &[u8]) -> usize {
 struct Counts {
     whole: u64,
     cut: u64,
+    rebuilt: u64,
     refused: u64,
 }
 
-/// Opens what became of the sample; it holds all or, where `cut` allows, an earlier state; or it is
-/// refused. If it opens it takes writes and opens again.
+/// Opens what became of the sample; it holds all or, where `cut` allows, an earlier state; or some
+/// groups rebuild, with nothing that was never written; or it is refused. If it opens it takes
+/// writes and opens again.
 fn judge(dir: &Path, sample: &Sample, cut: &[Groups], counts: &mut Counts, what: &str) {
-    let (mut store, mut groups) = match open(dir, SEGMENT_BYTES) {
+    let (mut store, mut groups) = match open_any(dir, SEGMENT_BYTES) {
         Ok(opened) => opened,
-        Err(StoreError::Damaged { .. } | StoreError::Format { .. }) => {
+        Err(StoreError::Format { .. }) => {
             counts.refused += 1;
             return;
         }
@@ -85,20 +99,57 @@ fn judge(dir: &Path, sample: &Sample, cut: &[Groups], counts: &mut Counts, what:
     groups.values_mut().for_each(|group| group.torn_bytes = 0);
     if groups == sample.whole {
         counts.whole += 1;
+    } else if groups.values().any(|group| group.damage.is_some()) {
+        counts.rebuilt += 1;
+        for (id, group) in &groups {
+            sample.check_rebuilding(*id, group, what);
+        }
     } else {
         assert!(cut.contains(&groups), "{what}: neither whole nor an allowed cut: {groups:#?}");
         counts.cut += 1;
     }
     store.write(&[(GroupId(7), log(1, 1..=2))]).unwrap();
     drop(store);
-    let (_, mut again) = open(dir, SEGMENT_BYTES).unwrap();
+    let (_, mut again) = open_any(dir, SEGMENT_BYTES).unwrap();
     assert_eq!(again.remove(&GroupId(7)).unwrap().raft.entries, entries(1, 1..=2), "{what}");
     again.values_mut().for_each(|group| group.torn_bytes = 0);
+    // Damage is told once; that a group rebuilds is not forgotten.
+    groups.values_mut().for_each(|group| group.damage = None);
     assert_eq!(again, groups, "{what}: opened again");
 }
 
+impl Sample {
+    /// A group that rebuilds has nothing that was never written, without a gap, and says so; any
+    /// other is whole.
+    fn check_rebuilding(&self, id: GroupId, group: &RecoveredGroup, what: &str) {
+        if group.damage.is_none() {
+            assert_eq!(Some(group), self.whole.get(&id), "{what}: {id} is not concerned");
+            return;
+        }
+        let hard_state = group.raft.hard_state;
+        assert!(hard_state.rebuilding, "{what}: {id}");
+        let snapshot = group.snapshot.as_ref().map(|snapshot| snapshot.meta.clone());
+        assert_eq!(group.raft.snapshot, snapshot.unwrap_or_default(), "{what}: {id}");
+        let is_known = |snapshot: &Snapshot| self.snapshots.contains(&(id, snapshot.clone()));
+        assert!(group.snapshot.as_ref().is_none_or(is_known), "{what}: {id}");
+        let covered = group.raft.snapshot.last.index;
+        let mut next = group.raft.entries.first().map_or(covered.next(), |entry| entry.id.index);
+        assert!(next <= covered.next(), "{what}: {id}: a gap behind the snapshot");
+        for entry in &group.raft.entries {
+            assert_eq!(entry.id.index, next, "{what}: {id}");
+            assert!(self.written.contains(&(id, entry.clone())), "{what}: {id}: {entry:?}");
+            next = next.next();
+        }
+        assert!(hard_state.commit < next, "{what}: {id}: commits what is not there");
+        let last = group.raft.entries.last().map_or(group.raft.snapshot.last, |entry| entry.id);
+        assert!(hard_state.term >= last.term, "{what}: {id}");
+        let known = self.whole.get(&id).map_or(Term(0), |group| group.raft.hard_state.term);
+        assert!(hard_state.term <= known.max(last.term), "{what}: {id}: a term of nobody");
+    }
+}
+
 #[test]
-fn a_flipped_byte_anywhere_is_refused_or_harmless() {
+fn a_flipped_byte_anywhere_is_found_or_harmless() {
     let sample = sample();
     let mut counts = Counts::default();
     let dir = lay_out(&sample.files);
@@ -115,11 +166,11 @@ fn a_flipped_byte_anywhere_is_refused_or_harmless() {
     }
     println!("flipped bytes: {counts:?}");
     assert_eq!(counts.cut, 0);
-    assert!(counts.refused > 3_000 && counts.whole > 0);
+    assert!(counts.rebuilt > 3_000 && counts.whole > 0);
 }
 
 #[test]
-fn a_file_cut_at_any_length_is_refused_or_whole() {
+fn a_file_cut_at_any_length_is_found_or_whole() {
     let sample = sample();
     let mut counts = Counts::default();
     let dir = lay_out(&sample.files);
@@ -132,7 +183,7 @@ fn a_file_cut_at_any_length_is_refused_or_whole() {
         }
     }
     println!("cut files: {counts:?}");
-    assert!(counts.refused > 1_000 && counts.whole > 0);
+    assert!(counts.rebuilt > 1_000 && counts.whole > 0);
 }
 
 #[test]
@@ -228,7 +279,7 @@ fn a_batch_that_was_being_written_is_cut_at_a_write_and_nothing_else_is() {
         }
     }
     println!("torn tails: {counts:?}");
-    assert!(counts.cut > 100 && counts.refused > 100);
+    assert!(counts.cut > 100 && counts.rebuilt > 100);
 }
 
 #[test]
@@ -265,7 +316,7 @@ fn a_record_is_never_believed_at_another_place() {
         let dir = lay_out(&files);
         judge(dir.path(), &sample, &[], &mut counts, &format!("moved from {from}"));
     }
-    assert_eq!(counts.refused + counts.cut, 0);
+    assert_eq!(counts.refused + counts.rebuilt + counts.cut, 0);
 }
 
 #[test]

@@ -4,10 +4,11 @@ mod damage;
 mod faults;
 mod life;
 mod power;
+mod rebuild;
 mod speed;
 
 use super::super::contract::{self, Subject};
-use super::super::{RecoveredGroup, Store, StoreError};
+use super::super::{Damage, RecoveredGroup, Store, StoreError};
 use super::{FileStore, Options, Owner};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, GroupId, Index, LogId, NodeId, Term};
@@ -89,10 +90,20 @@ fn saved(term: u64, index: u64, keep_from: u64, discard_log: bool) -> Write {
     Write::Snapshot { snapshot, keep_from: Index(keep_from), discard_log }
 }
 
-fn open(dir: &Path, segment_bytes: u64) -> Result<(FileStore, Groups), StoreError> {
+/// Opens a store; damage is put aside.
+fn open_any(dir: &Path, segment_bytes: u64) -> Result<(FileStore, Groups), StoreError> {
     let mut store = FileStore::open(dir, OWNER, options(segment_bytes));
     let groups = store.recover()?;
     Ok((store, groups))
+}
+
+/// Opens a store that should be sound; damage is an error.
+fn open(dir: &Path, segment_bytes: u64) -> Result<(FileStore, Groups), StoreError> {
+    let (store, groups) = open_any(dir, segment_bytes)?;
+    match groups.values().find_map(|group| group.damage.clone()) {
+        Some(Damage { path, offset, what }) => Err(StoreError::Damaged { path, offset, what }),
+        None => Ok((store, groups)),
+    }
 }
 
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -123,12 +134,14 @@ fn lay_out(files: &BTreeMap<PathBuf, Vec<u8>>) -> TempDir {
 }
 
 fn restore(dir: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
-    for part in ["log", "snapshot"] {
+    for part in ["log", "snapshot", "damaged"] {
         let part = dir.join(part);
         if part.exists() {
             fs::remove_dir_all(&part).unwrap();
         }
-        fs::create_dir(&part).unwrap();
+    }
+    for part in ["log", "snapshot"] {
+        fs::create_dir(dir.join(part)).unwrap();
     }
     for (name, bytes) in files {
         fs::write(dir.join(name), bytes).unwrap();
