@@ -175,6 +175,9 @@ impl Node {
             view: self.swim.view(now),
             progress: self.raft.progress(),
             silent: self.raft.silent(now),
+            is_rebuilding: self.raft.is_rebuilding(),
+            rebuilding: self.raft.rebuilding(),
+            full: self.raft.without_room(),
             quorum_age: self.raft.quorum_heard(now),
             uptime: now.since(self.started),
         }

@@ -434,6 +434,11 @@ pub enum Event {
         /// Its size.
         bytes: u64,
     },
+    /// This node's disk was found damaged. Told by the driver, which reads it.
+    DiskDamaged {
+        /// Which file, where, and what became of it.
+        what: String,
+    },
     /// A peer's message could not be read; it was dropped.
     BadMessage {
         /// Why.
@@ -494,6 +499,12 @@ pub struct NodeStatus {
     /// Peers whose log has not answered this leader for an election time-out, in id order: known
     /// sooner than the view can tell.
     pub silent: Vec<NodeId>,
+    /// Whether this node lost what it had acknowledged, and fetches it from the others (R11).
+    pub is_rebuilding: bool,
+    /// Peers that do, as their leader hears, in id order.
+    pub rebuilding: Vec<NodeId>,
+    /// Whose disks are full: this node's, and those of peers as their leader hears. In id order.
+    pub full: Vec<NodeId>,
     /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does
     /// not lead.
     pub quorum_age: Option<Duration>,

@@ -103,6 +103,22 @@ impl Raft {
         leader.peers.iter().filter(|(_, peer)| rebuilds(peer)).map(|(id, _)| *id).collect()
     }
 
+    /// Whose disks are full: its own, and those of peers as this leader hears, in id order.
+    pub fn without_room(&self) -> Vec<NodeId> {
+        let mut full: Vec<NodeId> = match &self.part {
+            Part::Leader(leader) => {
+                let peers = leader.peers.iter();
+                peers.filter(|(_, peer)| peer.condition.is_full).map(|(id, _)| *id).collect()
+            }
+            Part::Follower | Part::PreCandidate { .. } | Part::Candidate { .. } => Vec::new(),
+        };
+        if self.room == DiskRoom::Full {
+            full.push(self.id);
+            full.sort_unstable();
+        }
+        full
+    }
+
     /// Takes note of how a peer is. False when its answer is to be ignored: it is of another
     /// session, or the first of a rebuilding, with which replication begins anew (R10, R11).
     pub(super) fn note_condition(

@@ -2,6 +2,7 @@
 //! are made of it.
 
 use super::gate::Gate;
+use crate::store::{DiskNumbers, SYNC_CLASSES_US};
 use crate::transport::{CounterRow, TransportCounters};
 use metrics::{Counter, Key, KeyName, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
@@ -9,6 +10,7 @@ use muslin_core::node::{Event, NodeStatus};
 use muslin_core::raft::{self, Role};
 use muslin_core::swim::{self, Liveness};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One number.
 pub struct Row {
@@ -66,6 +68,10 @@ pub const TABLE: &[Row] = &[
         .help("Voters of the configuration in force."),
     state("muslin_raft_learners", Unit::Count, |s| s.configuration.learners.len() as u64)
         .help("Learners of the configuration in force."),
+    state("muslin_raft_is_rebuilding", Unit::Count, |s| u64::from(s.is_rebuilding))
+        .help("1 while this node fetches again what its disk has lost."),
+    state("muslin_disk_is_full", Unit::Count, |s| u64::from(s.full.contains(&s.id)))
+        .help("1 while this node takes no writes for lack of room."),
     state("muslin_swim_alive", Unit::Count, |s| in_view(s, Liveness::Alive))
         .help("Nodes that this node sees alive, itself included."),
     state("muslin_swim_suspect", Unit::Count, |s| in_view(s, Liveness::Suspect))
@@ -200,7 +206,7 @@ impl Metrics {
     }
 
     /// All numbers as Prometheus reads them.
-    pub(super) fn render(&self, status: &NodeStatus) -> String {
+    pub(super) fn render(&self, status: &NodeStatus, disk: &DiskNumbers) -> String {
         for row in TABLE {
             let value = match row.source {
                 Source::Node(of) => of(status),
@@ -211,10 +217,40 @@ impl Metrics {
             self.recorder.register_gauge(&key, &METADATA).set(value as f64);
         }
         let mut text = self.recorder.handle().render();
+        write_disk(&mut text, disk);
         if let Some(transport) = &self.transport {
             write_transport(&mut text, transport);
         }
         text
+    }
+}
+
+/// The store counts by itself.
+fn write_disk(text: &mut String, disk: &DiskNumbers) {
+    let name = "muslin_disk_sync_seconds";
+    *text += &format!(
+        "# HELP {name} Time of one durable batch of the log: write and fdatasync.\n\
+         # TYPE {name} histogram\n"
+    );
+    let mut count = 0;
+    for (class, syncs) in disk.sync_classes.iter().enumerate() {
+        count += syncs;
+        let bound = SYNC_CLASSES_US.get(class).map(|us| Duration::from_micros(*us).as_secs_f64());
+        let bound = bound.map_or(String::from("+Inf"), |bound| bound.to_string());
+        *text += &format!("{name}_bucket{{le=\"{bound}\"}} {count}\n");
+    }
+    *text += &format!("{name}_sum {}\n{name}_count {count}\n", disk.sync_time.as_secs_f64());
+    let rows = [
+        ("disk_written_bytes_total", "Bytes written to the log.", disk.written_bytes),
+        ("scrubbed_bytes_total", "Bytes read again to find damage.", disk.scrubbed_bytes),
+        ("disk_damage_total", "Times damage was found on the disk.", disk.damages),
+        ("disk_queue_writes", "Writes that wait for the disk.", disk.waiting_writes),
+        ("disk_queue_bytes", "What they hold.", disk.waiting_bytes),
+    ];
+    for (name, help, value) in rows {
+        let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+        *text += &format!("# HELP muslin_{name} {help}\n# TYPE muslin_{name} {kind}\n");
+        *text += &format!("muslin_{name} {value}\n");
     }
 }
 

@@ -307,7 +307,11 @@ impl Verdict {
                 usize::MAX
             }),
         };
+        let disks = disk_words(status);
         let (health, sentence) = match quorum {
+            Quorum::Answers if !disks.is_empty() => {
+                (Health::Degraded, format!("{disks}; {}", can_lose_words(can_lose)))
+            }
             Quorum::Silent => (Health::Unavailable, unavailable(status, count)),
             Quorum::Answers if count.total == 1 => (Health::Healthy, single(status)),
             Quorum::Answers if missing.is_empty() && can_lose > 0 => {
@@ -333,6 +337,36 @@ impl Verdict {
         };
         Verdict { health, sentence, can_lose, voters: count }
     }
+}
+
+/// What is wrong with disks, as far as this node knows; empty when nothing is.
+fn disk_words(status: &NodeStatus) -> String {
+    let names = |ids: &[NodeId]| {
+        let names: Vec<String> = ids.iter().map(|id| name_of(status, *id)).collect();
+        names.join(", ")
+    };
+    let mut rebuilding = status.rebuilding.clone();
+    if status.is_rebuilding {
+        rebuilding.push(status.id);
+        rebuilding.sort_unstable();
+    }
+    if !status.full.is_empty() {
+        // One full disk of a follower's stops nobody.
+        let voters = &status.configuration.voters;
+        let spare = voters.len().saturating_sub(voters.len() / 2 + 1);
+        let leads = status.leader.is_some_and(|leader| status.full.contains(&leader));
+        let mode = if leads || status.full.len() > spare { "Read-only:" } else { "Degraded -" };
+        let (noun, verb) = match status.full.len() {
+            1 => ("disk", "is"),
+            _ => ("disks", "are"),
+        };
+        return format!("{mode} the {noun} of {} {verb} full", names(&status.full));
+    }
+    if rebuilding.is_empty() {
+        return String::new();
+    }
+    let verb = if rebuilding.len() == 1 { "is" } else { "are" };
+    format!("Degraded - {} {verb} rebuilding: refetching its log", names(&rebuilding))
 }
 
 /// Voters that are not alive in the view, or silent to this leader, and what they are.

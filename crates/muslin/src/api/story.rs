@@ -75,6 +75,7 @@ pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
             let text = format!("took a snapshot of the state at {index}, {bytes} bytes");
             Story::new("snapshot-taken", text)
         }
+        Event::DiskDamaged { what } => Story::new("disk-damaged", what.clone()),
         Event::BadMessage { why } => {
             Story::new("message-dropped", format!("dropped a peer's message: {why}"))
         }

@@ -167,9 +167,17 @@ impl DataDir {
     }
 
     fn save(&self) -> Result<(), StoreError> {
-        let saved = replace(&self.path.join(NODE), &[&self.stored.to_json()]);
+        let (path, json) = (self.path.join(NODE), self.stored.to_json());
+        let mut saved = replace(&path, &[&json]);
+        // A node must be able to start on a full disk, if only to serve reads.
+        while matches!(saved, Err(StoreError::Full { .. })) && FileStore::give_up(&self.path)? {
+            saved = replace(&path, &[&json]);
+        }
         saved.map_err(|error| match error {
             StoreError::Io { action, path, source } => unusable(action, &path, source),
+            StoreError::Full { path, .. } => {
+                refuse(&path, "the disk is full: free some space and start the node again")
+            }
             other => other,
         })
     }

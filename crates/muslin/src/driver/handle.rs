@@ -1,5 +1,6 @@
 //! What everyone but the driver holds of a node.
 
+use crate::store::{DiskCounters, DiskNumbers};
 use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
 use muslin_core::state::{Command, KvEvent, Outcome, Query, WatchSpec};
@@ -31,6 +32,7 @@ struct Shared {
     leader: AtomicU64,
     epoch: AtomicU64,
     revision: AtomicU64,
+    disk: Arc<DiskCounters>,
 }
 
 /// A node's numbers at a glance. The driver shows them; readers ask nobody.
@@ -78,7 +80,7 @@ pub struct EventRecord {
 }
 
 impl Handle {
-    pub(crate) fn new(mail: mpsc::Sender<Mail>) -> Handle {
+    pub(crate) fn new(mail: mpsc::Sender<Mail>, disk: Arc<DiskCounters>) -> Handle {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let shared = Shared {
             mail,
@@ -89,6 +91,7 @@ impl Handle {
             leader: AtomicU64::new(NOBODY),
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
+            disk,
         };
         Handle { shared: Arc::new(shared) }
     }
@@ -163,6 +166,11 @@ impl Handle {
         if self.shared.mail.send(Mail::Shutdown(sender)).await.is_ok() {
             let _ = receiver.await;
         }
+    }
+
+    /// What the store counts.
+    pub fn disk(&self) -> DiskNumbers {
+        self.shared.disk.numbers()
     }
 
     /// What the driver last showed. Each number is right by itself; together they may be of two

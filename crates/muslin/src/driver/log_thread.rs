@@ -78,6 +78,11 @@ impl Desk {
         let _ = self.jobs.send(Job::Save(save));
     }
 
+    /// What the store counts.
+    pub(super) fn counters(&self) -> Arc<DiskCounters> {
+        self.counters.clone()
+    }
+
     /// Bytes issued and not durable, about.
     pub(super) fn waiting_bytes(&self) -> u64 {
         self.counters.waiting_bytes()

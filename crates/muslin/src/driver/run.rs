@@ -14,7 +14,7 @@ use muslin_core::raft::{self, DiskRoom};
 use muslin_core::state::Proposal;
 use muslin_core::wire;
 use prost::Message as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -73,6 +73,7 @@ pub fn start(
 ) -> Result<(Handle, tokio::task::JoinHandle<Result<(), DriverError>>), DriverError> {
     let Driver { options, mut store, transport, incoming, contacts, seed } = driver;
     let mut groups = store.recover()?;
+    let damages = damages(&groups);
     let control = groups.remove(&GroupId::CONTROL).unwrap_or_default();
     if control.torn_bytes > 0 {
         tracing::warn!(bytes = control.torn_bytes, "cut a torn tail that was never acknowledged");
@@ -85,8 +86,8 @@ pub fn start(
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
     let disk = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
-    let handle = Handle::new(mail_sender);
-    let run = Run {
+    let handle = Handle::new(mail_sender, disk.counters());
+    let mut run = Run {
         started: Instant::now(),
         node: Node::new(options, recovered, seed, Now::START),
         out: Outputs::new(),
@@ -100,6 +101,9 @@ pub fn start(
         stopping: None,
         failure: None,
     };
+    for what in damages {
+        run.report(Event::DiskDamaged { what });
+    }
     let inboxes = Inboxes { mail, incoming, contacts, reports };
     let task = tokio::spawn(run.run(inboxes));
     Ok((handle, task))
@@ -107,6 +111,21 @@ pub fn start(
 
 fn recovered_group(group: RecoveredGroup) -> groups::Recovered {
     groups::Recovered { raft: group.raft, snapshot: group.snapshot.map(|snapshot| snapshot.data) }
+}
+
+/// Each thing that is wrong with the disk, once, as a person is told.
+fn damages(groups: &BTreeMap<GroupId, RecoveredGroup>) -> BTreeSet<String> {
+    let found = groups.values().filter_map(|group| group.damage.as_ref());
+    let told: BTreeSet<String> = found
+        .map(|damage| {
+            format!(
+                "{damage}; the damaged files are kept in `damaged`, and what they held is fetched \
+                 from the other nodes"
+            )
+        })
+        .collect();
+    told.iter().for_each(|what| tracing::warn!("{what}"));
+    told
 }
 
 struct Inboxes {
@@ -253,7 +272,11 @@ impl Run {
                 }
                 self.step(Input::Disk(room));
             }
-            Report::Damaged(damage) => tracing::warn!(%damage, "is being put right"),
+            Report::Damaged(damage) => {
+                tracing::warn!(%damage, "written again from what is in memory");
+                let what = format!("{damage}; written again from what is in memory");
+                self.report(Event::DiskDamaged { what });
+            }
             Report::Failed(error) => return Err(error.into()),
         }
         Ok(())
@@ -305,18 +328,21 @@ impl Run {
                     tracing::debug!(?event);
                 }
                 Output::Report(event) => {
-                    tracing::debug!(?event);
                     if let Event::Raft { event: raft::Event::RebuildImpossible, .. } = &event {
                         self.failure.get_or_insert(DriverError::RebuildImpossible);
                     }
-                    let record =
-                        EventRecord { number: self.next_event, time: SystemTime::now(), event };
-                    self.next_event += 1;
-                    self.handle.publish(record);
+                    self.report(event);
                 }
             }
         }
         self.out = out;
+    }
+
+    fn report(&mut self, event: Event) {
+        tracing::debug!(?event);
+        let record = EventRecord { number: self.next_event, time: SystemTime::now(), event };
+        self.next_event += 1;
+        self.handle.publish(record);
     }
 
     fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {

@@ -19,9 +19,12 @@ impl pb::maintenance_server::Maintenance for Etcd {
         if request.into_inner().action == AlarmAction::Activate as i32 {
             return Err(Status::unimplemented("muslin: alarms are not raised by hand"));
         }
-        // No alarm is ever raised, so the list is empty and every one asked to end has ended.
-        let header = Some(self.header_here());
-        Ok(Response::new(pb::AlarmResponse { header, alarms: Vec::new() }))
+        let status = self.desk.handle.status().await.map_err(refuse::failure)?;
+        // One that is asked to end ends when there is room again, and not before.
+        let no_space =
+            |id: &NodeId| pb::AlarmMember { member_id: id.0, alarm: pb::AlarmType::Nospace as i32 };
+        let alarms = status.full.iter().map(no_space).collect();
+        Ok(Response::new(pb::AlarmResponse { header: Some(self.header(status.revision)), alarms }))
     }
 
     async fn status(
@@ -29,10 +32,12 @@ impl pb::maintenance_server::Maintenance for Etcd {
         _: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
         let status = self.desk.handle.status().await.map_err(refuse::failure)?;
-        let errors = match status.leader {
+        let mut errors = match status.leader {
             Some(_) => Vec::new(),
             None => vec![String::from(refuse::no_leader().message())],
         };
+        let no_space = |id: &NodeId| format!("memberID:{} alarm:NOSPACE ", id.0);
+        errors.extend(status.full.iter().map(no_space));
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.header(status.revision)),
             version: String::from(VERSION),

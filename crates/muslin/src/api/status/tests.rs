@@ -52,6 +52,9 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         view: view.iter().map(|(id, state)| seen(*id, *state)).collect(),
         progress: vec![(NodeId(2), Index(10))],
         silent: Vec::new(),
+        is_rebuilding: false,
+        rebuilding: Vec::new(),
+        full: Vec::new(),
         quorum_age: Some(Duration::ZERO),
         uptime: Duration::from_secs(10),
     }

@@ -3,11 +3,11 @@
 //! One lock per store orders the snapshots that the log installs and those that are saved beside
 //! it. It is held while a file gets its name, not while it is written.
 
-use super::super::{Aside, DiskCounters, Scrubbed, StoreError};
+use super::super::{Aside, Damage, DiskCounters, Scrubbed, StoreError};
 use super::disk;
 use super::log::Home;
 use super::record::Place;
-use super::scrub::Scrubber;
+use super::scrub::{Item, Scrubber, Step};
 use super::snapshot::{self, Effect};
 use super::spares::Spares;
 use muslin_core::base::{GroupId, Index};
@@ -36,6 +36,8 @@ struct State {
     saved: Snapshots,
     /// Segments that are not written to any more, and the checksum of the closing seal of each.
     closed: BTreeMap<u64, u32>,
+    /// Closed segments that have gone bad, and in what way.
+    spoiled: BTreeMap<u64, Damage>,
 }
 
 impl Beside {
@@ -50,6 +52,16 @@ impl Beside {
         let mut state = self.lock();
         state.published = published;
         state.closed = closed;
+    }
+
+    /// The last closed segment that has gone bad.
+    pub(super) fn spoiled(&self) -> Option<u64> {
+        self.lock().spoiled.keys().next_back().copied()
+    }
+
+    /// A segment that has gone bad is not needed any more: what was wrong with it.
+    pub(super) fn put_right(&self, number: u64) -> Option<Damage> {
+        self.lock().spoiled.remove(&number)
     }
 
     pub(super) fn spares(&self) -> &Spares {
@@ -142,6 +154,24 @@ impl State {
         Effect { keep_from: before.keep_from.max(keep_from.min(end)), ..before }
     }
 
+    /// Everything that can be looked at.
+    fn items(&self) -> Vec<Item> {
+        let closed = self.closed.iter().map(|(number, chain)| Item::Segment(*number, *chain));
+        closed.chain(self.published.keys().map(|group| Item::Snapshot(*group))).collect()
+    }
+
+    /// Takes note of damage. Whether it is news, and of a file that is still needed.
+    fn spoil(&mut self, item: Item, damage: &Damage) -> bool {
+        match item {
+            Item::Segment(number, _) => {
+                let is_needed = self.closed.contains_key(&number);
+                is_needed && self.spoiled.insert(number, damage.clone()).is_none()
+            }
+            // The next one replaces it.
+            Item::Snapshot(group) => self.published.contains_key(&group),
+        }
+    }
+
     /// Where the group's snapshot ends; `None` before the first.
     fn last(&self, group: GroupId) -> Option<Index> {
         self.published.get(&group).map(|(last, _)| *last)
@@ -179,8 +209,23 @@ impl Aside for Beside {
     }
 
     fn scrub(&self, bytes: u64) -> Result<Scrubbed, StoreError> {
-        let _ = (bytes, &self.scrubber);
-        Ok(Scrubbed::All)
+        // Held by nobody else.
+        let mut scrubber = self.scrubber.lock().unwrap_or_else(PoisonError::into_inner);
+        if !scrubber.is_begun() {
+            scrubber.begin(self.lock().items());
+        }
+        match scrubber.step(&self.home, bytes)? {
+            Step::Read(count) => self.counters.scrubbed(count),
+            Step::Judged(_, None) => {}
+            Step::Judged(item, Some(damage)) => {
+                if self.lock().spoil(item, &damage) {
+                    self.counters.damaged();
+                    return Ok(Scrubbed::Damaged(damage));
+                }
+            }
+            Step::Done => return Ok(Scrubbed::All),
+        }
+        Ok(Scrubbed::Some)
     }
 
     fn counters(&self) -> Arc<DiskCounters> {

@@ -3,6 +3,7 @@
 use super::super::StoreError;
 use super::beside::Beside;
 use super::disk;
+use super::rebuild;
 use super::record::{self, GroupState, Place, SEAL_BYTES, STATE_ROOM, Told};
 use super::segment::{self, HEADER_BYTES, Header, Owner};
 use super::spares::Spares;
@@ -455,12 +456,25 @@ impl Log {
 
     /// Drops what nobody needs.
     fn tidy(&mut self) -> Result<(), StoreError> {
-        if !std::mem::take(&mut self.is_loose) {
+        let is_spoiled = self.beside.spoiled().is_some();
+        if !std::mem::take(&mut self.is_loose) && !is_spoiled {
             return Ok(());
         }
-        let done = self.carry().and_then(|()| self.drop_unneeded());
+        let done = self.repair().and_then(|()| self.carry()).and_then(|()| self.drop_unneeded());
         self.is_loose = matches!(done, Err(StoreError::Full { .. }));
         not_full(done)
+    }
+
+    /// Writes again all that is needed of a segment that has gone bad, and of those before it, from
+    /// memory: then it can go.
+    fn repair(&mut self) -> Result<(), StoreError> {
+        let Some(last) = self.beside.spoiled() else { return Ok(()) };
+        let numbers: Vec<u64> = self.segments.range(..=last).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let bound = self.bound_to(number);
+            self.write_again(&bound)?;
+        }
+        Ok(())
     }
 
     /// Writes again what groups that write little need of the oldest segments, so that these do not
@@ -543,7 +557,11 @@ impl Log {
         self.live.sync()?;
         for number in unneeded {
             self.beside.dropped(number);
-            disk::remove(&segment::path(&self.home.log, number))?;
+            let path = segment::path(&self.home.log, number);
+            match self.beside.put_right(number) {
+                Some(damage) => rebuild::keep(&self.home, &path, damage)?,
+                None => disk::remove(&path)?,
+            }
             disk::sync_dir(&self.home.log)?;
             self.segments.remove(&number);
         }

@@ -186,6 +186,14 @@ fn make_aside(home: &Home, concerned: &BTreeMap<GroupId, Damage>) -> Result<Path
     Ok(aside)
 }
 
+/// Keeps a damaged file of the log for the person, out of the way.
+pub(super) fn keep(home: &Home, path: &Path, damage: Damage) -> Result<(), StoreError> {
+    let aside = make_aside(home, &BTreeMap::from([(GroupId::CONTROL, damage)]))?;
+    disk::rename(path, &aside.join(path.file_name().unwrap_or_default()))?;
+    disk::sync_dir(&aside)?;
+    forget_oldest(home)
+}
+
 fn forget_oldest(home: &Home) -> Result<(), StoreError> {
     let all = home.root.join(ASIDE);
     let numbers = numbers(&all)?;

@@ -95,8 +95,9 @@ impl Header {
         bytes
     }
 
-    fn decode(bytes: &[u8], path: &Path) -> Result<Header, StoreError> {
-        check_header(MAGIC, FORMAT, bytes, path)?;
+    /// Reads the header that these bytes begin with.
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Header, StoreError> {
+        check_header(MAGIC, FORMAT, &bytes[..HEADER_BYTES], path)?;
         Ok(Header {
             owner: Owner::decode(bytes, 16),
             number: u64_at(bytes, 40),

@@ -109,22 +109,11 @@ fn group_of(name: &str) -> Option<GroupId> {
 fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> {
     let read = fs::read(path).map_err(|error| unreadable(path, 0, error))?;
     let bytes = Bytes::from(read);
-    if bytes.len() < HEADER_BYTES {
-        return Err(damaged(path, bytes.len() as u64, "it is shorter than its header"));
-    }
-    check_header(MAGIC, FORMAT, &bytes[..HEADER_BYTES], path)?;
-    Owner::decode(&bytes, 16).must_be(owner, path)?;
-    if u64_at(&bytes, 40) != group.0 {
-        return Err(damaged(path, 40, "its name and its group differ"));
-    }
-    let (state_length, configuration_length) = (u64_at(&bytes, 88), u64_at(&bytes, 96));
+    let mut body = Body::default();
+    body.count(bytes.get(HEADER_BYTES..).unwrap_or_default());
+    judge(&bytes, body, path, (owner, group))?;
+    let configuration_length = u64_at(&bytes, 96);
     let body = bytes.slice(HEADER_BYTES..);
-    if state_length.checked_add(configuration_length) != Some(body.len() as u64) {
-        return Err(damaged(path, bytes.len() as u64, "it has not the length its header says"));
-    }
-    if crc32c(&body) != u32_at(&bytes, 104) {
-        return Err(damaged(path, HEADER_BYTES as u64, "the checksum of its state does not match"));
-    }
     let state = body.slice(configuration_length as usize..);
     let configuration = decode_configuration(&body[..configuration_length as usize])
         .ok_or_else(|| damaged(path, HEADER_BYTES as u64, "its configuration cannot be read"))?;
@@ -136,4 +125,56 @@ fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> 
             void_before: Place { segment: u64_at(&bytes, 72), offset: u64_at(&bytes, 80) },
         },
     })
+}
+
+/// What stands behind a header: its length and its checksum so far.
+#[derive(Clone, Copy)]
+pub(super) struct Body {
+    length: u64,
+    crc: Crc,
+}
+
+impl Default for Body {
+    fn default() -> Body {
+        Body { length: 0, crc: Crc::new() }
+    }
+}
+
+impl Body {
+    fn count(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.crc = self.crc.with(bytes);
+    }
+
+    /// Counts what stands behind the header in these bytes, and drops it.
+    pub(super) fn add(&mut self, bytes: &mut Vec<u8>) {
+        self.count(bytes.get(HEADER_BYTES..).unwrap_or_default());
+        bytes.truncate(HEADER_BYTES);
+    }
+}
+
+/// Whether a header and what stands behind it are what was written.
+pub(super) fn judge(
+    header: &[u8],
+    body: Body,
+    path: &Path,
+    (owner, group): (Owner, GroupId),
+) -> Result<(), StoreError> {
+    if header.len() < HEADER_BYTES {
+        return Err(damaged(path, header.len() as u64, "it is shorter than its header"));
+    }
+    check_header(MAGIC, FORMAT, &header[..HEADER_BYTES], path)?;
+    Owner::decode(header, 16).must_be(owner, path)?;
+    if u64_at(header, 40) != group.0 {
+        return Err(damaged(path, 40, "its name and its group differ"));
+    }
+    let (state_length, configuration_length) = (u64_at(header, 88), u64_at(header, 96));
+    if state_length.checked_add(configuration_length) != Some(body.length) {
+        let end = HEADER_BYTES as u64 + body.length;
+        return Err(damaged(path, end, "it has not the length its header says"));
+    }
+    if body.crc.finish() != u32_at(header, 104) {
+        return Err(damaged(path, HEADER_BYTES as u64, "the checksum of its state does not match"));
+    }
+    Ok(())
 }

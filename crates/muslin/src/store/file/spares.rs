@@ -56,6 +56,15 @@ impl Spares {
         Spares { shared: Arc::new(Shared { dir: dir.to_owned(), size, is_alone, state, changed }) }
     }
 
+    /// Removes the last one of a directory, which no store has open. Whether there was one.
+    pub(super) fn give_up_one(dir: &Path) -> Result<bool, StoreError> {
+        let paths = (0..SPARES).rev().map(|slot| path(dir, slot));
+        match paths.into_iter().find(|path| path.exists()) {
+            Some(path) => disk::remove(&path).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
     /// What a segment must be long to be one of these.
     pub(super) fn size(&self) -> u64 {
         self.shared.size
@@ -193,13 +202,17 @@ impl Shared {
     }
 
     fn path(&self, slot: u8) -> PathBuf {
-        self.dir.join(format!("{slot}{ENDING}"))
+        path(&self.dir, slot)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing that is done under this lock panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn path(dir: &Path, slot: u8) -> PathBuf {
+    dir.join(format!("{slot}{ENDING}"))
 }
 
 /// Whether a file has this length and nothing but zeros. One that cannot be read is not.

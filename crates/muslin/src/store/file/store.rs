@@ -6,6 +6,7 @@ use super::disk::{explain, make_dir, sync_dir};
 use super::log::{Home, Log};
 use super::recover;
 use super::segment::{self, Owner};
+use super::spares::Spares;
 use muslin_core::base::GroupId;
 use muslin_core::raft::{DiskRoom, Write};
 use std::collections::BTreeMap;
@@ -84,6 +85,12 @@ impl FileStore {
             }
         }
         Ok(true)
+    }
+
+    /// Removes one of the files that are kept for a full disk, of a store that nobody has opened.
+    /// Whether there was one.
+    pub(crate) fn give_up(root: &Path) -> Result<bool, StoreError> {
+        Spares::give_up_one(&root.join("log"))
     }
 
     /// A store made earlier. Nothing is read before [`Store::recover`].

@@ -5,6 +5,7 @@ mod faults;
 mod life;
 mod power;
 mod rebuild;
+mod scrub;
 mod speed;
 
 use super::super::contract::{self, Subject};

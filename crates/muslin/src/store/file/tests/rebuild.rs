@@ -25,7 +25,8 @@ fn lived() -> BTreeMap<PathBuf, Vec<u8>> {
 /// The last but one segment is damaged in its middle.
 fn damaged_log() -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = lived();
-    let names: Vec<PathBuf> = files.keys().filter(|name| name.starts_with("log")).cloned().collect();
+    let names: Vec<PathBuf> =
+        files.keys().filter(|name| name.starts_with("log")).cloned().collect();
     files.get_mut(&names[names.len() - 2]).unwrap()[400] ^= 1;
     files
 }

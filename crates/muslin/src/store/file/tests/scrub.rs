@@ -1,0 +1,100 @@
+//! Damage that comes while the store is open.
+
+use super::super::super::Scrubbed;
+use super::*;
+
+const SEGMENT_BYTES: u64 = 1024;
+
+/// Looks through everything once; what it found.
+fn scrubbed(store: &FileStore) -> Vec<Damage> {
+    let mut found = Vec::new();
+    for _ in 0..10_000 {
+        match store.aside().scrub(100).unwrap() {
+            Scrubbed::Some => {}
+            Scrubbed::All => return found,
+            Scrubbed::Damaged(damage) => found.push(damage),
+        }
+    }
+    panic!("a look comes to its end");
+}
+
+fn used() -> (TempDir, FileStore) {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(SEGMENT_BYTES)).unwrap();
+    let (mut store, _) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    for at in 0..6 {
+        let (from, to) = (at * 4 + 1, at * 4 + 4);
+        store.write(&[(GroupId(0), log(1, from..=to)), (GroupId(5), log(2, from..=to))]).unwrap();
+    }
+    store.write(&[(GroupId(0), saved(1, 8, 9, false)), (GroupId(0), committed(1, 20))]).unwrap();
+    (dir, store)
+}
+
+#[test]
+fn a_sound_store_is_read_to_its_end_without_a_finding() {
+    let (dir, store) = used();
+    for _ in 0..2 {
+        assert_eq!(scrubbed(&store), []);
+    }
+    let read = store.aside().counters().numbers().scrubbed_bytes;
+    let closed = segments(dir.path()) as u64 - 1;
+    assert!(read >= 2 * closed * SEGMENT_BYTES, "{read} bytes");
+}
+
+/// Each byte of each closed segment, in turn: found, written again, gone, and all is as before.
+#[test]
+fn a_segment_that_goes_bad_is_written_again_from_memory() {
+    let (dir, mut store) = used();
+    let first = files(dir.path()).keys().find(|name| name.starts_with("log")).unwrap().clone();
+    let mut repaired = 0;
+    for at in (0..SEGMENT_BYTES as usize).step_by(37) {
+        let name = files(dir.path()).keys().find(|name| name.starts_with("log")).unwrap().clone();
+        let path = dir.path().join(&name);
+        let mut bytes = fs::read(&path).unwrap();
+        if at >= bytes.iter().rposition(|byte| *byte != 0).unwrap() {
+            continue;
+        }
+        bytes[at] ^= 0x10;
+        fs::write(&path, bytes).unwrap();
+        let found = scrubbed(&store);
+        assert_eq!(found.len(), 1, "{name:?}@{at}: {found:?}");
+        store.tend().unwrap();
+        assert!(!path.exists(), "{name:?}@{at}: it is not needed any more");
+        repaired += 1;
+        assert_eq!(scrubbed(&store), []);
+        // Something to close another segment with.
+        store.write(&[(GroupId(7), log(1, at as u64 * 10 + 1..=at as u64 * 10))]).unwrap();
+        let next = repaired * 8;
+        store.write(&[(GroupId(8), log(1, next - 7..=next))]).unwrap();
+    }
+    assert!(repaired > 15);
+    assert!(!dir.path().join(first).exists());
+    assert_eq!(store.aside().counters().numbers().damages, repaired);
+    drop(store);
+    let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 9..=24));
+    assert_eq!(groups[&GroupId(0)].raft.hard_state.commit, Index(20));
+    assert_eq!(groups[&GroupId(5)].raft.entries, entries(2, 1..=24));
+    assert_eq!(groups[&GroupId(8)].raft.entries, entries(1, 1..=repaired * 8));
+    assert!(dir.path().join("damaged").is_dir());
+}
+
+#[test]
+fn a_snapshot_that_goes_bad_is_told_and_replaced_by_the_next() {
+    let (dir, mut store) = used();
+    let path = dir.path().join("snapshot/0000000000000000.snap");
+    let whole = fs::read(&path).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(scrubbed(&store).len(), 1, "at {at}");
+    }
+    let Write::Snapshot { snapshot, keep_from, .. } = saved(1, 20, 21, false) else { panic!() };
+    store.aside().save(GroupId(0), &snapshot, keep_from).unwrap();
+    store.tend().unwrap();
+    assert_eq!(scrubbed(&store), []);
+    drop(store);
+    let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 21..=24));
+}
