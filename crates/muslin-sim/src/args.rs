@@ -1,6 +1,6 @@
 //! What the command line says.
 
-use muslin_sim::Preset;
+use muslin_sim::{Faults, Preset, Profile};
 use std::time::Duration;
 
 /// How to use it.
@@ -13,8 +13,12 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
   --seeds N        so many seeds (default 100)
   --from S         the first of them (default 1)
   --nodes K        nodes of each cluster, 1 to 9 (default 3)
-  --seconds S      how long things go wrong, in seconds of the cluster (default 10)
-  --profile NAME   swarm, admit, churn, nasty, calm or idle (default swarm)
+  --seconds S      how long things go wrong, in seconds of the cluster (default 10; long: 2400)
+  --days D         seeds until so many days have been simulated
+  --profile NAME   swarm, admit, churn, nasty, calm, idle or long (default swarm)
+  --without A,B    no faults of these kinds; without all, none
+  --clients N      so many clients, --watchers N, --holders N likewise
+  --minimize       looks for the smallest run that breaks what this seed breaks
   --mutant NAME    with this planted bug (feature `mutants`)
   --hash           print each seed's trace hash
   --trace          print everything that happens";
@@ -24,6 +28,68 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
 pub(crate) enum Command {
     Seeds,
     Help,
+}
+
+/// How long things go wrong in a run.
+const SHORT_RUN: Duration = Duration::from_secs(10);
+
+/// The same in a run of busy and calm stretches.
+const LONG_RUN: Duration = Duration::from_secs(2_400);
+
+/// What is taken away from what a seed draws.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Changes {
+    /// Names of kinds of fault, or `all`.
+    pub(crate) without: Vec<String>,
+    pub(crate) clients: Option<usize>,
+    pub(crate) watchers: Option<usize>,
+    pub(crate) holders: Option<usize>,
+}
+
+impl Changes {
+    fn check(&self) -> Result<(), String> {
+        let kinds = Faults::kinds();
+        let is_known = |name: &&String| *name == "all" || kinds.iter().any(|it| it.0 == *name);
+        match self.without.iter().find(|name| !is_known(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let names: Vec<&str> = kinds.into_iter().map(|(name, _)| name).collect();
+                Err(format!("there is no kind of fault {name}; there are: {}", names.join(", ")))
+            }
+        }
+    }
+
+    /// What is left of a profile.
+    pub(crate) fn apply(&self, mut profile: Profile) -> Profile {
+        for (name, switch) in Faults::kinds() {
+            if self.without.iter().any(|it| it == name || it == "all") {
+                *switch(&mut profile.faults) = false;
+            }
+        }
+        if self.without.iter().any(|it| it == "all") {
+            profile.faults.crash_after_ack_ppm = 0;
+        }
+        let load = &mut profile.load;
+        load.clients = self.clients.unwrap_or(load.clients);
+        load.watchers = self.watchers.unwrap_or(load.watchers);
+        load.holders = self.holders.unwrap_or(load.holders);
+        profile
+    }
+
+    fn words(&self) -> String {
+        let mut text = String::new();
+        if !self.without.is_empty() {
+            text += &format!(" --without {}", self.without.join(","));
+        }
+        let counts =
+            [("clients", self.clients), ("watchers", self.watchers), ("holders", self.holders)];
+        for (name, count) in counts {
+            if let Some(count) = count {
+                text += &format!(" --{name} {count}");
+            }
+        }
+        text
+    }
 }
 
 /// What is run.
@@ -49,7 +115,10 @@ pub(crate) struct Args {
     pub(crate) seeds: u64,
     pub(crate) from: u64,
     pub(crate) nodes: usize,
-    pub(crate) seconds: Duration,
+    seconds: Option<Duration>,
+    pub(crate) days: Option<f64>,
+    pub(crate) changes: Changes,
+    pub(crate) minimize: bool,
     pub(crate) preset: Preset,
     pub(crate) mutant: Option<String>,
     pub(crate) hash: bool,
@@ -64,7 +133,10 @@ impl Args {
             seeds: 100,
             from: 1,
             nodes: 3,
-            seconds: Duration::from_secs(10),
+            seconds: None,
+            days: None,
+            changes: Changes::default(),
+            minimize: false,
             preset: Preset::Swarm,
             mutant: None,
             hash: false,
@@ -84,7 +156,16 @@ impl Args {
                 "--seeds" => args.seeds = number(&word, &value()?)?,
                 "--from" => args.from = number(&word, &value()?)?,
                 "--nodes" => args.nodes = number(&word, &value()?)? as usize,
-                "--seconds" => args.seconds = Duration::from_secs(number(&word, &value()?)?),
+                "--seconds" => args.seconds = Some(seconds(&word, &value()?)?),
+                "--days" => args.days = Some(seconds(&word, &value()?)?.as_secs_f64()),
+                "--without" => {
+                    args.changes.without = value()?.split(',').map(str::to_string).collect();
+                    args.changes.check()?;
+                }
+                "--clients" => args.changes.clients = Some(number(&word, &value()?)? as usize),
+                "--watchers" => args.changes.watchers = Some(number(&word, &value()?)? as usize),
+                "--holders" => args.changes.holders = Some(number(&word, &value()?)? as usize),
+                "--minimize" => args.minimize = true,
                 "--profile" => {
                     let name = value()?;
                     let preset = Preset::named(&name);
@@ -103,15 +184,26 @@ impl Args {
         Ok(args)
     }
 
+    /// How long things go wrong.
+    pub(crate) fn seconds(&self) -> Duration {
+        let usual = if self.preset == Preset::Long { LONG_RUN } else { SHORT_RUN };
+        self.seconds.unwrap_or(usual)
+    }
+
+    pub(crate) fn set_seconds(&mut self, seconds: Duration) {
+        self.seconds = Some(seconds);
+    }
+
     /// The arguments that run one seed again.
     pub(crate) fn replay(&self, seed: u64) -> String {
         let mut text = format!(
             "--world {} --seed {seed} --nodes {} --seconds {} --profile {}",
             self.world.name(),
             self.nodes,
-            self.seconds.as_secs(),
+            self.seconds().as_secs_f64(),
             self.preset.name()
         );
+        text += &self.changes.words();
         if let Some(mutant) = &self.mutant {
             text += &format!(" --mutant {mutant}");
         }
@@ -121,4 +213,9 @@ impl Args {
 
 fn number(word: &str, value: &str) -> Result<u64, String> {
     value.parse().map_err(|_| format!("{word} needs a number, not {value}"))
+}
+
+fn seconds(word: &str, value: &str) -> Result<Duration, String> {
+    let seconds: f64 = value.parse().map_err(|_| format!("{word} needs a number, not {value}"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| format!("{word} cannot be {value}"))
 }

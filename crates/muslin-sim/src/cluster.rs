@@ -56,6 +56,8 @@ pub struct Summary {
     pub events: u64,
     /// Writes acknowledged to clients; every one of them was there at the end.
     pub acked: u64,
+    /// Reads answered; every one of them was right.
+    pub reads: u64,
     /// Entries committed.
     pub committed: u64,
     /// Faults of all kinds.
@@ -209,6 +211,7 @@ fn summarize<S: Subject>(seed: u64, world: &World<S>) -> Summary {
         simulated: world.time.since(Time::START),
         events: world.counts.events,
         acked: S::acked(world),
+        reads: world.counts.reads,
         committed: world.committed().0,
         faults: world.counts.faults,
         crashes: world.counts.crashes,

@@ -3,6 +3,7 @@
 mod args;
 #[cfg(feature = "mutants")]
 mod hunt;
+mod minimize;
 
 use args::{Args, Command, Kind};
 use muslin_sim::{Cluster, Group, Summary, Violation};
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             println!("{}", args::USAGE);
             ExitCode::SUCCESS
         }
+        Command::Seeds if args.minimize => minimize::run(&args),
         Command::Seeds => run_seeds(&args),
     }
 }
@@ -43,6 +45,7 @@ struct Sum {
     simulated: Duration,
     events: u64,
     acked: u64,
+    reads: u64,
     faults: u64,
     crashes: u64,
     installs: u64,
@@ -58,6 +61,7 @@ impl Sum {
                 self.simulated += summary.simulated;
                 self.events += summary.events;
                 self.acked += summary.acked;
+                self.reads += summary.reads;
                 self.faults += summary.faults;
                 self.crashes += summary.crashes;
                 self.installs += summary.installs;
@@ -68,10 +72,19 @@ impl Sum {
     }
 }
 
+const SECONDS_A_DAY: f64 = 86_400.0;
+
 fn run_seeds(args: &Args) -> ExitCode {
     let began = Instant::now();
     let mut sum = Sum::default();
-    for seed in args.from..args.from + args.seeds {
+    for seed in args.from.. {
+        let enough = match args.days {
+            Some(days) => sum.simulated.as_secs_f64() >= days * SECONDS_A_DAY,
+            None => sum.seeds == args.seeds,
+        };
+        if enough {
+            break;
+        }
         let result = run_one(args, seed);
         sum.add(&result);
         match result {
@@ -88,8 +101,9 @@ fn run_seeds(args: &Args) -> ExitCode {
     let core = cpu_seconds().unwrap_or(took).max(1e-9);
     let simulated = sum.simulated.as_secs_f64();
     println!(
-        "faults={} crashes={} terms={} installs={} x_real_time={:.0} x_core={:.0} \
-         events_per_core_s={:.0}",
+        "core_s={core:.1} reads={} faults={} crashes={} terms={} installs={} x_real_time={:.0} \
+         x_core={:.0} events_per_core_s={:.0}",
+        sum.reads,
         sum.faults,
         sum.crashes,
         sum.terms,
@@ -115,11 +129,13 @@ fn run_one(args: &Args, seed: u64) -> Result<Summary, Violation> {
     macro_rules! run {
         ($of:expr) => {{
             let mut run = $of.nodes(args.nodes).preset(args.preset);
+            let profile = args.changes.apply(run.drawn());
+            run = run.profile(profile);
             if args.trace {
                 println!("{:#?}", run.drawn());
                 run = run.trace(|line| println!("{line}"));
             }
-            run.run(args.seconds)
+            run.run(args.seconds())
         }};
     }
     match args.world {

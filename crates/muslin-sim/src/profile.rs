@@ -24,12 +24,23 @@ pub enum Preset {
     Calm,
     /// As `Calm`, with next to no load.
     Idle,
+    /// As `Swarm`, `Churn`, `Admit` or `Nasty`, at the pace of real clusters: stretches in which
+    /// much is asked and much goes wrong, and long ones in which little is and nothing does. For
+    /// runs of hours.
+    Long,
 }
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Preset; 6] =
-        [Preset::Swarm, Preset::Admit, Preset::Churn, Preset::Nasty, Preset::Calm, Preset::Idle];
+    pub const ALL: [Preset; 7] = [
+        Preset::Swarm,
+        Preset::Admit,
+        Preset::Churn,
+        Preset::Nasty,
+        Preset::Calm,
+        Preset::Idle,
+        Preset::Long,
+    ];
 
     /// Its name on command lines.
     pub fn name(self) -> &'static str {
@@ -40,6 +51,7 @@ impl Preset {
             Preset::Nasty => "nasty",
             Preset::Calm => "calm",
             Preset::Idle => "idle",
+            Preset::Long => "long",
         }
     }
 
@@ -51,6 +63,9 @@ impl Preset {
 
 /// Longest time to live that a holder of a lease asks for; the shortest is a second.
 pub(crate) const TTL_MAX: Duration = Duration::from_secs(3);
+
+/// In long runs heartbeats are at least this far apart, as they are by default.
+const LONG_HEARTBEAT_MIN: Duration = Duration::from_millis(60);
 
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
@@ -207,6 +222,19 @@ impl Faults {
         }
     }
 
+    /// The kinds by name, and where each is switched.
+    pub fn kinds() -> Vec<(&'static str, fn(&mut Faults) -> &mut bool)> {
+        macro_rules! kinds {
+            ($($kind:ident),* $(,)?) => {
+                vec![$((stringify!($kind), |faults: &mut Faults| &mut faults.$kind)),*]
+            };
+        }
+        kinds!(
+            crash, crash_all, stop, pause, partition, one_way, partial, slow_link, slow_disk,
+            starve, flap, layout, drift, full_disk, sync_error, rot, wipe, transfer,
+        )
+    }
+
     /// A selection, drawn from a seed.
     pub fn drawn(seed: u64) -> Faults {
         Faults::draw(&mut Prng::seeded(seed))
@@ -241,6 +269,15 @@ impl Faults {
         faults.crash_after_ack_ppm = pick(prng, &[0, 0, 2_000, 10_000]);
         faults
     }
+}
+
+/// Busy and calm stretches in turn.
+#[derive(Clone, Debug)]
+pub struct Rhythm {
+    /// How long much is asked and much goes wrong.
+    pub busy: Delay,
+    /// How long hardly anything happens.
+    pub calm: Delay,
 }
 
 /// What is asked of the cluster.
@@ -281,6 +318,8 @@ pub struct Profile {
     pub faults: Faults,
     /// The clients.
     pub load: Load,
+    /// Whether load and faults come and go; without, they are always there.
+    pub rhythm: Option<Rhythm>,
     /// Settings of the control group.
     pub raft: raft::Options,
     /// Settings of the failure detector.
@@ -307,6 +346,7 @@ impl Profile {
             Preset::Nasty => Profile::swarm(&mut prng, nodes).made_nasty(&mut prng),
             Preset::Calm => Profile::calm(nodes),
             Preset::Idle => Profile::idle(nodes),
+            Preset::Long => Profile::long(&mut prng, nodes),
         }
     }
 
@@ -322,6 +362,7 @@ impl Profile {
             machines: draw_machines(prng),
             faults: Faults::draw(prng),
             load: draw_load(prng),
+            rhythm: None,
             request_timeout: Duration::from_secs(pick(prng, &[1, 2, 5])),
             snapshot_entries: 5 + prng.below(196),
             raft,
@@ -330,6 +371,30 @@ impl Profile {
         if prng.chance(250_000) {
             profile = profile.made_nasty(prng);
         }
+        profile
+    }
+
+    /// Timers as slow as in real clusters, since most of the time nothing else happens.
+    fn long(prng: &mut Prng, nodes: usize) -> Profile {
+        let swarm = Profile::swarm(prng, nodes);
+        let mut profile = match prng.below(20) {
+            0..2 => Profile { founders: 1, ..swarm },
+            2..4 => Profile { founders: nodes, nodes: nodes + SPARES, churn: true, ..swarm },
+            4..7 => swarm.made_nasty(prng),
+            _ => swarm,
+        };
+        let raft = &mut profile.raft;
+        while raft.heartbeat_interval < LONG_HEARTBEAT_MIN {
+            raft.heartbeat_interval *= 2;
+            raft.election_timeout_min *= 2;
+            raft.election_timeout_max *= 2;
+        }
+        if prng.chance(500_000) {
+            profile.swim = swim::Options::lan();
+        }
+        let busy = Delay::between(Duration::from_secs(4), Duration::from_secs(16));
+        let calm = Delay::between(Duration::from_secs(60), Duration::from_secs(400));
+        profile.rhythm = Some(Rhythm { busy, calm });
         profile
     }
 
@@ -374,6 +439,7 @@ impl Profile {
                 reads_ppm: 400_000,
                 compact_ppm: 1_000,
             },
+            rhythm: None,
             raft: raft::Options::default(),
             swim: swim::Options::fast(),
             request_timeout: Duration::from_secs(5),
@@ -400,6 +466,7 @@ impl Profile {
         self.network = Network { encoded: self.network.encoded, ..calm.network };
         self.disks = Disks { batch: self.disks.batch, ..calm.disks };
         self.faults = Faults::none();
+        self.rhythm = None;
     }
 
     /// The longest without a leader that is no surprise once all is well.

@@ -11,7 +11,7 @@ use crate::checkers::logs::Fresh;
 use crate::replica::Replica;
 use crate::time::Time;
 use crate::trace::WordHash;
-use crate::world::{Happening, World};
+use crate::world::{ASKED_IN_CALM_PPM, Happening, World};
 use muslin_core::base::{Index, NodeId};
 use muslin_core::raft::{self, Entry, Payload, Role};
 use std::time::Duration;
@@ -264,7 +264,8 @@ impl<R: Replica> World<Bare<R>> {
         let state = &mut self.crowd.clients[client];
         state.turn += 1;
         let turn = state.turn;
-        self.queue.push(self.time + after, Happening::Client { client, turn });
+        let at = self.next_busy(self.time + after, ASKED_IN_CALM_PPM);
+        self.queue.push(at, Happening::Client { client, turn });
     }
 
     pub(super) fn on_client_turn(&mut self, client: usize, turn: u64) {
@@ -347,6 +348,7 @@ impl<R: Replica> World<Bare<R>> {
             _ => {}
         }
         self.crowd.on_answer(self.hosts[place].id, &told, asking)?;
+        self.counts.reads += u64::from(matches!(told, Told::Read(_)));
         self.plan_turn(client, Duration::ZERO);
         if matches!(told, Told::Written { .. }) {
             self.crash_after_ack(place);
@@ -379,7 +381,9 @@ impl<R: Replica> World<Bare<R>> {
         match event {
             raft::Event::SnapshotInstalled { .. } => self.counts.installs += 1,
             raft::Event::RebuildImpossible => self.crash_for_a_while(place),
-            raft::Event::DataLost { .. } if !self.hosts[place].was_damaged => {
+            raft::Event::DataLost { .. } | raft::Event::RebuildBegun { .. }
+                if !self.hosts[place].was_damaged =>
+            {
                 let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
             }

@@ -135,6 +135,7 @@ impl Nodes {
                 Ok(())
             }
             (Kind::Read(reading), Reply::Outcome(outcome)) => {
+                self.counts.reads += 1;
                 self.crowd.ledger.on_read_reply(node, reading, outcome)
             }
             (Kind::Lease { id }, Reply::Lease { ttl: Some((_, left_ms)), .. }) => {

@@ -8,7 +8,7 @@ use crate::checkers::Broken;
 use crate::checkers::watches::Following;
 use crate::profile::TTL_MAX;
 use crate::time::Time;
-use crate::world::Happening;
+use crate::world::{ASKED_IN_CALM_PPM, Happening};
 use bytes::Bytes;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Consistency, Reply, Request};
@@ -98,7 +98,8 @@ impl Nodes {
         let after = after + self.profile.load.think.draw(&mut self.draws.client);
         self.crowd.clients[client].turn += 1;
         let turn = self.crowd.clients[client].turn;
-        self.queue.push(self.time + after, Happening::Client { client, turn });
+        let at = self.next_busy(self.time + after, ASKED_IN_CALM_PPM);
+        self.queue.push(at, Happening::Client { client, turn });
     }
 
     pub(super) fn on_client_turn(&mut self, client: usize, turn: u64) {

@@ -23,6 +23,7 @@ use muslin_core::state::{CommandKind, Founding, Member, Token};
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The one cluster of a simulation.
 const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
@@ -317,6 +318,12 @@ impl Subject for Node {
         for client in &mut world.crowd.clients {
             client.is_retired |= matches!(client.duty, Duty::Work | Duty::Hold { .. });
         }
+        // Nobody sleeps through what is left of a calm stretch.
+        for client in 0..world.crowd.clients.len() {
+            if !world.crowd.clients[client].is_retired {
+                world.plan_turn(client, Duration::ZERO);
+            }
+        }
         for place in world.members() {
             world.hire_probe(place);
         }
@@ -387,9 +394,10 @@ impl Nodes {
             Event::Raft { event: raft::Event::RebuildImpossible, .. } => {
                 self.crash_for_a_while(place);
             }
-            Event::Raft { event: raft::Event::DataLost { .. }, .. }
-                if !self.hosts[place].was_damaged =>
-            {
+            Event::Raft {
+                event: raft::Event::DataLost { .. } | raft::Event::RebuildBegun { .. },
+                ..
+            } if !self.hosts[place].was_damaged => {
                 let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
             }

@@ -77,7 +77,8 @@ impl<S: Subject> World<S> {
             return;
         }
         let after = self.draws.fault.duration(Duration::ZERO, every * 2);
-        self.queue.push(self.time + after, Happening::Fault);
+        let at = self.next_busy(self.time + after, 0);
+        self.queue.push(at, Happening::Fault);
     }
 
     pub(crate) fn on_fault(&mut self) {

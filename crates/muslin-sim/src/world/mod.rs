@@ -16,3 +16,6 @@ mod settle;
 mod steps;
 
 pub(crate) use steps::{Happening, World};
+
+/// Of what clients would ask in a calm stretch, so much is asked, in a million.
+pub(crate) const ASKED_IN_CALM_PPM: u64 = 20_000;

@@ -43,6 +43,8 @@ pub(crate) enum Happening<M> {
     Fault,
     /// A fault ends.
     Mend(Box<Mend>),
+    /// A calm stretch is over, and a busy one begins.
+    Busy,
     /// A look at everything.
     Look,
 }
@@ -75,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) crashes: u64,
     /// Faults of all kinds.
     pub(crate) faults: u64,
+    /// Reads answered, and found to be right.
+    pub(crate) reads: u64,
     /// Snapshots that machines installed from a leader.
     pub(crate) installs: u64,
 }
@@ -96,6 +100,8 @@ pub(crate) struct World<S: Subject> {
     pub(crate) healed: Option<Time>,
     pub(crate) counts: Counts,
     events_at_look: u64,
+    /// The calm between two busy stretches: from when until when.
+    calm: (Time, Time),
     /// Kept for its allocation.
     pub(super) out: Outputs<S::Output>,
     pub(super) fresh: Vec<Fresh>,
@@ -146,6 +152,7 @@ impl<S: Subject> World<S> {
             healed: None,
             counts: Counts::default(),
             events_at_look: 0,
+            calm: (Time(u64::MAX), Time(u64::MAX)),
             out: Outputs::new(),
             fresh: Vec::new(),
             durable: Vec::new(),
@@ -157,8 +164,28 @@ impl<S: Subject> World<S> {
 
     /// Clients come, and faults.
     pub(crate) fn let_loose(&mut self) {
+        self.plan_rhythm();
         S::on_let_loose(self);
         self.plan_fault();
+    }
+
+    fn plan_rhythm(&mut self) {
+        let Some(rhythm) = &self.profile.rhythm else { return };
+        let from = self.time + rhythm.busy.draw(&mut self.draws.fault);
+        let until = from + rhythm.calm.draw(&mut self.draws.fault);
+        self.calm = (from, until);
+        self.queue.push(until, Happening::Busy);
+    }
+
+    /// When something planned for a moment may happen: what falls into a calm stretch waits for its
+    /// end, but for some.
+    pub(crate) fn next_busy(&mut self, at: Time, even_if_calm_ppm: u64) -> Time {
+        let (from, until) = self.calm;
+        let is_calm = self.profile.rhythm.is_some() && at >= from && at < until;
+        if !is_calm || self.draws.client.chance(even_if_calm_ppm) {
+            return at;
+        }
+        until + self.draws.client.duration(Duration::ZERO, Duration::from_millis(50))
     }
 
     /// Founders start within a moment of each other.
@@ -204,6 +231,7 @@ impl<S: Subject> World<S> {
             Happening::Look => return self.on_look(),
             Happening::Client { client, turn } => S::on_turn(self, client, turn),
             Happening::Fault => self.on_fault(),
+            Happening::Busy => self.plan_rhythm(),
             Happening::Mend(mend) => self.on_mend(*mend),
         }
         Ok(())
