@@ -1,6 +1,6 @@
 //! What CI runs, in the order in which failures are cheapest.
 
-use crate::{budget, conformance, deny, nostd, process, simulate, tidy};
+use crate::{budget, campaign, conformance, deny, nostd, process, simulate, tidy};
 use std::time::Instant;
 
 /// One step: its name and what it does.
@@ -19,7 +19,7 @@ const STEPS: [Step; 14] = [
     Step { name: "no_std", run: nostd::run },
     Step { name: "codegen", run: || codegen(&["--check".to_string()]) },
     Step { name: "conformance", run: conformance::run },
-    Step { name: "simulation", run: simulation },
+    Step { name: "simulation", run: || campaign::run(campaign::CI_DAYS, 1) },
     Step { name: "determinism", run: || simulate::determinism(&[]) },
     Step { name: "mutants", run: || simulate::mutants(&[]) },
     Step { name: "budget", run: budget::run },
@@ -88,12 +88,4 @@ pub(crate) fn codegen(arguments: &[String]) -> Result<(), String> {
         [flag] if flag == "--check" => cargo(&["test", "--quiet", "-p", "codegen"]),
         _ => Err("usage: cargo xtask codegen [--check]".to_string()),
     }
-}
-
-/// Seeds of three nodes, then fewer of five, whose runs are longer.
-fn simulation() -> Result<(), String> {
-    for (seeds, nodes) in [("1000", "3"), ("200", "5")] {
-        simulate::sim(&["--seeds", seeds, "--nodes", nodes].map(str::to_string))?;
-    }
-    Ok(())
 }

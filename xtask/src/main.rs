@@ -4,6 +4,7 @@
 
 mod bench;
 mod budget;
+mod campaign;
 mod chaos;
 mod ci;
 mod cluster;
@@ -28,8 +29,9 @@ cargo xtask COMMAND
   tidy [PATHS..]           the rules of STYLE.md that a program can check
                            (--wrap: breaks long comments anew first;
                            --update-hashes: design pages describe the present files)
-  sim ARGS..               whole clusters in virtual time: --seeds N [--nodes K] [--from S]
-  determinism --seeds N    each seed in two processes, traces compared
+  sim ARGS..               clusters in virtual time: --year, or --days N [--from S], over all kinds
+                           of world on all cores; or what `muslin-sim` understands
+  determinism [--days N]   every seed of so many days in two processes, traces compared
   mutants [--seeds MAX]    each planted bug must be caught by the simulator
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits

@@ -1,60 +1,36 @@
 //! The simulator, in the three ways it is run.
 
-use crate::process;
-use std::process::Stdio;
+use crate::{campaign, process};
 
-/// Seeds of `determinism` when none are named.
-const SEEDS: u64 = 200;
+/// Days of a simulated year.
+const YEAR: u64 = 365;
 
-/// `muslin-sim ARGS`, in release: a debug build is far too slow for thousands of seeds.
+/// `muslin-sim ARGS`, in release: a debug build is far too slow for thousands of seeds. `--year`
+/// and `--days N [--from S]` are campaigns over all kinds of world, on all cores.
 pub(crate) fn sim(arguments: &[String]) -> Result<(), String> {
-    process::run(process::cargo(&SIM).args(arguments))
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--year"] => campaign::run(YEAR, 1),
+        ["--days", days] => campaign::run(number(days)?, 1),
+        ["--days", days, "--from", from] => campaign::run(number(days)?, number(from)?),
+        _ => process::run(process::cargo(&SIM).args(arguments)),
+    }
 }
 
 const SIM: [&str; 6] = ["run", "--quiet", "--release", "-p", "muslin-sim", "--"];
 
-/// Every seed in two processes; their traces must have the same hash, line by line.
+/// Every seed of so many days in two processes; their traces must have the same hash.
 pub(crate) fn determinism(arguments: &[String]) -> Result<(), String> {
-    let seeds = match arguments {
-        [] => SEEDS,
-        [flag, number] if flag == "--seeds" => {
-            number.parse().map_err(|_| format!("`{number}` is not a number of seeds"))?
-        }
-        _ => return Err("usage: cargo xtask determinism --seeds N".to_string()),
-    };
-    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-sim"]))?;
-    let binary = crate::target().join("release/muslin-sim");
-    let start = || {
-        let seeds = seeds.to_string();
-        let mut command = process::command(&binary, &["--seeds", &seeds, "--hash"]);
-        command.stdout(Stdio::piped()).spawn().map_err(|e| format!("cannot run {binary:?}: {e}"))
-    };
-    let (first, second) = (start()?, start()?);
-    let (first, second) = (hashes(first)?, hashes(second)?);
-    if first.len() as u64 != seeds {
-        return Err(format!("{} hashes for {seeds} seeds", first.len()));
-    }
-    let pairs = first.iter().zip(&second);
-    let different: Vec<_> = pairs.filter(|(a, b)| a != b).collect();
-    for (a, b) in &different {
-        println!("differs: {a} and {b}");
-    }
-    let differences = different.len() + first.len().abs_diff(second.len());
-    println!("seeds={seeds} differences={differences}");
-    match differences {
-        0 => Ok(()),
-        n => Err(format!("{n} seeds gave two traces")),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => campaign::determinism(campaign::CI_DAYS, 1),
+        ["--days", days] => campaign::determinism(number(days)?, 1),
+        _ => Err("usage: cargo xtask determinism [--days N]".to_string()),
     }
 }
 
-/// The lines of a run that name a hash.
-fn hashes(child: std::process::Child) -> Result<Vec<String>, String> {
-    let answer = child.wait_with_output().map_err(|e| format!("the simulator vanished: {e}"))?;
-    if !answer.status.success() {
-        return Err(format!("the simulator failed ({})", answer.status));
-    }
-    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
-    Ok(text.lines().filter(|line| line.contains("hash=")).map(str::to_string).collect())
+fn number(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("`{word}` is not a number"))
 }
 
 /// A build with planted bugs, in a directory of its own so that it is never mistaken for the real

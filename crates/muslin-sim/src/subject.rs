@@ -121,6 +121,10 @@ pub(crate) trait Subject: Sized {
     ) -> Result<(), Broken>;
     /// What is too dear to look at in every step.
     fn on_look(world: &mut World<Self>) -> Result<(), Broken>;
+    /// Whether somebody takes a member away at present: then no other may be lost.
+    fn is_shrinking(_: &World<Self>) -> bool {
+        false
+    }
     fn on_transfer(world: &mut World<Self>, leader: usize, to: NodeId);
     /// The faults are over: most clients go, and each of `places` is put to the test.
     fn on_healed(world: &mut World<Self>);

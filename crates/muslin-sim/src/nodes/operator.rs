@@ -80,10 +80,20 @@ impl Nodes {
             return Some(Step::Admit(place));
         }
         let is_one_going = self.hosts.iter().any(|host| host.standing == Standing::Removed);
-        if is_one_going || members.len() <= MEMBERS_LEFT {
+        let is_one_lost = self.hosts.iter().any(|host| host.disk.is_rebuilding());
+        if is_one_going || is_one_lost || members.len() <= MEMBERS_LEFT {
             return None;
         }
         self.draws.client.pick(&members).copied().map(Step::Remove)
+    }
+
+    /// Whether a member is about to be removed, or is removed and counted still.
+    pub(super) fn is_removing(&self) -> bool {
+        let removes = |client: &super::clients::Client| {
+            matches!(client.duty, Duty::Operate { doing: Some(Step::Remove(_)) })
+        };
+        self.hosts.iter().any(|host| host.standing == Standing::Removed)
+            || self.crowd.clients.iter().any(removes)
     }
 
     /// Switches removed nodes off that have no vote any more.

@@ -310,6 +310,10 @@ impl Subject for Node {
         Ok(())
     }
 
+    fn is_shrinking(world: &Nodes) -> bool {
+        world.is_removing()
+    }
+
     fn on_transfer(world: &mut Nodes, leader: usize, to: NodeId) {
         world.say(leader, Request::TransferLeader(to));
     }

@@ -338,6 +338,7 @@ impl<S: Subject> World<S> {
             && in_force.voters.len() >= VOTERS_FOR_DAMAGE
             && self.hosts[host].process.is_some()
             && self.hosts.iter().all(whole)
+            && !S::is_shrinking(self)
     }
 
     fn transfer(&mut self, victim: usize) {
