@@ -64,6 +64,19 @@ pub(super) fn full(field: &mut Field<'_>) -> Result<String, String> {
     Ok(field.node(node).name())
 }
 
+pub(super) fn full_all(field: &mut Field<'_>) -> Result<String, String> {
+    field.strike();
+    for node in 0..field.nodes() {
+        field.node(node).fill_disk()?;
+    }
+    field.hold(FULL_MS)?;
+    for node in 0..field.nodes() {
+        field.node(node).empty_disk()?;
+    }
+    field.heal();
+    Ok("all".to_string())
+}
+
 pub(super) fn slow(field: &mut Field<'_>) -> Result<String, String> {
     let node = field.any();
     field.strike();

@@ -33,6 +33,8 @@ pub enum Kind {
     PowerAll,
     /// The disk of some node is full.
     FullDisk,
+    /// The disks of all nodes are full.
+    FullAll,
     /// Every sync of some node takes long.
     SlowDisk,
     /// Syncs of some node fail.
@@ -63,7 +65,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, with their names.
-    pub const ALL: [(Kind, &'static str); 28] = [
+    pub const ALL: [(Kind, &'static str); 29] = [
         (Kind::Kill, "kill"),
         (Kind::KillLeader, "kill-leader"),
         (Kind::KillAll, "kill-all"),
@@ -79,6 +81,7 @@ impl Kind {
         (Kind::PowerOne, "power-one"),
         (Kind::PowerAll, "power-all"),
         (Kind::FullDisk, "full-disk"),
+        (Kind::FullAll, "full-all"),
         (Kind::SlowDisk, "slow-disk"),
         (Kind::SyncError, "sync-error"),
         (Kind::ClockJump, "clock-jump"),
@@ -109,10 +112,5 @@ impl Kind {
     pub fn usual(nodes: u8) -> Vec<Kind> {
         let fits = |kind: &Kind| *kind != Kind::Ring || nodes >= 5;
         Kind::ALL.iter().map(|(kind, _)| *kind).filter(fits).collect()
-    }
-
-    /// Whether nothing can be written meanwhile, however good the cluster.
-    pub fn stops_all(self) -> bool {
-        matches!(self, Kind::KillAll | Kind::PowerAll)
     }
 }

@@ -1,7 +1,7 @@
 //! What is done to the nodes.
 //!
-//! Never is more broken at once than a quorum bears, except where everything dies at once: then
-//! nothing that was acknowledged may be lost.
+//! Never is more broken at once than a quorum bears, except where everything stops at once:
+//! then nothing that was acknowledged may be lost.
 
 mod cuts;
 mod deaths;
@@ -41,6 +41,7 @@ impl Kind {
             Kind::PowerOne => disks::power_one(field),
             Kind::PowerAll => disks::power_all(field),
             Kind::FullDisk => disks::full(field),
+            Kind::FullAll => disks::full_all(field),
             Kind::SlowDisk => disks::slow(field),
             Kind::SyncError => disks::sync_error(field),
             Kind::FlipLog => disks::flip_log(field),
