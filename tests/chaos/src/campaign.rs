@@ -1,17 +1,24 @@
 //! One run: faults one after the other while clients work, then judgement.
 
 use crate::check::{Verdict, check};
-use crate::client::{Ask, Draw, Load, Recorder};
+use crate::client::{Ask, Burst, Draw, Load, Recorder};
 use crate::fault::{DRIFT_PERMILLE, Field, Kind};
 use crate::figures::{Figures, Struck, longest_gap, next_after};
 use crate::history::History;
 use crate::stage::{Plan, Stage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// Between two faults, so that one is not blamed for the other.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// Writes before the first fault: more entries than make a snapshot.
+const WARM_UP: u32 = 110_000;
+
+/// While it warms up, looks whether it is to end.
+const WARM_UP_LOOK: Duration = Duration::from_millis(50);
 
 /// Looked at before a fault, to know when the last write was acknowledged.
 const LOOK_BACK: Duration = Duration::from_secs(5);
@@ -91,9 +98,10 @@ fn strike_all(
     let mut draw = Draw::seeded(options.seed);
     let mut order = Draw::seeded(options.seed.rotate_left(32) ^ 1);
     let mut deck = Vec::new();
-    let mut field = Field { stage, load, draw: &mut draw, stop, struck: 0, healed: 0 };
+    let mut field = Field { stage, load, draw: &mut draw, stop, struck: 0, healed: 0, restarts: 0 };
     let whole = field.settle()?;
     println!("whole after {:.1} s", whole.as_secs_f64());
+    warm_up(&mut field)?;
     let began = Instant::now();
     while began.elapsed() < options.length {
         if deck.is_empty() {
@@ -115,6 +123,21 @@ fn strike_all(
         );
         figures.add(struck);
     }
+    Ok(())
+}
+
+/// Writes until the nodes have taken snapshots.
+fn warm_up(field: &mut Field<'_>) -> Result<(), String> {
+    let began = Instant::now();
+    let share = Burst::Small(WARM_UP / u32::from(field.nodes()));
+    let bursts: Vec<_> = (0..field.nodes()).map(|node| field.load.burst(node, share)).collect();
+    for burst in bursts {
+        while burst.recv_timeout(WARM_UP_LOOK) == Err(RecvTimeoutError::Timeout) {
+            field.hold(0)?;
+        }
+    }
+    field.settle()?;
+    println!("{WARM_UP} writes in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -91,7 +91,11 @@ impl fmt::Display for Figures {
 fn median(times: &[Duration]) -> Duration {
     let mut times = times.to_vec();
     times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    let (low, high) = (times.len().saturating_sub(1) / 2, times.len() / 2);
+    match (times.get(low), times.get(high)) {
+        (Some(low), Some(high)) => (*low + *high) / 2,
+        _ => Duration::ZERO,
+    }
 }
 
 #[cfg(test)]

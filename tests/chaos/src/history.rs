@@ -11,6 +11,8 @@ pub type Nanos = u64;
 /// What a key is used for; each use has its own range of keys.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Family {
+    /// Holds large values, to fill logs.
+    Bulk,
     /// Written together, by transactions only.
     Group,
     /// Lives as long as a lease; nobody deletes it.
@@ -23,11 +25,13 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 4] = [Family::Group, Family::Leased, Family::Probe, Family::Register];
+    pub const ALL: [Family; 5] =
+        [Family::Bulk, Family::Group, Family::Leased, Family::Probe, Family::Register];
 
     /// What its keys begin with.
     pub fn prefix(self) -> &'static str {
         match self {
+            Family::Bulk => "bulk/",
             Family::Group => "group/",
             Family::Leased => "leased/",
             Family::Probe => "probe/",
@@ -74,11 +78,25 @@ pub struct Value(pub u64);
 /// Longest padding of a value: long enough that one write spans disk sectors now and then.
 const PADDING_MAX: u64 = 300;
 
+/// Padding of a large value: near the most that a command may have.
+const LARGE: u64 = 1_000_000;
+
+/// Numbers from here on are of large values.
+const LARGE_FROM: u64 = 1 << 60;
+
 impl Value {
+    /// A large one.
+    pub fn large(number: u64) -> Value {
+        Value(LARGE_FROM + number)
+    }
+
     /// Its bytes: the number and padding that follows from the number, so that a value put together
     /// from two is recognized.
     pub fn bytes(self) -> Vec<u8> {
-        let length = (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % PADDING_MAX;
+        let length = match self.0 < LARGE_FROM {
+            true => (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % PADDING_MAX,
+            false => LARGE,
+        };
         let letter = b'a' + (self.0 % 26) as u8;
         let mut bytes = format!("{}:", self.0).into_bytes();
         bytes.resize(bytes.len() + length as usize, letter);
@@ -263,7 +281,7 @@ mod tests {
             assert_eq!(Key::named(key.to_string().as_bytes()), Some(key));
         }
         assert_eq!(Key::named(b"register/17"), None);
-        for number in [0, 1, 77, u64::MAX] {
+        for number in [0, 1, 77, LARGE_FROM + 1] {
             assert_eq!(Value::parse(&Value(number).bytes()), Some(Value(number)));
         }
         let mut torn = Value(12_345).bytes();

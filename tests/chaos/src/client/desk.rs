@@ -2,13 +2,14 @@
 
 use super::Recorder;
 use super::call::{Caller, connect};
-use crate::history::Dump;
+use crate::history::{Action, Dump, Family, Key, Value};
 use muslin::api::proto::etcdserverpb as pb;
 use pb::maintenance_client::MaintenanceClient;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
@@ -40,7 +41,26 @@ pub enum Ask {
     Transfer(u64, Sender<Option<()>>),
     /// All that it holds.
     Dump(Sender<Option<Dump>>),
+    /// Write many values.
+    Burst(Burst, Sender<Option<()>>),
 }
+
+/// Writes at once, so many of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Burst {
+    /// Of the usual size.
+    Small(u32),
+    /// Of the largest.
+    Large(u32),
+}
+
+/// Small writes of a burst in flight, and large ones.
+const SMALL_AT_ONCE: u32 = 192;
+const LARGE_AT_ONCE: u32 = 4;
+
+/// Keys of one node's small writes in a burst; all large ones are of one key, so that compaction
+/// gives the room back.
+const BURST_KEYS: u32 = 1_000;
 
 /// Answers until nobody can ask any more.
 pub(super) async fn run(node: u8, recorder: Arc<Recorder>, mut asks: mpsc::Receiver<Ask>) {
@@ -53,6 +73,10 @@ pub(super) async fn run(node: u8, recorder: Arc<Recorder>, mut asks: mpsc::Recei
                 Ask::Standing(reply) => drop(reply.send(standing(channel).await)),
                 Ask::Transfer(to, reply) => drop(reply.send(transfer(channel, to).await)),
                 Ask::Dump(reply) => drop(reply.send(dump(node, channel, recorder).await)),
+                Ask::Burst(burst, reply) => {
+                    burst.write(node, Caller::new(channel, recorder.clone()), &recorder).await;
+                    drop(reply.send(Some(())));
+                }
             }
         });
     }
@@ -82,4 +106,31 @@ async fn dump(node: u8, channel: Channel, recorder: Arc<Recorder>) -> Option<Dum
     let mut caller = Caller::new(channel, recorder);
     let (revision, items) = timeout(WAIT, caller.everything()).await.ok()?.ok()?;
     Some(Dump { node, revision, items })
+}
+
+impl Burst {
+    async fn write(self, node: u8, caller: Caller, recorder: &Recorder) {
+        let (count, at_once) = match self {
+            Burst::Small(count) => (count, SMALL_AT_ONCE),
+            Burst::Large(count) => (count, LARGE_AT_ONCE),
+        };
+        let mut writers = JoinSet::new();
+        for number in 0..count {
+            if number >= at_once {
+                writers.join_next().await;
+            }
+            let action = Action::Put(self.write_of(node, number, recorder.fresh_value()));
+            let mut caller = caller.clone();
+            writers.spawn(async move { caller.perform(node, action).await });
+        }
+        while writers.join_next().await.is_some() {}
+    }
+
+    fn write_of(self, node: u8, number: u32, fresh: Value) -> (Key, Value) {
+        let first = (u32::from(node) + 1) * BURST_KEYS;
+        match self {
+            Burst::Small(_) => (Key::new(Family::Probe, first + number % BURST_KEYS), fresh),
+            Burst::Large(_) => (Key::new(Family::Bulk, u32::from(node)), Value::large(fresh.0)),
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! All clients of a run.
 
-use super::desk::{self, Ask};
+use super::desk::{self, Ask, Burst};
 use super::watcher::{self, Roaming};
 use super::{Recorder, keeper, probe, worker};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -104,6 +104,14 @@ impl Load {
         let (reply, answer) = std::sync::mpsc::channel();
         self.asks[usize::from(node)].blocking_send(ask(reply)).ok()?;
         answer.recv_timeout(ASK_WAIT).ok()?
+    }
+
+    /// Has a node's clients write a burst; the answer comes when all of it is settled.
+    pub fn burst(&self, node: u8, burst: Burst) -> Receiver<Option<()>> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        // A thread that is gone tells so by the reply's end.
+        let _ = self.asks[usize::from(node)].blocking_send(Ask::Burst(burst, reply));
+        answer
     }
 
     /// Where everything is written down.

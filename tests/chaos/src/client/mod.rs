@@ -15,7 +15,7 @@ mod recorder;
 mod watcher;
 mod worker;
 
-pub use desk::{Ask, Standing};
+pub use desk::{Ask, Burst, Standing};
 pub use draw::Draw;
 pub use load::{Load, Machine};
 pub use recorder::Recorder;

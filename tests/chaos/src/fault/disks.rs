@@ -1,6 +1,7 @@
 //! Disks that lose power, fill up, crawl, fail or change what they hold.
 
 use super::Field;
+use crate::client::Burst;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,13 +10,19 @@ use std::path::{Path, PathBuf};
 const DARK_MS: u64 = 1_000;
 
 /// A disk stays full for so long.
-const FULL_MS: u64 = 3_000;
+const FULL_MS: u64 = 4_000;
+
+/// Large values written meanwhile: more than the room a node has set aside.
+const STUFFING: Burst = Burst::Large(64);
 
 /// A slow disk stays slow for so long.
 const SLOW_MS: u64 = 3_000;
 
 /// How much longer every sync takes on a slow disk.
 const SLOW_SYNC_MS: u32 = 120;
+
+/// A node whose files are damaged may end so often, saying so, and is started again each time.
+const RESTARTS: u32 = 2;
 
 /// Bits of one file that change at once.
 const FLIPS: u64 = 3;
@@ -58,8 +65,11 @@ pub(super) fn full(field: &mut Field<'_>) -> Result<String, String> {
     let node = field.any();
     field.strike();
     field.node(node).fill_disk()?;
+    let stuffing = field.load.burst(node, STUFFING);
     field.hold(FULL_MS)?;
     field.node(node).empty_disk()?;
+    // Settled, well or not, before the cluster is looked at.
+    let _ = stuffing.recv();
     field.heal();
     Ok(field.node(node).name())
 }
@@ -69,10 +79,12 @@ pub(super) fn full_all(field: &mut Field<'_>) -> Result<String, String> {
     for node in 0..field.nodes() {
         field.node(node).fill_disk()?;
     }
+    let stuffing = field.load.burst(0, STUFFING);
     field.hold(FULL_MS)?;
     for node in 0..field.nodes() {
         field.node(node).empty_disk()?;
     }
+    let _ = stuffing.recv();
     field.heal();
     Ok("all".to_string())
 }
@@ -135,6 +147,7 @@ fn flip(field: &mut Field<'_>, directory: &str) -> Result<String, String> {
         }
     }
     field.start(node)?;
+    field.supervise(RESTARTS);
     field.heal();
     Ok(says)
 }
@@ -161,6 +174,7 @@ pub(super) fn wipe(field: &mut Field<'_>) -> Result<String, String> {
         removed.map_err(|e| format!("cannot remove {place:?}: {e}"))?;
     }
     field.start(node)?;
+    field.supervise(RESTARTS);
     field.heal();
     Ok(field.node(node).name())
 }

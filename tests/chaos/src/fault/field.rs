@@ -29,6 +29,9 @@ pub struct Field<'a> {
     pub struck: Nanos,
     /// When it was undone.
     pub healed: Nanos,
+    /// How often a process may end by itself and be started again, as whoever supervises a node
+    /// would.
+    pub restarts: u32,
 }
 
 impl Field<'_> {
@@ -65,12 +68,14 @@ impl Field<'_> {
     /// Lets time pass.
     pub fn hold(&self, ms: u64) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_millis(ms);
-        while Instant::now() < deadline {
+        loop {
             self.check_stop()?;
             let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
             std::thread::sleep(left.min(LOOK_EVERY));
         }
-        Ok(())
     }
 
     fn check_stop(&self) -> Result<(), String> {
@@ -139,11 +144,12 @@ impl Field<'_> {
         let mut missing = String::new();
         while began.elapsed() < SETTLE_WAIT {
             self.check_stop()?;
-            if let Some(ended) = self.ended() {
-                return Err(ended);
-            }
+            self.look_after()?;
             missing = match self.missing(since, &mut goal) {
-                None => return Ok(began.elapsed()),
+                None => {
+                    self.restarts = 0;
+                    return Ok(began.elapsed());
+                }
                 Some(missing) => missing,
             };
             std::thread::sleep(LOOK_EVERY);
@@ -178,15 +184,26 @@ impl Field<'_> {
         (voters < due).then(|| format!("{voters} of {due} vote"))
     }
 
-    /// A node whose process ended by itself, and its last words.
-    pub fn ended(&mut self) -> Option<String> {
-        for node in &mut self.stage.nodes {
-            if let Some(status) = node.ended() {
-                let words = node.last_words(4);
-                return Some(format!("{} ended by itself ({status}):\n{words}", node.name()));
+    /// From here until all is well, processes may end by themselves so often.
+    pub fn supervise(&mut self, restarts: u32) {
+        self.restarts = restarts;
+    }
+
+    /// A node whose process ended by itself is started again if it may; else its last words.
+    fn look_after(&mut self) -> Result<(), String> {
+        for number in 0..self.nodes() {
+            let node = self.node(number);
+            let Some(status) = node.ended() else { continue };
+            if self.restarts == 0 {
+                let node = self.node(number);
+                let (name, words) = (node.name(), node.last_words(4));
+                return Err(format!("{name} ended by itself ({status}):\n{words}"));
             }
+            self.restarts -= 1;
+            self.load.recorder().turn_life(number);
+            self.start(number)?;
         }
-        None
+        Ok(())
     }
 }
 

@@ -83,7 +83,11 @@ impl Disk {
     /// Gives the room back.
     pub(super) fn empty(&self) -> Result<(), String> {
         let path = self.place.join(BALLAST);
-        std::fs::remove_file(&path).map_err(|e| format!("cannot remove {path:?}: {e}"))
+        let removed = std::fs::remove_file(&path).and_then(|()| {
+            // Or the next power cut brings it back.
+            File::open(&self.place)?.sync_all()
+        });
+        removed.map_err(|e| format!("cannot remove {path:?}: {e}"))
     }
 }
 
