@@ -75,7 +75,7 @@ pub(super) async fn run(node: u8, recorder: Arc<Recorder>, mut asks: mpsc::Recei
                 Ask::Dump(reply) => drop(reply.send(dump(node, channel, recorder).await)),
                 Ask::Burst(burst, reply) => {
                     burst.write(node, Caller::new(channel, recorder.clone()), &recorder).await;
-                    drop(reply.send(Some(())));
+                    let _ = reply.send(Some(()));
                 }
             }
         });
