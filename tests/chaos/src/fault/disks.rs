@@ -13,7 +13,7 @@ const DARK_MS: u64 = 1_000;
 const FULL_MS: u64 = 4_000;
 
 /// Large values written meanwhile: more than the room a node has set aside.
-const STUFFING: Burst = Burst::Large(64);
+const STUFFING: Burst = Burst::Large(48);
 
 /// A slow disk stays slow for so long.
 const SLOW_MS: u64 = 3_000;

@@ -5,8 +5,11 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Size of a disk: room for a log and its snapshots several times over.
-const BYTES: u64 = 384 << 20;
+/// Size of a disk: room for the logs of a whole run. What is not used takes no room.
+const BYTES: u64 = 4 << 30;
+
+/// Files a disk may have.
+const FILES: &str = "4096";
 
 /// What takes up all room that is left.
 const BALLAST: &str = "ballast";
@@ -32,7 +35,10 @@ impl Disk {
         let file = File::create(&image).and_then(|file| file.set_len(BYTES));
         file.map_err(|e| format!("cannot make {image:?}: {e}"))?;
         let eager = "lazy_itable_init=0,lazy_journal_init=0";
-        run_words(&["mkfs.ext4", "-q", "-F", "-m", "0", "-E", eager, word(&image)], "")?;
+        run_words(
+            &["mkfs.ext4", "-q", "-F", "-m", "0", "-N", FILES, "-E", eager, word(&image)],
+            "",
+        )?;
         let disk = Disk { image, place, powercut: powercut.to_path_buf() };
         disk.mount()?;
         Ok(disk)
