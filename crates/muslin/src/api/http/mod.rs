@@ -1,4 +1,4 @@
-//! HTTP for people and programs: key-value, nodes, events, health, metrics.
+//! HTTP for people and programs: key-value, nodes, groups, events, health, metrics.
 //!
 //! One table, [`routes`], makes the router and `GET /openapi.json`, so that neither can know a
 //! route that the other does not. Errors are problems (RFC 9457), also those of unknown routes and
@@ -6,6 +6,7 @@
 
 mod document;
 mod events;
+mod groups;
 mod health;
 mod kv;
 mod kv_watch;

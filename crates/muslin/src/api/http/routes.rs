@@ -1,6 +1,6 @@
 //! The table of routes, and the router made of it.
 
-use super::{document, events, health, kv, kv_watch, nodes};
+use super::{document, events, groups, health, kv, kv_watch, nodes};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::server::BoxFuture;
@@ -89,6 +89,7 @@ const CONSISTENCY: Parameter = query(
 const KEY: Parameter = path("key", "any bytes, percent-encoded; slashes stand for themselves");
 const PREFIX: Parameter =
     query("prefix", "string", "only keys that begin so; any bytes, percent-encoded");
+const GROUP: Parameter = path("group", "its id, a number");
 const IF_MATCH: Parameter = header("If-Match", "\"REVISION\": only if this changed the key last");
 const WATCH: Parameter = query("watch", "boolean", "1: go on with each change, as lines of JSON");
 
@@ -124,6 +125,7 @@ macro_rules! route {
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = kv_routes();
     routes.extend(node_routes());
+    routes.extend(group_routes());
     routes
 }
 
@@ -143,6 +145,21 @@ fn kv_routes() -> Vec<Route> {
             Some(BYTES) => JSON, kv::write),
         route!(Delete "/v1/kv/{*key}", "Deletes one key",
             [KEY, IF_MATCH], None => JSON, kv::delete),
+    ]
+}
+
+fn group_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/v1/groups", "All groups besides the control group",
+            [CONSISTENCY], None => JSON, groups::list),
+        route!(Post "/v1/groups", "Makes a group",
+            [query("kind", "string", "name of its state machine, which the replicas must know"),
+             query("replicas", "string", "ids or names of members, with commas between")],
+            None => JSON, groups::create),
+        route!(Get "/v1/groups/{group}", "One group",
+            [GROUP, CONSISTENCY], None => JSON, groups::one),
+        route!(Delete "/v1/groups/{group}", "Takes a group out, with all that it holds",
+            [GROUP], None => JSON, groups::remove),
     ]
 }
 

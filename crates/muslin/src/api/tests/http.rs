@@ -247,7 +247,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         for (method, operation) in operations.as_object().unwrap() {
             assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
             described.push(format!("{method} {path}"));
-            let path = path.replace("{key}", "a").replace("{node}", "n1");
+            let path = path.replace("{key}", "a").replace("{node}", "n1").replace("{group}", "1");
             let call = match method.as_str() {
                 "get" => Call::get(path),
                 "put" => Call::put(path, "1"),
@@ -261,22 +261,46 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     }
     described.sort();
     let expected = [
+        "delete /v1/groups/{group}",
         "delete /v1/kv/{key}",
         "get /livez",
         "get /metrics",
         "get /openapi.json",
         "get /readyz",
         "get /v1/events",
+        "get /v1/groups",
+        "get /v1/groups/{group}",
         "get /v1/kv",
         "get /v1/kv/{key}",
         "get /v1/nodes",
         "get /v1/nodes/{node}",
         "get /v1/status",
+        "post /v1/groups",
         "post /v1/join",
         "post /v1/leader:transfer",
         "put /v1/kv/{key}",
     ];
     assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn a_group_is_made_shown_and_taken_out() {
+    let world = World::new().await;
+    let client = client(&world);
+    let made = Call::post("/v1/groups?kind=register&replicas=n1", "");
+    let made: Value = client.json(made).await.unwrap();
+    assert_eq!(made, json!({ "id": 1 }));
+    let listed: Value = client.json(Call::get("/v1/groups")).await.unwrap();
+    assert_eq!(listed["items"][0]["kind"], "register");
+    let one: Value = client.json(Call::get("/v1/groups/1")).await.unwrap();
+    assert_eq!((&one["id"], &one["replicas"][0]["name"]), (&json!(1), &json!("n1")));
+    assert!(one["here"]["role"].is_string(), "{one}");
+    refused(&client, Call::get("/v1/groups/2"), 404, "not-found").await;
+    refused(&client, Call::get("/v1/groups/x"), 400, "bad-request").await;
+    let unknown = Call::post("/v1/groups?kind=register&replicas=n9", "");
+    refused(&client, unknown, 404, "not-found").await;
+    client.bytes(Call::delete("/v1/groups/1")).await.unwrap();
+    refused(&client, Call::get("/v1/groups/1"), 404, "not-found").await;
 }
 
 /// Admits whoever says please.
