@@ -60,6 +60,9 @@ pub(crate) enum Command {
     /// Nodes, as the one asked sees them
     #[command(subcommand, after_help = examples::NODE, visible_alias = "nodes")]
     Node(Node),
+    /// Raft groups besides the control group
+    #[command(subcommand, after_help = examples::GROUP)]
+    Group(Group),
     /// Keys and values
     #[command(subcommand, after_help = examples::KV)]
     Kv(Kv),
@@ -214,6 +217,34 @@ pub(crate) enum Node {
     Show {
         /// Its name, or the beginning of its id
         node: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Group {
+    /// All groups, and who leads
+    #[command(visible_alias = "list", after_help = examples::GROUP_LS)]
+    Ls,
+    /// One group
+    #[command(after_help = examples::GROUP_SHOW)]
+    Show {
+        /// Its id
+        group: u64,
+    },
+    /// Make a group
+    #[command(after_help = examples::GROUP_CREATE)]
+    Create {
+        /// Name of its state machine: `register`, `journal`, or one of the application's
+        kind: String,
+        /// Members that keep it, by name or id
+        #[arg(long, value_delimiter = ',', required = true)]
+        replicas: Vec<String>,
+    },
+    /// Take a group out, with all that it holds
+    #[command(after_help = examples::GROUP_RM)]
+    Rm {
+        /// Its id
+        group: u64,
     },
 }
 
@@ -446,6 +477,25 @@ Examples:
 Examples:
   muslin node show n2
   muslin node show n2 --addr 127.0.0.1:7403";
+    pub(super) const GROUP: &str = "\
+Examples:
+  muslin group create register --replicas n1,n2,n3
+  muslin group ls
+  muslin group show 1";
+    pub(super) const GROUP_LS: &str = "\
+Examples:
+  muslin group ls
+  muslin group ls -o json";
+    pub(super) const GROUP_SHOW: &str = "\
+Examples:
+  muslin group show 1";
+    pub(super) const GROUP_CREATE: &str = "\
+Examples:
+  muslin group create register --replicas n1,n2,n3
+  muslin group create journal --replicas n2";
+    pub(super) const GROUP_RM: &str = "\
+Examples:
+  muslin group rm 1";
     pub(super) const KV: &str = "\
 Examples:
   muslin kv put greeting hello

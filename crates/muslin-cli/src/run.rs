@@ -48,6 +48,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Version => cmd::version::run(&global),
         Command::Status => until_interrupt(cmd::status::run(&global)).await,
         Command::Node(node) => until_interrupt(cmd::node::run(&global, node)).await,
+        Command::Group(group) => until_interrupt(cmd::group::run(&global, group)).await,
         Command::Kv(kv) => until_interrupt(cmd::kv::run(&global, kv)).await,
         Command::Events(events) => until_interrupt(cmd::events::run(&global, events)).await,
         Command::Bench(Bench::Raft(raft)) => cmd::bench::raft::run(&global, &raft),

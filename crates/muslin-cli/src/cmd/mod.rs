@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod events;
+pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod kv;
