@@ -124,7 +124,7 @@ pub(super) fn flip_snapshot(field: &mut Field<'_>) -> Result<String, String> {
     flip(field, "snapshot")
 }
 
-/// Changes bits of the largest file of a directory, in what is written of it.
+/// Changes bits of one file of a directory, in what is written of it.
 fn flip(field: &mut Field<'_>, directory: &str) -> Result<String, String> {
     let node = field.any();
     let name = field.node(node).name();
@@ -152,11 +152,11 @@ fn flip(field: &mut Field<'_>, directory: &str) -> Result<String, String> {
     Ok(says)
 }
 
-/// One of the files there that have something in them.
+/// One of the files there that are in use: others hold nothing yet.
 fn one_file(field: &mut Field<'_>, directory: &Path) -> Option<PathBuf> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0));
+    files.retain(|path| path.extension().is_some_and(|end| end == "log" || end == "snap"));
     files.sort();
     if files.is_empty() {
         return None;
