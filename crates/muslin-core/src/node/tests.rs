@@ -71,7 +71,8 @@ fn read(key: &'static str, consistency: Consistency) -> Request {
 fn options(id: u64, founders: u64) -> Options {
     let founding =
         Founding { members: (1..=founders).map(member).collect(), tokens: std::vec![token()] };
-    let options = Options::new(NodeId(id), ClusterId(1), address(id));
+    let mut options = Options::new(NodeId(id), ClusterId(1), address(id));
+    options.groups.snapshot_entries = 20;
     let metadata =
         crate::swim::Metadata { name: std::format!("n{id}"), ..options.metadata.clone() };
     Options { founding, metadata, ..options }

@@ -90,6 +90,10 @@ fn groups_are_led_evenly_and_answer_on_every_replica() {
     }
 }
 
+fn is_alive(message: &Message) -> bool {
+    matches!(message, Message::Alive { .. })
+}
+
 #[test]
 fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     let mut world = world_of(20);
@@ -99,7 +103,7 @@ fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     let said = core::mem::take(&mut world.said);
     let of_groups = said.iter().filter(|message| {
         matches!(message, PeerMessage::Raft { group, .. } if *group != GroupId::CONTROL)
-            || matches!(message, PeerMessage::Groups(other) if !matches!(other, Message::Alive { .. }))
+            || matches!(message, PeerMessage::Groups(said) if !is_alive(said))
     });
     let of_groups: Vec<&PeerMessage> = of_groups.collect();
     assert!(of_groups.is_empty(), "{} messages, the first: {:?}", of_groups.len(), of_groups[0]);
@@ -194,4 +198,61 @@ fn a_group_that_was_taken_out_answers_nobody() {
     let reply = world.answer(1, propose(1, "x"), 100);
     assert_eq!(reply, Some(Reply::Failed(Failure::NoGroup)));
     assert_eq!(count(world.answer(1, propose(2, "x"), 100)), 1);
+}
+
+/// Commands asked while nodes are cut off and come back, one at a time; those answered.
+fn answered_through_cuts(world: &mut World, seed: u64) -> BTreeSet<(GroupId, Bytes)> {
+    let mut prng = crate::base::Prng::seeded(seed);
+    let mut asked = BTreeMap::new();
+    for round in 0..80 {
+        match prng.draw() % 4 {
+            0 if world.cut.is_empty() => {
+                world.cut.insert(prng.draw() % 3 + 1);
+            }
+            1 => world.cut.clear(),
+            _ => {}
+        }
+        for number in 0..4 {
+            let (node, group) = (prng.draw() % 3 + 1, GroupId(prng.draw() % 3 + 1));
+            let command = Bytes::from(std::format!("{round}.{number}"));
+            let ask = Ask::Propose(command.clone());
+            asked.insert(world.ask(node, Request::Group { group, ask }), (group, command));
+        }
+        world.run(prng.draw() % 700);
+    }
+    world.cut.clear();
+    world.run(10_000);
+    let is_answered = |key: &(u64, RequestId)| {
+        matches!(world.replies.get(key).map(|all| &all[..]), Some([Reply::Group(_)]))
+    };
+    asked.into_iter().filter(|(key, _)| is_answered(key)).map(|(_, what)| what).collect()
+}
+
+#[test]
+fn what_groups_answered_stays_and_took_effect_once() {
+    for seed in 1..=8 {
+        let mut world = world_of(3);
+        let answered = answered_through_cuts(&mut world, seed);
+        assert!(answered.len() > 150, "seed {seed}: {} answered", answered.len());
+        for group in (1..=3).map(GroupId) {
+            let replicas = world.nodes.values().map(|node| node.groups().group(group).unwrap());
+            let states: BTreeSet<(u64, u64)> =
+                replicas.map(|replica| (replica.applied().0, replica.digest())).collect();
+            assert_eq!(states.len(), 1, "seed {seed}: {group} differs: {states:?}");
+            let commands = journal(&world.nodes[&1], group);
+            let unique: BTreeSet<&Bytes> = commands.iter().collect();
+            assert_eq!(unique.len(), commands.len(), "seed {seed}: {group} has one twice");
+            for (_, command) in answered.iter().filter(|(of, _)| *of == group) {
+                assert!(unique.contains(command), "seed {seed}: {group} lost {command:?}");
+            }
+        }
+        assert_eq!(led_by(&world).len(), 3, "seed {seed}: led evenly again");
+    }
+}
+
+/// Every command of a group's journal, as one node has it.
+fn journal(node: &Node, group: GroupId) -> Vec<Bytes> {
+    let machine = node.groups().group(group).unwrap().machine();
+    let count = u64::from_be_bytes(machine.query(b"")[..].try_into().unwrap());
+    (1..=count).map(|place| machine.query(&place.to_be_bytes())).collect()
 }
