@@ -9,12 +9,13 @@ struct Step {
     run: fn() -> Result<(), String>,
 }
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step { name: "tools", run: conformance::install_tools },
     Step { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: || tidy::run(&crate::root(), &[]) },
     Step { name: "clippy", run: clippy },
     Step { name: "test", run: || test(&[]) },
+    Step { name: "checkers", run: || cargo(&["test", "-p", "chaos"]) },
     Step { name: "doc", run: doc },
     Step { name: "no_std", run: nostd::run },
     Step { name: "codegen", run: || codegen(&["--check".to_string()]) },
