@@ -172,7 +172,7 @@ impl Log {
             return (piece.entries.clone(), piece.bytes);
         }
         let (mut count, mut bytes) = (0, 0);
-        for entry in self.from_piece(place, from).take(portion.entries) {
+        for entry in self.onward(place, from).take(portion.entries) {
             let more = weight(entry);
             if count > 0 && bytes + more > portion.bytes {
                 break;
@@ -205,7 +205,7 @@ impl Log {
     }
 
     /// All entries from `from` on, which stands in the piece at this place.
-    fn from_piece(&self, place: usize, from: Index) -> impl Iterator<Item = &Entry> {
+    fn onward(&self, place: usize, from: Index) -> impl Iterator<Item = &Entry> {
         let skipped = self.pieces.get(place).map_or(0, |piece| piece.place(from));
         self.pieces.range(place..).flat_map(|piece| piece.entries.iter()).skip(skipped)
     }
@@ -218,7 +218,7 @@ impl Log {
             return piece.entries.slice(start, start + count);
         }
         let mut all = Vec::with_capacity(count);
-        all.extend(self.from_piece(place, from).take(count).cloned());
+        all.extend(self.onward(place, from).take(count).cloned());
         assert!(all.len() == count, "R2: the log has no gaps");
         Entries::from(all)
     }

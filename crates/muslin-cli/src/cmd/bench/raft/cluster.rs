@@ -3,10 +3,10 @@
 use super::super::harness::mailbox::Mailbox;
 use super::replica::{Durability, Job, Mail, Replica};
 use bytes::Bytes;
-use muslin::store::Store;
 use muslin::store::file::{FileStore, Options as StoreOptions, Owner};
+use muslin::store::{Aside, Store};
 use muslin_core::base::{ClusterId, GroupId, NodeId};
-use muslin_core::raft::{Configuration, Recovered, SnapshotMeta, Write};
+use muslin_core::raft::{Configuration, Recovered, SnapshotMeta};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -65,7 +65,7 @@ impl Cluster {
         self.spawn(format!("replica-{number}"), move || replica.run())
     }
 
-    /// One store and the thread that writes to it.
+    /// One store and the two threads that write to it.
     fn start_log(&mut self, dir: &Path, number: u64) -> Result<Durability, String> {
         let root = dir.join(format!("n{number}"));
         std::fs::create_dir_all(&root).map_err(|error| error.to_string())?;
@@ -74,9 +74,15 @@ impl Cluster {
         made.map_err(|error| error.to_string())?;
         let mut store = FileStore::open(&root, owner, StoreOptions::default());
         store.recover().map_err(|error| error.to_string())?;
-        let jobs: Arc<Mailbox<Job>> = Arc::default();
-        let (inbox, mail) = (Arc::clone(&self.inboxes[number as usize]), Arc::clone(&jobs));
-        self.spawn(format!("log-{number}"), move || write_log(store, &mail, &inbox))?;
+        let (jobs, saves): (Arc<Mailbox<Job>>, Arc<Mailbox<Job>>) = Default::default();
+        let (aside, inbox) = (store.aside(), Arc::clone(&self.inboxes[number as usize]));
+        let (mail, told) = (Arc::clone(&saves), Arc::clone(&inbox));
+        self.spawn(format!("disk-{number}"), move || save_beside(&*aside, &mail, &told))?;
+        let mail = Arc::clone(&jobs);
+        self.spawn(format!("log-{number}"), move || {
+            write_log(store, &mail, &saves, &inbox);
+            saves.push(Job::Stop);
+        })?;
         Ok(Durability::Real(jobs))
     }
 
@@ -97,31 +103,57 @@ impl Drop for Cluster {
     }
 }
 
-/// Whatever came during the last sync goes out with the next.
-fn write_log(mut store: FileStore, jobs: &Mailbox<Job>, inbox: &Mailbox<Mail>) {
+/// Whatever came during the last sync goes out with the next. Snapshots go on to the other thread
+/// when all that was issued before them is durable.
+fn write_log(
+    mut store: FileStore,
+    jobs: &Mailbox<Job>,
+    saves: &Mailbox<Job>,
+    inbox: &Mailbox<Mail>,
+) {
     let (mut mail, mut batch) = (Vec::new(), Vec::new());
     loop {
         jobs.take(&mut mail, None);
-        let (mut durable, mut saved) = (None, None);
+        let (mut durable, mut save, mut is_over) = (None, None, false);
         for job in mail.drain(..) {
-            let write = match job {
+            match job {
                 Job::Write(id, write) => {
-                    durable = Some(Mail::Durable(id));
-                    write
+                    durable = Some(id);
+                    batch.push((GroupId::CONTROL, write));
                 }
-                Job::Save { snapshot, keep_from } => {
-                    saved = Some(Mail::Saved(snapshot.meta.last.index));
-                    Write::Snapshot { snapshot, keep_from, discard_log: false }
-                }
-                Job::Stop => return,
-            };
-            batch.push((GroupId(0), write));
+                Job::Save { .. } => save = Some(job),
+                Job::Stop => is_over = true,
+            }
         }
-        if let Err(error) = store.write(&batch) {
-            eprintln!("{error}");
+        if is_over {
             return;
         }
+        let mut done = store.write(&batch);
+        if let Some(id) = durable.filter(|_| done.is_ok()) {
+            inbox.push(Mail::Durable(id));
+        }
         batch.clear();
-        durable.into_iter().chain(saved).for_each(|mail| inbox.push(mail));
+        save.into_iter().for_each(|save| saves.push(save));
+        if done.is_ok() {
+            done = store.tend().map(drop);
+        }
+        if let Err(error) = done {
+            return eprintln!("{error}");
+        }
+    }
+}
+
+/// Saves snapshots, so that the log need not wait for them.
+fn save_beside(aside: &dyn Aside, saves: &Mailbox<Job>, inbox: &Mailbox<Mail>) {
+    let mut mail = Vec::new();
+    loop {
+        saves.take(&mut mail, None);
+        for job in mail.drain(..) {
+            let Job::Save { snapshot, keep_from } = job else { return };
+            if let Err(error) = aside.save(GroupId::CONTROL, &snapshot, keep_from) {
+                return eprintln!("{error}");
+            }
+            inbox.push(Mail::Saved(snapshot.meta.last.index));
+        }
     }
 }
