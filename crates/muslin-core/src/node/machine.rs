@@ -58,6 +58,10 @@ pub struct Node {
     applied: Index,
     /// Last entry whose effect is in the saved snapshot, or in the one being saved.
     snapshot_at: Index,
+    /// Bytes of the commands applied since.
+    unsaved_bytes: u64,
+    /// Bytes of that snapshot.
+    snapshot_size: u64,
     /// A peer waits for a snapshot.
     is_snapshot_needed: bool,
     started: Now,
@@ -80,6 +84,7 @@ impl Node {
     pub fn new(options: Options, recovered: Recovered, seed: u64, now: Now) -> Node {
         let mut prng = Prng::seeded(seed);
         let mut group = recovered.raft;
+        let snapshot_size = recovered.snapshot.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let state = match recovered.snapshot {
             Some(bytes) => State::restore(bytes).expect("a saved snapshot was written by us"),
             None => {
@@ -118,6 +123,8 @@ impl Node {
             relayed: Vec::new(),
             applied: snapshot_at,
             snapshot_at,
+            unsaved_bytes: 0,
+            snapshot_size,
             is_snapshot_needed: false,
             started: now,
             next_chores: now,
@@ -727,6 +734,7 @@ impl Node {
             assert!(entry.id.index == self.applied.next(), "no entry is skipped or repeated");
             self.applied = entry.id.index;
             let Payload::Command(bytes) = entry.payload else { continue };
+            self.unsaved_bytes += bytes.len() as u64;
             let applied = self.state.apply(entry.id.index, bytes);
             for news in applied.leases {
                 self.on_lease_news(now, news, out);
@@ -778,6 +786,7 @@ impl Node {
         self.state = state.expect("a snapshot with a good checksum can be read");
         self.applied = snapshot.meta.last.index;
         self.snapshot_at = self.applied;
+        self.unsaved_bytes = 0;
         assert!(!self.lease_clock.is_running(), "a leader installs no snapshot");
         self.route_members(out);
         self.watches.on_installed(&self.state, out);
@@ -789,7 +798,9 @@ impl Node {
     /// so that the log can shrink, or one for a peer that lags behind the log.
     fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
         let since = self.applied.0.saturating_sub(self.snapshot_at.0);
-        let save = since >= self.options.snapshot_entries && !self.raft.is_saving();
+        let enough = self.options.snapshot_bytes.max(self.snapshot_size.saturating_mul(2));
+        let is_due = since >= self.options.snapshot_entries || self.unsaved_bytes >= enough;
+        let save = is_due && !self.raft.is_saving();
         if !save && !self.is_snapshot_needed {
             return;
         }
@@ -799,6 +810,7 @@ impl Node {
         if save {
             self.snapshot_at = self.applied;
             let (index, bytes) = (self.applied, snapshot.data.len() as u64);
+            (self.unsaved_bytes, self.snapshot_size) = (0, bytes);
             out.push(Output::Report(Event::SnapshotTaken { index, bytes }));
         }
         self.handle_raft(now, raft::Input::Snapshot { snapshot, save }, out);

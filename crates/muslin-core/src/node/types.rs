@@ -42,6 +42,9 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Entries applied since the last snapshot that make the next one.
     pub snapshot_entries: u64,
+    /// The same by the bytes of their commands, or twice the last snapshot if that is more: a
+    /// state should not be written more often than it changes.
+    pub snapshot_bytes: u64,
 }
 
 impl Options {
@@ -60,6 +63,7 @@ impl Options {
             swim: swim::Options::fast(),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 100_000,
+            snapshot_bytes: 64 << 20,
         }
     }
 }

@@ -183,6 +183,20 @@ impl Log {
         (self.collect(place, from, count), bytes)
     }
 
+    /// The entry after which the entries up to `last` weigh no more than `bytes`, as far as whole
+    /// pieces tell.
+    pub(super) fn tail_within(&self, last: Index, bytes: u64) -> Index {
+        let mut sum = 0_u64;
+        let until_last = self.pieces.iter().rev().skip_while(|piece| piece.first() > last);
+        for piece in until_last {
+            sum += piece.bytes as u64;
+            if sum > bytes {
+                return piece.last().index.min(last);
+            }
+        }
+        self.base.index.min(last)
+    }
+
     /// The entries from `first` to `last`, both included and both held.
     pub(super) fn range(&self, first: Index, last: Index) -> Entries {
         assert!(first > self.base.index, "entries up to the base are gone");

@@ -33,6 +33,8 @@ pub struct Options {
     pub snapshot_chunk_bytes: usize,
     /// Entries kept behind a snapshot for followers that lag a little.
     pub log_tail_entries: u64,
+    /// The same by payload bytes, whichever is less.
+    pub log_tail_bytes: u64,
     /// Entries appended and not yet committed; beyond it proposals are refused.
     pub uncommitted_entries_max: usize,
     /// Whether [`Input::LeaseRead`](super::Input::LeaseRead) may be answered without asking a
@@ -71,6 +73,7 @@ impl Default for Options {
             bytes_in_flight_max: 16 << 20,
             snapshot_chunk_bytes: 256 << 10,
             log_tail_entries: 10_000,
+            log_tail_bytes: 64 << 20,
             uncommitted_entries_max: 65_536,
             lease_reads: false,
             clock_drift_ppm: CLOCK_DRIFT_PPM,

@@ -22,6 +22,9 @@ const LAGGING_TAILS_MAX: u64 = 4;
 /// never end. Beyond it, a receiver so slow costs the leader more memory than it is worth.
 const SENDING_TAILS_MAX: u64 = 64;
 
+/// How many times the usual tail is kept by weight, for whomever: entries may be large.
+const WEIGHED_TAILS_MAX: u64 = 8;
+
 /// Most peers that are sent pieces at a time: the others' appends go over the same wire.
 const RECEIVERS_MAX: usize = 2;
 
@@ -119,10 +122,15 @@ impl Raft {
     /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers
     /// that lag a little, a longer one for those that answer and lag more.
     pub(super) fn keep_from(&self, last: Index) -> Index {
-        let tail = self.options.log_tail_entries;
-        let lagging = last.0.saturating_sub(tail.saturating_mul(LAGGING_TAILS_MAX));
-        let sent = last.0.saturating_sub(tail.max(1).saturating_mul(SENDING_TAILS_MAX));
-        let mut keep = last.0.saturating_sub(tail);
+        let (tail, bytes) = (self.options.log_tail_entries, self.options.log_tail_bytes);
+        let tails = |entries: u64, count: u64| {
+            let most = last.0.saturating_sub(entries.saturating_mul(count));
+            let weighed = bytes.saturating_mul(count.min(WEIGHED_TAILS_MAX));
+            most.max(self.log.tail_within(last, weighed).0)
+        };
+        let (lagging, sent) =
+            (tails(tail, LAGGING_TAILS_MAX), tails(tail.max(1), SENDING_TAILS_MAX));
+        let mut keep = tails(tail, 1);
         let Part::Leader(leader) = &self.part else { return Index(keep).next() };
         let sending = leader.outgoing.as_ref().map(|outgoing| outgoing.snapshot.meta.last.index);
         for (_, peer) in leader.peers.iter().filter(|(id, _)| self.is_answering(**id)) {

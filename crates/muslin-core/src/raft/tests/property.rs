@@ -2,7 +2,7 @@
 //! to R7 hold at every step (see [`super::ledger`]); and when the faults end, the group goes on.
 //!
 //! `RAFT_SEEDS=N` lives N lives, `RAFT_SEED=N` tells one, `RAFT_MUTANT=name` plants a bug (feature
-//! `mutants`), which must be found.
+//! `mutants`), which must be found, here or by a script.
 
 use super::cluster::{Cluster, Weather};
 use crate::base::{Index, NodeId, Prng};
@@ -23,10 +23,7 @@ const ACTS: u64 = 80;
 #[test]
 fn nothing_is_lost_and_nobody_disagrees_whatever_happens() {
     #[cfg(feature = "mutants")]
-    if let Ok(name) = std::env::var("RAFT_MUTANT") {
-        use crate::base::mutant::{Mutant, activate};
-        activate(Mutant::named(&name).expect("RAFT_MUTANT is a planted bug"));
-    }
+    plant();
     let seeds = match std::env::var("RAFT_SEED") {
         Ok(seed) => {
             let seed = seed.parse().expect("RAFT_SEED is a number");
@@ -42,6 +39,15 @@ fn nothing_is_lost_and_nobody_disagrees_whatever_happens() {
     }
     std::println!("{total:?}");
     assert!(is_alone || (total.commits > 0 && total.reads > 0 && total.elections > 0));
+}
+
+/// Plants the bug that `RAFT_MUTANT` names.
+#[cfg(feature = "mutants")]
+pub(super) fn plant() {
+    use crate::base::mutant::{Mutant, activate};
+    if let Ok(name) = std::env::var("RAFT_MUTANT") {
+        activate(Mutant::named(&name).expect("RAFT_MUTANT is a planted bug"));
+    }
 }
 
 #[derive(Default, Debug)]

@@ -330,6 +330,8 @@ fn log_of(cluster: &Cluster, id: NodeId) -> Answer<String> {
 /// Every script is a test; `UPDATE_GOLDENFILES=1` writes what happens into it.
 #[test]
 fn every_script_goes_as_written() {
+    #[cfg(feature = "mutants")]
+    super::property::plant();
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/testdata");
     let mut scripts: Vec<_> = std::fs::read_dir(folder)
         .expect("there are scripts")

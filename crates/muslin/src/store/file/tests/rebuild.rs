@@ -51,7 +51,8 @@ fn a_damaged_log_goes_aside_and_every_group_rebuilds_from_what_is_sound() {
     // The others' log comes, and the rebuild ends.
     let last = groups[&GroupId(5)].raft.entries.last().unwrap().id.index.0;
     let hard_state = HardState { rebuilding: false, ..groups[&GroupId(5)].raft.hard_state };
-    let write = Write::Log { hard_state: Some(hard_state), entries: entries(2, last + 1..=30).into() };
+    let write =
+        Write::Log { hard_state: Some(hard_state), entries: entries(2, last + 1..=30).into() };
     store.write(&[(GroupId(5), write)]).unwrap();
     drop(store);
     let (_, again) = open(dir.path(), SEGMENT_BYTES).unwrap();
