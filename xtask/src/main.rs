@@ -9,6 +9,7 @@ mod chaos;
 mod ci;
 mod cluster;
 mod conformance;
+mod damage;
 mod deny;
 mod failover;
 mod http;
@@ -38,6 +39,7 @@ cargo xtask COMMAND
   conformance              real etcd clients against a real cluster
   model [--seconds MAX]    small parts, in every state that they can come to
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
+  damage [--cases N]       logs and snapshots spoilt in 100,000 ways: found, or harmless
   deny                     licences, bans and sources of dependencies
   bench-raft [ARGS..]      consensus alone, beside openraft and raft-rs: --mode memory|durable,
                            --proposers N,.. --seconds S --rounds R
@@ -74,6 +76,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "conformance" => conformance::run(),
         "model" => peers::model(rest),
         "peers" => peers::run(rest),
+        "damage" => damage::run(rest),
         "deny" => deny::run(),
         "bench-raft" => peers::bench(rest),
         "bench-etcd" => bench::run(rest),

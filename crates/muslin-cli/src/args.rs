@@ -68,6 +68,9 @@ pub(crate) enum Command {
     Kv(Kv),
     /// What happened lately
     Events(Events),
+    /// Look at the files of a node that is not running; the exit code says how they are (0 sound or
+    /// with a torn tail, 8 damaged)
+    CheckDisk(CheckDisk),
     /// Print a completion script
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
@@ -80,6 +83,14 @@ pub(crate) enum Command {
     /// Measure a cluster
     #[command(subcommand, after_help = examples::BENCH)]
     Bench(Bench),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = examples::CHECK_DISK)]
+pub(crate) struct CheckDisk {
+    /// The node's data directory
+    #[arg(value_name = "DATA_DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Args, Debug)]
@@ -440,6 +451,10 @@ Examples:
   muslin dev
   muslin status
   muslin kv put greeting hello";
+    pub(super) const CHECK_DISK: &str = "\
+Examples:
+  muslin check-disk /var/lib/muslin
+  muslin check-disk n1 -o json";
     pub(super) const DEV: &str = "\
 Examples:
   muslin dev

@@ -44,6 +44,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Up(up) => cmd::up::run(up).await,
         Command::Join(join) => cmd::join::run(&global, join).await,
         Command::Init(init) => cmd::init::run(&global, init),
+        Command::CheckDisk(check) => cmd::check_disk::run(&global, &check),
         Command::Completions { shell } => cmd::completions::run(shell),
         Command::Version => cmd::version::run(&global),
         Command::Status => until_interrupt(cmd::status::run(&global)).await,

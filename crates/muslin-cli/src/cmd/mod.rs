@@ -2,6 +2,7 @@
 //! itself through `crate::output`.
 
 pub(crate) mod bench;
+pub(crate) mod check_disk;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod events;

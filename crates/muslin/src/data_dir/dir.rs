@@ -5,7 +5,7 @@ use super::config::{
 };
 use super::lock::{self, Lock};
 use crate::store::StoreError;
-use crate::store::file::{FileStore, Options, Owner, replace, sync_dir};
+use crate::store::file::{Checked, FileStore, Options, Owner, replace, sync_dir};
 use muslin_core::base::{ClusterId, NodeId};
 use muslin_core::state::Founding;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,19 @@ impl DataDir {
         dir.stored.boot += 1;
         dir.save()?;
         Ok(dir)
+    }
+
+    /// Looks at the files of a node that is not running, and changes nothing but the lock's.
+    pub fn check(path: &Path) -> Result<Checked, StoreError> {
+        check_is_directory(path)?;
+        let node = path.join(NODE);
+        if !node.try_exists().map_err(|error| unusable("read", path, error))? {
+            return Err(refuse(path, NO_NODE));
+        }
+        let _lock = Lock::take(path).map_err(|error| error.explain(path))?;
+        let bytes = fs::read(&node).map_err(|error| unusable("read", &node, error))?;
+        let stored = Stored::from_json(&bytes).map_err(|refusal| refusal.explain(&node))?;
+        FileStore::check(path, owner_of(&stored.config))
     }
 
     /// Opens a directory that must be this node's. Another's is refused unchanged.

@@ -30,6 +30,7 @@
 //! group that never makes snapshots keeps the log of all.
 
 mod beside;
+mod check;
 mod crc;
 mod disk;
 mod log;
@@ -45,6 +46,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Checked, Verdict};
 pub(crate) use disk::{replace, sync_dir};
 pub use segment::Owner;
 pub use store::{FileStore, Options};

@@ -2,6 +2,7 @@
 
 use super::super::{Aside, DiskCounters, RecoveredGroup, Store, StoreError};
 use super::beside::Beside;
+use super::check::{self, Checked};
 use super::disk::{explain, make_dir, sync_dir};
 use super::log::{Home, Log};
 use super::recover;
@@ -85,6 +86,12 @@ impl FileStore {
             }
         }
         Ok(true)
+    }
+
+    /// Looks at a store that nobody has open, and changes nothing.
+    pub fn check(root: &Path, owner: Owner) -> Result<Checked, StoreError> {
+        let options = Options { is_alone: true, ..Options::default() };
+        check::check(&Home::new(root, owner, options))
     }
 
     /// Removes one of the files that are kept for a full disk, of a store that nobody has opened.

@@ -3,6 +3,7 @@
 mod damage;
 mod faults;
 mod life;
+mod matrix;
 mod power;
 mod rebuild;
 mod scrub;

@@ -1,0 +1,67 @@
+//! `muslin check-disk`
+
+use crate::args::{CheckDisk, Format, Global};
+use crate::failure::{Failure, Kind};
+use crate::output;
+use muslin::data_dir::DataDir;
+use muslin::store::file::{Checked, Verdict};
+use serde_json::json;
+
+/// Reads a stopped node's files; sound or not is the exit code.
+pub(crate) fn run(global: &Global, check: &CheckDisk) -> Result<(), Failure> {
+    let checked = DataDir::check(&check.dir)
+        .map_err(|error| super::up::failure(muslin::daemon::DaemonError::Store(error)))?;
+    match global.output {
+        Format::Json => output::json(&json!({
+            "verdict": word(checked.verdict),
+            "damages": checked.damages.iter().map(|damage| json!({
+                "file": damage.path.display().to_string(),
+                "offset": damage.offset,
+                "what": damage.what,
+            })).collect::<Vec<_>>(),
+            "torn_bytes": checked.torn_bytes,
+            "groups": checked.groups,
+            "rebuilding": checked.rebuilding,
+            "segments": checked.segments,
+            "entries": checked.entries,
+            "snapshots": checked.snapshots,
+        }))?,
+        Format::Table => output::text(&text(&checked))?,
+    }
+    match checked.verdict {
+        Verdict::Sound | Verdict::TornTail => Ok(()),
+        Verdict::Damaged => Err(Failure::silent(Kind::Unhealthy)),
+    }
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Sound => "sound",
+        Verdict::TornTail => "torn-tail",
+        Verdict::Damaged => "damaged",
+    }
+}
+
+fn text(checked: &Checked) -> String {
+    let mut text = match checked.verdict {
+        Verdict::Sound => "Sound - everything that was acknowledged is there\n".to_owned(),
+        Verdict::TornTail => format!(
+            "Sound - with a torn tail of {} bytes, never acknowledged: cut at the next start\n",
+            checked.torn_bytes
+        ),
+        Verdict::Damaged => "Damaged - the next start puts the damaged files into `damaged` and \
+                             fetches what they held from the other nodes\n"
+            .to_owned(),
+    };
+    for damage in &checked.damages {
+        text += &format!("  {damage}\n");
+    }
+    if checked.rebuilding > 0 {
+        text += &format!("  {} groups fetch what an earlier damage took\n", checked.rebuilding);
+    }
+    let Checked { groups, segments, entries, snapshots, .. } = checked;
+    text + &format!(
+        "\ngroups   {groups}\nlog      {segments} segments, {entries} entries\n\
+         states   {snapshots} snapshots\n"
+    )
+}
