@@ -5,7 +5,8 @@
 //! apart: one lucky seed says nothing.
 
 use muslin_core::base::mutant::{self, Mutant};
-use muslin_sim::{Cluster, Preset, Violation};
+use muslin_core::raft::Raft;
+use muslin_sim::{Cluster, Group, Preset, Violation};
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -15,26 +16,63 @@ use std::time::{Duration, Instant};
 const START_EVERY: u64 = 1_000_000;
 
 /// The world a planted bug is hunted in: the one it shows in soonest. Others see most of them too.
+#[derive(Clone, Copy)]
 struct Ground {
+    world: World,
     preset: Preset,
     nodes: usize,
 }
 
+/// What is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// Whole nodes.
+    Nodes,
+    /// Raft alone.
+    Group,
+}
+
+impl World {
+    fn name(self) -> &'static str {
+        match self {
+            World::Nodes => "nodes",
+            World::Group => "group",
+        }
+    }
+
+    fn named(name: &str) -> Option<World> {
+        [World::Nodes, World::Group].into_iter().find(|world| world.name() == name)
+    }
+}
+
+impl Ground {
+    fn run(self, seed: u64, time: Duration) -> Result<(), Violation> {
+        let summary = match self.world {
+            World::Nodes => Cluster::seeded(seed).nodes(self.nodes).preset(self.preset).run(time),
+            World::Group => {
+                Group::<Raft>::seeded(seed).nodes(self.nodes).preset(self.preset).run(time)
+            }
+        };
+        summary.map(|_| ())
+    }
+}
+
 fn ground(planted: Mutant) -> Ground {
-    let (preset, nodes) = match planted {
-        Mutant::InstallKeepsVoters
-        | Mutant::TruncationKeepsVoters
-        | Mutant::TwoChangesAtOnce
+    use World::{Group, Nodes};
+    let (world, preset, nodes) = match planted {
+        Mutant::TwoChangesAtOnce
         | Mutant::NoJoint
         | Mutant::ChangeBeforeOwnTerm
-        | Mutant::SessionIgnored
+        | Mutant::SessionIgnored => (Group, Preset::Churn, 3),
+        Mutant::InstallKeepsVoters
+        | Mutant::TruncationKeepsVoters
         | Mutant::KeepAliveWithoutQuorum
-        | Mutant::IndexAheadOfState => (Preset::Churn, 3),
-        Mutant::RetriesForgottenEarly | Mutant::LeaseEndForwarded => (Preset::Nasty, 3),
-        Mutant::DeposedAnswersReads => (Preset::Nasty, 5),
-        _ => (Preset::Swarm, 3),
+        | Mutant::IndexAheadOfState => (Nodes, Preset::Churn, 3),
+        Mutant::RetriesForgottenEarly | Mutant::LeaseEndForwarded => (Nodes, Preset::Nasty, 3),
+        Mutant::DeposedAnswersReads => (Nodes, Preset::Nasty, 5),
+        _ => (Nodes, Preset::Swarm, 3),
     };
-    Ground { preset, nodes }
+    Ground { world, preset, nodes }
 }
 
 /// How to use it.
@@ -45,7 +83,8 @@ usage: muslin-sim mutants [options]    run every planted bug until it is found
   --starts N       hunts for each bug, from seeds far apart (default 3)
   --from S         the first seed (default 1)
   --mutant NAME    this planted bug only
-  --profile NAME   in this world, not where the bug shows soonest
+  --world NAME     nodes or group, not where the bug shows soonest
+  --profile NAME   in this profile
   --nodes K        with so many nodes
   --seconds S      how long things go wrong, in seconds of the cluster (default 10)";
 
@@ -56,6 +95,7 @@ struct Args {
     from: u64,
     seconds: u64,
     mutant: Option<Mutant>,
+    world: Option<World>,
     preset: Option<Preset>,
     nodes: Option<usize>,
 }
@@ -68,6 +108,7 @@ impl Args {
             from: 1,
             seconds: 10,
             mutant: None,
+            world: None,
             preset: None,
             nodes: None,
         };
@@ -83,6 +124,10 @@ impl Args {
                 "--mutant" => {
                     let named = Mutant::named(&value);
                     args.mutant = Some(named.ok_or_else(|| format!("no mutant {value}"))?);
+                }
+                "--world" => {
+                    let named = World::named(&value);
+                    args.world = Some(named.ok_or_else(|| format!("no world {value}"))?);
                 }
                 "--profile" => {
                     let named = Preset::named(&value);
@@ -102,6 +147,9 @@ impl Args {
         add("--starts", self.starts.to_string());
         add("--from", self.from.to_string());
         add("--seconds", self.seconds.to_string());
+        if let Some(world) = self.world {
+            add("--world", world.name().to_string());
+        }
         if let Some(preset) = self.preset {
             add("--profile", preset.name().to_string());
         }
@@ -142,24 +190,26 @@ pub(crate) fn run(words: impl Iterator<Item = String>) -> ExitCode {
 
 fn hunt_here(args: &Args, planted: Mutant) -> ExitCode {
     let began = Instant::now();
-    let ground = ground(planted);
-    let preset = args.preset.unwrap_or(ground.preset);
-    let nodes = args.nodes.unwrap_or(ground.nodes);
+    let usual = ground(planted);
+    let ground = Ground {
+        world: args.world.unwrap_or(usual.world),
+        preset: args.preset.unwrap_or(usual.preset),
+        nodes: args.nodes.unwrap_or(usual.nodes),
+    };
+    let time = Duration::from_secs(args.seconds);
     mutant::activate(planted);
     let mut caught = Catch::default();
     for start in 0..args.starts {
         let from = args.from + start * START_EVERY;
-        let found = (from..from + args.seeds).find_map(|seed| {
-            let cluster = Cluster::seeded(seed).nodes(nodes).preset(preset);
-            Some((seed, cluster.run(Duration::from_secs(args.seconds)).err()?))
-        });
+        let found =
+            (from..from + args.seeds).find_map(|seed| Some((seed, ground.run(seed, time).err()?)));
         match found {
             Some((seed, violation)) => caught.add(seed - from + 1, (seed, violation)),
             None => caught.missed += 1,
         }
     }
     let took = began.elapsed();
-    println!("{}", caught.line(planted, (preset, nodes), took));
+    println!("{}", caught.line(planted, ground, took));
     if caught.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -170,7 +220,7 @@ impl Catch {
         self.first.get_or_insert(found);
     }
 
-    fn line(&self, planted: Mutant, (preset, nodes): (Preset, usize), took: Duration) -> String {
+    fn line(&self, planted: Mutant, ground: Ground, took: Duration) -> String {
         let mut seeds = self.seeds.clone();
         seeds.sort_unstable();
         let verdict = if self.missed == 0 { "caught  " } else { "survived" };
@@ -179,11 +229,13 @@ impl Catch {
         let most = seeds.last().map_or("-".into(), u64::to_string);
         let seed = self.first.as_ref().map_or("-".into(), |(seed, _)| seed.to_string());
         format!(
-            "{verdict} {:<26} median={median:<5} most={most:<5} of={:<2} profile={:<7} \
-             nodes={nodes} seed={seed:<8} took={:<5.1} by={}",
+            "{verdict} {:<26} median={median:<5} most={most:<5} of={:<2} {:<5} {:<5} \
+             nodes={} seed={seed:<8} took={:<5.1} by={}",
             planted.name(),
             self.seeds.len() as u64 + self.missed,
-            preset.name(),
+            ground.world.name(),
+            ground.preset.name(),
+            ground.nodes,
             took.as_secs_f64(),
             by.join(", ")
         )
