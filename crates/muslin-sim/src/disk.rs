@@ -300,6 +300,15 @@ impl Disk {
         }
     }
 
+    /// The sync is said to be over, and nothing of it is on the disk.
+    pub(crate) fn finish_sync_in_vain(&mut self, durable: &mut Vec<(GroupId, PersistId)>) {
+        for _ in 0..std::mem::take(&mut self.syncing) {
+            let (group, id, _) = self.pending.pop_front().expect("what is synced waits");
+            self.shelves[group.0 as usize].durable_id = id;
+            durable.push((group, id));
+        }
+    }
+
     /// Power is gone. How many writes under way are there in full.
     pub(crate) fn crash(&mut self, prng: &mut Prng, loss: Loss) -> usize {
         let mut whole = 0;
@@ -356,6 +365,11 @@ impl Disk {
                 Damage::Part => durable.rot(prng),
             }
             durable.hard_state.rebuilding = true;
+            if mutant::is_active(Mutant::DiskLossForgotten) && damage == Damage::All
+                || mutant::is_active(Mutant::DamageCutAsTail) && damage == Damage::Part
+            {
+                durable.hard_state.rebuilding = false;
+            }
             *shelf = Shelf::of(durable, founding);
             shelf.lost = Some(lost);
         }

@@ -211,8 +211,11 @@ impl<M> Net<M> {
         }
     }
 
-    /// A machine starts: nothing of its former life arrives any more.
-    pub(crate) fn on_start(&mut self, host: usize) {
+    /// A machine starts: nothing of its former life arrives any more on streams.
+    pub(crate) fn on_start(&mut self, profile: &Network, host: usize) {
+        if !profile.ordered {
+            return;
+        }
         for other in 0..self.nodes {
             self.drop_outgoing(host, other);
         }

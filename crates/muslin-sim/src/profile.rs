@@ -67,6 +67,9 @@ pub(crate) const TTL_MAX: Duration = Duration::from_secs(3);
 /// In long runs heartbeats are at least this far apart, as they are by default.
 const LONG_HEARTBEAT_MIN: Duration = Duration::from_millis(60);
 
+/// How often, in a million, leaders answer reads by their lease.
+const LEASE_READS_PPM: u64 = 300_000;
+
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
 
@@ -370,6 +373,11 @@ impl Profile {
         };
         if prng.chance(250_000) {
             profile = profile.made_nasty(prng);
+        }
+        if prng.chance(LEASE_READS_PPM) {
+            let drift = profile.machines.drift_ppm.unsigned_abs();
+            profile.raft.lease_reads = true;
+            profile.raft.clock_drift_ppm = u32::try_from(drift).expect("drifts are small");
         }
         profile
     }

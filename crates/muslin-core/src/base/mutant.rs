@@ -126,6 +126,16 @@ mutants! {
     LeaseEndForwarded = "lease-end-forwarded",
     /// A leader keeps leases alive without asking a quorum.
     KeepAliveWithoutQuorum = "keep-alive-without-quorum",
+    /// A log that is damaged in its middle is cut there, as if the rest had never been synced.
+    DamageCutAsTail = "damage-cut-as-tail",
+    /// A replica whose disk is gone begins as if it were new (SlimCluster 0.9).
+    DiskLossForgotten = "disk-loss-forgotten",
+    /// A sync that failed is tried again, which succeeds and saves nothing (Rebello, ATC 2020).
+    SyncErrorIgnored = "sync-error-ignored",
+    /// A leader goes on as before with a replica whose disk lost what it acknowledged.
+    LossUnnoticed = "loss-unnoticed",
+    /// Votes are given although a leader is in office.
+    StickinessOff = "stickiness-off",
     /// A crash leaves a snapshot's index with the state of the one before it (etcd 3.5).
     IndexAheadOfState = "index-ahead-of-state",
     /// A replica ends its rebuilding with the first configuration without its vote, however old.

@@ -137,6 +137,9 @@ impl Raft {
             peer.start_over();
             self.on_peer_room(from, condition.is_full, out);
         }
+        if mutant::is_active(Mutant::LossUnnoticed) {
+            return true;
+        }
         if condition.rebuild != before.rebuild && condition.rebuild.is_some() {
             self.meet_anew(from, condition);
             out.push(Output::Report(Event::PeerRebuilds { peer: from }));

@@ -229,7 +229,7 @@ impl Ledger {
             let facts = format!("{node:?} reads revision {revision}; committed is {newest}");
             return Err(Broken::new("R7", facts));
         }
-        if reading.consistency == Consistency::Linearizable {
+        if reading.consistency != Consistency::Local {
             if revision < reading.floor {
                 let facts = format!(
                     "{node:?} answers a linearizable read at revision {revision}; {} was \

@@ -228,7 +228,10 @@ impl Nodes {
             return self.compact_turn(client);
         }
         let draw = self.draws.client.below(1_000_000);
-        let request = if draw < reads {
+        let by_lease = self.profile.raft.lease_reads && draw % 4 != 0;
+        let request = if draw < reads && by_lease {
+            self.read_request(Consistency::Lease)
+        } else if draw < reads {
             self.read_request(Consistency::Linearizable)
         } else if draw < reads + 60_000 {
             self.read_request(Consistency::Local)

@@ -8,6 +8,7 @@ use crate::host::{Held, Process, Standing, id_of, place_of};
 use crate::net::{Fate, Parcel};
 use crate::subject::{Act, Subject};
 use crate::time::{Clock, Time, nanos};
+use muslin_core::base::mutant::{self, Mutant};
 use muslin_core::base::{GroupId, Index, NodeId, Outputs, PersistId};
 use muslin_core::raft::{DiskRoom, Snapshot};
 use std::collections::VecDeque;
@@ -26,7 +27,7 @@ impl<S: Subject> World<S> {
         if host.process.is_some() || !may_run {
             return;
         }
-        self.net.on_start(place);
+        self.net.on_start(&self.profile.network, place);
         host.life += 1;
         host.boot += 1;
         host.hindered = self.time;
@@ -164,13 +165,18 @@ impl<S: Subject> World<S> {
         if host.life != life {
             return Ok(());
         }
-        if std::mem::take(&mut host.sync_fails) {
+        let has_failed = std::mem::take(&mut host.sync_fails);
+        if has_failed && !mutant::is_active(Mutant::SyncErrorIgnored) {
             // What the disk has is not known any more: only a start from it can tell.
             self.trace.tell(self.time, format_args!("{:?} fails to sync, and stops", host.id));
             self.crash_for_a_while(place);
             return Ok(());
         }
-        host.disk.finish_sync(&mut self.durable);
+        if has_failed {
+            host.disk.finish_sync_in_vain(&mut self.durable);
+        } else {
+            host.disk.finish_sync(&mut self.durable);
+        }
         // Writes of a group become durable in order: its last one speaks for all of a sync.
         if let Some(process) = &mut host.process {
             let mut newest = self.durable.drain(..).peekable();
