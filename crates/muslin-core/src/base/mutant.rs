@@ -100,8 +100,6 @@ mutants! {
     InstallKeepsLog = "install-keeps-log",
     /// Pieces of two snapshots are put together, and the whole is not verified.
     SnapshotsMixed = "snapshots-mixed",
-    /// Acknowledgements of an earlier addition of a peer count (etcd, raft-rs and others).
-    SessionIgnored = "session-ignored",
     /// Voters change in one step, however many they are.
     NoJoint = "no-joint",
     /// A change begins before the one before it is committed.
@@ -134,8 +132,6 @@ mutants! {
     SyncErrorIgnored = "sync-error-ignored",
     /// A leader goes on as before with a replica whose disk lost what it acknowledged.
     LossUnnoticed = "loss-unnoticed",
-    /// Votes are given although a leader is in office.
-    StickinessOff = "stickiness-off",
     /// A crash leaves a snapshot's index with the state of the one before it (etcd 3.5).
     IndexAheadOfState = "index-ahead-of-state",
     /// A replica ends its rebuilding with the first configuration without its vote, however old.

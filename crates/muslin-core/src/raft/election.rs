@@ -27,7 +27,6 @@ impl Raft {
     pub(super) fn hears_leader(&self) -> bool {
         match self.part {
             Part::Leader(_) => true,
-            _ if mutant::is_active(Mutant::StickinessOff) => false,
             // A passive leader is not heard while all is well: who campaigns was told to.
             _ if self.drive == Drive::Passive => false,
             _ => self.is_bound_by_lease() || (self.leader.is_some() && self.has_heard_lately()),

@@ -202,7 +202,10 @@ impl Raft {
                 continue;
             }
             // Beyond `matched` the peer's log may differ, and a heartbeat verifies nothing.
-            let commit = view.commit.min(peer.matched);
+            let commit = match mutant::is_active(Mutant::HeartbeatCommits) {
+                true => view.commit,
+                false => view.commit.min(peer.matched),
+            };
             let (term, session, matched) = (view.term, peer.session, peer.matched);
             let heartbeat = Unbound::Heartbeat { term, session, commit, matched, round };
             out.push(Output::send(*id, heartbeat));

@@ -74,6 +74,10 @@ impl<S: Subject> World<S> {
         if let Write::Log { hard_state, entries } = write {
             if let Some(hard_state) = hard_state {
                 promises.on_hard_state(host.id, shelf.hard_state(), *hard_state)?;
+                if hard_state.rebuilding && !shelf.hard_state().rebuilding && !host.was_damaged {
+                    let facts = format!("{:?}, whose disk is whole, rebuilds", host.id);
+                    return Err(Broken::new("R3", facts));
+                }
             }
             let mut prev = entries
                 .first()
