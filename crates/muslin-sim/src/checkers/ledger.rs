@@ -229,7 +229,7 @@ impl Ledger {
             let facts = format!("{node:?} reads revision {revision}; committed is {newest}");
             return Err(Broken::new("R7", facts));
         }
-        if reading.consistency == Consistency::Linearizable {
+        if reading.consistency != Consistency::Local {
             if revision < reading.floor {
                 let facts = format!(
                     "{node:?} answers a linearizable read at revision {revision}; {} was \
@@ -307,7 +307,12 @@ impl Ledger {
 fn is_by_node(command: &Command) -> bool {
     match &command.kind {
         Some(CommandKind::LeaseRevoke(revoke)) => revoke.expired,
-        Some(CommandKind::UpdateMember(_) | CommandKind::Remove(_)) => true,
+        Some(
+            CommandKind::UpdateMember(_)
+            | CommandKind::Remove(_)
+            | CommandKind::GroupCreate(_)
+            | CommandKind::GroupAssign(_),
+        ) => true,
         _ => false,
     }
 }

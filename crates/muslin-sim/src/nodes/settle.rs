@@ -26,6 +26,9 @@ impl Nodes {
         if let Some(place) = self.find_laggard() {
             return rest(format!("{:?} has not caught up", self.hosts[place].id));
         }
+        if let Some((group, place)) = self.lagging_group() {
+            return rest(format!("{:?} has not caught up with {group}", self.hosts[place].id));
+        }
         if !self.is_configured() {
             let voters = self.leader().and_then(|place| self.hosts[place].process.as_ref());
             let voters = voters.map(|process| process.subject.raft().configuration().clone());
