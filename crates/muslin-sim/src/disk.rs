@@ -117,13 +117,16 @@ pub(crate) struct Shelf {
     hard_state: HardState,
     /// What was durable before the disk lost some of it, while the replica has not made up for it.
     lost: Option<Image>,
+    /// Who votes before the first entry.
+    founding: raft::Configuration,
 }
 
 impl Shelf {
     fn of(durable: Image, founding: &raft::Configuration) -> Shelf {
         let written = Written::of(&durable, founding);
         let hard_state = durable.hard_state;
-        Shelf { durable, durable_id: PersistId::ZERO, written, hard_state, lost: None }
+        let (durable_id, founding) = (PersistId::ZERO, founding.clone());
+        Shelf { durable, durable_id, written, hard_state, lost: None, founding }
     }
 
     /// What would survive the harshest crash at this moment.
@@ -240,6 +243,20 @@ impl Disk {
         &mut self.shelves[place]
     }
 
+    /// A group is made, in which these vote.
+    pub(crate) fn open(&mut self, group: GroupId, founding: &raft::Configuration) {
+        *self.shelf_mut(group) = Shelf::of(Image::default(), founding);
+    }
+
+    /// The groups of which anything is on the disk, besides the control group.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
+        let is_used = |shelf: &Shelf| {
+            shelf.durable.hard_state != HardState::default() || shelf.durable.last() != LogId::ZERO
+        };
+        let shelves = self.shelves.iter().enumerate().skip(1);
+        shelves.filter(move |(_, shelf)| is_used(shelf)).map(|(it, _)| GroupId(it as u64))
+    }
+
     /// Takes a write that was noted.
     pub(crate) fn issue(&mut self, group: GroupId, id: PersistId, write: Write) {
         self.pending.push_back((group, id, write));
@@ -344,10 +361,9 @@ impl Disk {
                 self.put_in_place(saving);
             }
         }
-        let founding = &self.founding;
         for shelf in &mut self.shelves {
             let lost = shelf.lost.take();
-            *shelf = Shelf::of(std::mem::take(&mut shelf.durable), founding);
+            *shelf = Shelf::of(std::mem::take(&mut shelf.durable), &shelf.founding);
             shelf.lost = lost.filter(|_| shelf.durable.hard_state.rebuilding);
         }
         whole
@@ -356,7 +372,6 @@ impl Disk {
     /// Something of what was durable is gone. What is left is handed out under the mark of a
     /// replica that rebuilds, as a store does that finds damage.
     pub(crate) fn damage(&mut self, prng: &mut Prng, damage: Damage) {
-        let founding = &self.founding;
         for shelf in &mut self.shelves {
             let mut durable = std::mem::take(&mut shelf.durable);
             let lost = shelf.lost.take().unwrap_or_else(|| durable.clone());
@@ -370,7 +385,7 @@ impl Disk {
             {
                 durable.hard_state.rebuilding = false;
             }
-            *shelf = Shelf::of(durable, founding);
+            *shelf = Shelf::of(durable, &shelf.founding);
             shelf.lost = Some(lost);
         }
     }

@@ -54,7 +54,9 @@ impl Best {
             }
         }
         is_smaller |= self.shorten();
-        is_smaller |= self.try_with(|args| args.changes.without = vec!["all".to_string()]);
+        if !self.args.changes.without.iter().any(|it| it == "all") {
+            is_smaller |= self.try_with(|args| args.changes.without = vec!["all".to_string()]);
+        }
         for (name, _) in Faults::kinds() {
             let has = |it: &String| it == name || it == "all";
             if !self.args.changes.without.iter().any(has) {

@@ -22,6 +22,8 @@ pub enum Preset {
     Nasty,
     /// A good network and no faults: for speed, and for what must work on a good day.
     Calm,
+    /// As `Swarm`; the nodes keep many passive groups besides, and are asked for them.
+    Groups,
     /// As `Calm`, with next to no load.
     Idle,
     /// As `Swarm`, `Churn`, `Admit` or `Nasty`, at the pace of real clusters: stretches in which
@@ -32,11 +34,12 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Preset; 7] = [
+    pub const ALL: [Preset; 8] = [
         Preset::Swarm,
         Preset::Admit,
         Preset::Churn,
         Preset::Nasty,
+        Preset::Groups,
         Preset::Calm,
         Preset::Idle,
         Preset::Long,
@@ -49,6 +52,7 @@ impl Preset {
             Preset::Admit => "admit",
             Preset::Churn => "churn",
             Preset::Nasty => "nasty",
+            Preset::Groups => "groups",
             Preset::Calm => "calm",
             Preset::Idle => "idle",
             Preset::Long => "long",
@@ -67,8 +71,8 @@ pub(crate) const TTL_MAX: Duration = Duration::from_secs(3);
 /// In long runs heartbeats are at least this far apart, as they are by default.
 const LONG_HEARTBEAT_MIN: Duration = Duration::from_millis(60);
 
-/// How often, in a million, leaders answer reads by their lease.
-const LEASE_READS_PPM: u64 = 300_000;
+/// Groups besides the control group, at most, where there are any.
+const GROUPS_MOST: u64 = 8;
 
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
@@ -300,6 +304,8 @@ pub struct Load {
     pub reads_ppm: u64,
     /// Compactions among the requests, in a million.
     pub compact_ppm: u64,
+    /// Groups besides the control group; whole nodes only.
+    pub groups: u64,
 }
 
 /// Everything that a run is like.
@@ -347,6 +353,11 @@ impl Profile {
                 Profile { founders, nodes, churn: true, ..Profile::swarm(&mut prng, nodes) }
             }
             Preset::Nasty => Profile::swarm(&mut prng, nodes).made_nasty(&mut prng),
+            Preset::Groups => {
+                let mut profile = Profile::swarm(&mut prng, nodes);
+                profile.load.groups = 1 + prng.below(GROUPS_MOST);
+                profile
+            }
             Preset::Calm => Profile::calm(nodes),
             Preset::Idle => Profile::idle(nodes),
             Preset::Long => Profile::long(&mut prng, nodes),
@@ -354,7 +365,10 @@ impl Profile {
     }
 
     fn swarm(prng: &mut Prng, nodes: usize) -> Profile {
-        let raft = draw_raft(prng);
+        let mut raft = draw_raft(prng);
+        let machines = draw_machines(prng);
+        raft.lease_reads = prng.chance(400_000);
+        raft.clock_drift_ppm = machines.drift_ppm.unsigned_abs() as u32;
         let founders = if prng.chance(120_000) { 1 } else { nodes };
         let mut profile = Profile {
             nodes,
@@ -362,7 +376,7 @@ impl Profile {
             churn: false,
             network: draw_network(prng),
             disks: draw_disks(prng),
-            machines: draw_machines(prng),
+            machines,
             faults: Faults::draw(prng),
             load: draw_load(prng),
             rhythm: None,
@@ -373,11 +387,6 @@ impl Profile {
         };
         if prng.chance(250_000) {
             profile = profile.made_nasty(prng);
-        }
-        if prng.chance(LEASE_READS_PPM) {
-            let drift = profile.machines.drift_ppm.unsigned_abs();
-            profile.raft.lease_reads = true;
-            profile.raft.clock_drift_ppm = u32::try_from(drift).expect("drifts are small");
         }
         profile
     }
@@ -446,6 +455,7 @@ impl Profile {
                 think: Delay::between(Duration::from_micros(100), Duration::from_millis(2)),
                 reads_ppm: 400_000,
                 compact_ppm: 1_000,
+                groups: 0,
             },
             rhythm: None,
             raft: raft::Options::default(),
@@ -563,5 +573,6 @@ fn draw_load(prng: &mut Prng) -> Load {
         think: Delay::between(least, least * (2 + prng.below(8)) as u32),
         reads_ppm: pick(prng, &[200_000, 400_000, 700_000]),
         compact_ppm: pick(prng, &[0, 0, 2_000, 20_000]),
+        groups: 0,
     }
 }

@@ -89,6 +89,15 @@ pub struct View {
     pub leader: Option<NodeId>,
 }
 
+impl View {
+    /// Of a replica that knows nothing yet.
+    pub(crate) fn unknown() -> View {
+        let (role, term, leader) = (Role::Follower, Term::ZERO, None);
+        let (commit, applied, last) = (Index::ZERO, Index::ZERO, LogId::ZERO);
+        View { role, term, commit, applied, last, leader }
+    }
+}
+
 /// What a message promises about its sender's disk when it leaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Promise {

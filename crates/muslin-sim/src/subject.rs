@@ -68,6 +68,10 @@ pub(crate) trait Subject: Sized {
     /// Through its encoding and back.
     fn encoded(message: Self::Message) -> Result<Self::Message, Broken>;
 
+    /// How many groups the world has, the control group included.
+    fn groups(_: &Self::Crowd) -> usize {
+        1
+    }
     /// How one group of it looks from outside.
     fn view(&self, group: GroupId) -> View;
     /// Who votes: the last configuration in the log of the control group, and the committed one.
@@ -114,7 +118,7 @@ pub(crate) trait Subject: Sized {
     fn on_committed(world: &mut World<Self>, group: GroupId, entry: &Fresh) -> Result<(), Broken>;
     /// A machine has applied more.
     fn on_applied(
-        world: &World<Self>,
+        world: &mut World<Self>,
         place: usize,
         group: GroupId,
         applied: Index,

@@ -294,7 +294,8 @@ impl<R: Replica> World<Bare<R>> {
 
     fn ask_read(&mut self, client: usize, place: usize) {
         if let Some(ticket) = self.ask(client, place) {
-            self.arrive(place, Arrival::Read { ticket });
+            let by_lease = self.draws.client.chance(500_000);
+            self.arrive(place, Arrival::Read { ticket, by_lease });
             self.rouse_soon(place);
         }
     }
@@ -304,7 +305,11 @@ impl<R: Replica> World<Bare<R>> {
         let leads = |place: &usize| {
             self.hosts[*place].process.as_ref().is_some_and(|it| it.seen[0].role == Role::Leader)
         };
-        let leaders: Vec<usize> = (0..self.hosts.len()).filter(leads).collect();
+        let mut leaders: Vec<usize> = (0..self.hosts.len()).filter(leads).collect();
+        if self.healed.is_some() {
+            // Who led before and stands still for good is no help.
+            leaders = self.leader().into_iter().collect();
+        }
         let any = self.draws.client.below(self.hosts.len() as u64) as usize;
         let place = self.draws.client.pick(&leaders).copied().unwrap_or(any);
         let Some(ticket) = self.ask(client, place) else { return };

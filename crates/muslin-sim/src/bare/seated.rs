@@ -47,7 +47,7 @@ pub(crate) enum Arrival<M> {
     /// A client writes.
     Write { ticket: Ticket, put: Put },
     /// A client reads.
-    Read { ticket: Ticket },
+    Read { ticket: Ticket, by_lease: bool },
 }
 
 /// What a seat wants done.
@@ -167,13 +167,16 @@ impl<R: Replica> Bare<R> {
         self.proposals.push(put.encoded());
     }
 
-    fn on_read(&mut self, now: Now, ticket: Ticket, out: &mut Outputs<Deed<R::Message>>) {
+    fn on_read(
+        &mut self,
+        now: Now,
+        (ticket, by_lease): (Ticket, bool),
+        out: &mut Outputs<Deed<R::Message>>,
+    ) {
         self.last_read += 1;
         let id = ReadId(self.last_read);
         self.readers.push_back((id, ticket));
-        // Whoever has leases switched on holds them; to others it is the same question.
-        let question = if id.0 % 4 == 0 { Input::Read(id) } else { Input::LeaseRead(id) };
-        self.step(now, question, out);
+        self.step(now, if by_lease { Input::LeaseRead(id) } else { Input::Read(id) }, out);
     }
 }
 
@@ -217,7 +220,7 @@ impl<R: Replica> Subject for Bare<R> {
         match input {
             Arrival::Replica(input) => self.step(now, input, out),
             Arrival::Write { ticket, put } => self.on_write(ticket, put, out),
-            Arrival::Read { ticket } => self.on_read(now, ticket, out),
+            Arrival::Read { ticket, by_lease } => self.on_read(now, (ticket, by_lease), out),
         }
     }
 
@@ -316,7 +319,7 @@ impl<R: Replica> Subject for Bare<R> {
                 ticket.fold(hash);
                 hash.word(put.value);
             }
-            Arrival::Read { ticket } => ticket.fold(hash),
+            Arrival::Read { ticket, .. } => ticket.fold(hash),
             Arrival::Replica(Input::Message { from, message }) => {
                 hash.word(from.0 << 8 | 3);
                 fold_message::<R>(hash, message);
@@ -354,7 +357,8 @@ impl<R: Replica> Subject for Bare<R> {
             Arrival::Replica(Input::Message { from, message }) => format!("{from:?}: {message:?}"),
             Arrival::Replica(other) => format!("{other:?}"),
             Arrival::Write { ticket, put } => format!("{ticket:?} writes {put:?}"),
-            Arrival::Read { ticket } => format!("{ticket:?} reads"),
+            Arrival::Read { ticket, by_lease: true } => format!("{ticket:?} reads by lease"),
+            Arrival::Read { ticket, .. } => format!("{ticket:?} reads"),
         })
     }
 
@@ -406,7 +410,12 @@ impl<R: Replica> Subject for Bare<R> {
         world.crowd.on_committed(entry)
     }
 
-    fn on_applied(world: &World<Self>, place: usize, _: GroupId, _: Index) -> Result<(), Broken> {
+    fn on_applied(
+        world: &mut World<Self>,
+        place: usize,
+        _: GroupId,
+        _: Index,
+    ) -> Result<(), Broken> {
         let host = &world.hosts[place];
         let process = host.process.as_ref().expect("it has just worked");
         world.crowd.check_registers(host.id, &process.subject.registers)

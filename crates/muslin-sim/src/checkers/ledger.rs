@@ -307,7 +307,12 @@ impl Ledger {
 fn is_by_node(command: &Command) -> bool {
     match &command.kind {
         Some(CommandKind::LeaseRevoke(revoke)) => revoke.expired,
-        Some(CommandKind::UpdateMember(_) | CommandKind::Remove(_)) => true,
+        Some(
+            CommandKind::UpdateMember(_)
+            | CommandKind::Remove(_)
+            | CommandKind::GroupCreate(_)
+            | CommandKind::GroupAssign(_),
+        ) => true,
         _ => false,
     }
 }

@@ -1,6 +1,7 @@
 //! Requests of clients on their way, and what their answers are held against.
 
 use super::Nodes;
+use super::groups::Asked;
 use crate::checkers::Broken;
 use crate::checkers::ledger::{OpId, Reading};
 use crate::time::Time;
@@ -21,6 +22,7 @@ pub(super) enum Kind {
     Lease {
         id: u64,
     },
+    Group(Asked),
     /// Nothing: status, transfer of leadership.
     Other,
 }
@@ -56,11 +58,13 @@ impl Nodes {
         let kind = match &request {
             // Said until it is done, each time in the same words: no reply is like another's.
             Request::Write(Command { kind: Some(CommandKind::Remove(_)) }) => Kind::Other,
+            Request::Write(Command { kind: Some(CommandKind::GroupCreate(_)) }) => Kind::Other,
             Request::Write(command) => Kind::Write(self.crowd.ledger.on_asked(command)),
             Request::Read { query, consistency } => {
                 Kind::Read(self.crowd.ledger.on_reading(query.clone(), *consistency))
             }
             Request::Watch(_) => Kind::Watch,
+            Request::Group { group, ask } => Kind::Group(self.crowd.groups.on_asked(*group, ask)),
             Request::KeepAlive(id) | Request::TimeToLive(id) => Kind::Lease { id: *id },
             _ => Kind::Other,
         };
@@ -137,6 +141,9 @@ impl Nodes {
             (Kind::Read(reading), Reply::Outcome(outcome)) => {
                 self.counts.reads += 1;
                 self.crowd.ledger.on_read_reply(node, reading, outcome)
+            }
+            (Kind::Group(asked), Reply::Group(answer)) => {
+                self.crowd.groups.on_answer(node, asked, answer)
             }
             (Kind::Lease { id }, Reply::Lease { ttl: Some((_, left_ms)), .. }) => {
                 let left = Duration::from_millis(*left_ms);

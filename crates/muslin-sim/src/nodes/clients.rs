@@ -10,7 +10,7 @@ use crate::profile::TTL_MAX;
 use crate::time::Time;
 use crate::world::{ASKED_IN_CALM_PPM, Happening};
 use bytes::Bytes;
-use muslin_core::base::RequestId;
+use muslin_core::base::{GroupId, RequestId};
 use muslin_core::node::{Consistency, Reply, Request};
 use muslin_core::state::{
     Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
@@ -26,6 +26,10 @@ pub(super) enum Duty {
     Watch { following: Option<Following>, running: Option<(usize, RequestId)>, until: Time },
     /// Holds a lease, if it has one.
     Hold { lease: Option<u64>, granting: u64 },
+    /// Has groups made, and asks them.
+    Grouped,
+    /// Once all is well: writes to a group and reads from it, at one of its replicas.
+    GroupProbe { group: GroupId, written: bool },
     /// Has nodes admitted and removed.
     Operate { doing: Option<Step> },
     /// Once all is well: writes and reads at one node until both are answered.
@@ -38,7 +42,7 @@ pub(super) enum Duty {
 pub(super) struct Client {
     pub(super) duty: Duty,
     /// The node it asks.
-    home: usize,
+    pub(super) home: usize,
     /// What is planned for an earlier turn is void.
     turn: u64,
     /// Makes everything it writes unique.
@@ -68,6 +72,9 @@ impl Nodes {
         for _ in 0..load.holders {
             self.hire(Duty::Hold { lease: None, granting: 0 });
         }
+        for _ in 0..self.profile.load.groups {
+            self.hire(Duty::Grouped);
+        }
         if self.profile.founders < self.profile.nodes {
             self.hire(Duty::Operate { doing: None });
         }
@@ -90,7 +97,8 @@ impl Nodes {
     /// Nobody expects an answer from this node any more.
     pub(super) fn retire_probe(&mut self, home: usize) {
         for client in &mut self.crowd.clients {
-            client.is_retired |= client.home == home && matches!(client.duty, Duty::Probe { .. });
+            let is_bound = matches!(client.duty, Duty::Probe { .. } | Duty::GroupProbe { .. });
+            client.is_retired |= client.home == home && is_bound;
         }
     }
 
@@ -107,7 +115,7 @@ impl Nodes {
         if state.turn != turn || state.is_retired {
             return;
         }
-        let is_bound = matches!(state.duty, Duty::Probe { .. });
+        let is_bound = matches!(state.duty, Duty::Probe { .. } | Duty::GroupProbe { .. });
         if self.hosts[state.home].process.is_none() {
             if !is_bound {
                 self.crowd.clients[client].home =
@@ -124,6 +132,11 @@ impl Nodes {
                 self.hold_turn(client, lease)
             }
             Duty::Operate { .. } => self.operate_turn(client),
+            Duty::Grouped => self.group_turn(client),
+            Duty::GroupProbe { group, written } => {
+                let (group, written) = (*group, *written);
+                self.group_probe_turn(client, group, written);
+            }
             Duty::Probe { written, .. } => {
                 let request =
                     if *written { self.whole_read() } else { self.put_request(client, "p", 0) };
@@ -155,6 +168,10 @@ impl Nodes {
                 (*written, *read) = (true, *written);
                 self.crowd.clients[client].is_retired |=
                     *read_done(&self.crowd.clients[client].duty);
+            }
+            Duty::GroupProbe { written, .. } if is_ok => {
+                let is_done = std::mem::replace(written, true);
+                self.crowd.clients[client].is_retired |= is_done;
             }
             Duty::Hold { lease, granting } => match &answer {
                 Answer::Outcome(outcome) if *granting != 0 && outcome.result.is_ok() => {
@@ -196,7 +213,10 @@ impl Nodes {
     fn move_sometimes(&mut self, client: usize) {
         let other = self.draws.client.below(self.hosts.len() as u64) as usize;
         if self.draws.client.chance(500_000)
-            && !matches!(self.crowd.clients[client].duty, Duty::Probe { .. })
+            && !matches!(
+                self.crowd.clients[client].duty,
+                Duty::Probe { .. } | Duty::GroupProbe { .. }
+            )
         {
             self.crowd.clients[client].home = other;
         }
@@ -204,8 +224,10 @@ impl Nodes {
 
     /// Whether every probe got its answers.
     pub(super) fn unanswered_probe(&self) -> Option<usize> {
-        let is_open =
-            |client: &&Client| matches!(client.duty, Duty::Probe { .. }) && !client.is_retired;
+        let is_open = |client: &&Client| {
+            matches!(client.duty, Duty::Probe { .. } | Duty::GroupProbe { .. })
+                && !client.is_retired
+        };
         self.crowd.clients.iter().find(is_open).map(|client| client.home)
     }
 }
@@ -228,11 +250,10 @@ impl Nodes {
             return self.compact_turn(client);
         }
         let draw = self.draws.client.below(1_000_000);
-        let by_lease = self.profile.raft.lease_reads && draw % 4 != 0;
-        let request = if draw < reads && by_lease {
-            self.read_request(Consistency::Lease)
-        } else if draw < reads {
-            self.read_request(Consistency::Linearizable)
+        let request = if draw < reads {
+            let by_lease = self.draws.client.chance(500_000);
+            let how = if by_lease { Consistency::Lease } else { Consistency::Linearizable };
+            self.read_request(how)
         } else if draw < reads + 60_000 {
             self.read_request(Consistency::Local)
         } else if draw > 995_000 {

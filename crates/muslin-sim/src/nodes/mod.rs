@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `clients`, `asks` | what is asked of them |
+//! | `groups` | what is asked of their groups, and what the answers are held against |
 //! | `operator` | who is admitted and removed |
 //! | `settle` | what must hold of them once all is well |
 //! | `subject` | the node as what a world is made of |
@@ -10,6 +11,7 @@
 
 mod asks;
 mod clients;
+mod groups;
 #[cfg(test)]
 mod hand;
 mod operator;

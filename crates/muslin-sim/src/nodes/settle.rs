@@ -4,6 +4,7 @@ use super::Nodes;
 use crate::host::id_of;
 use crate::subject::Unsettled;
 use muslin_core::base::NodeId;
+use muslin_core::node::Node;
 use muslin_core::plan::SMALL_VOTERS;
 use muslin_core::raft::{Raft, Role};
 use muslin_core::swim::Liveness;
@@ -25,6 +26,9 @@ impl Nodes {
         }
         if let Some(place) = self.find_laggard() {
             return rest(format!("{:?} has not caught up", self.hosts[place].id));
+        }
+        if let Some((group, place)) = self.lagging_group() {
+            return rest(format!("{:?} has not caught up with {group}", self.hosts[place].id));
         }
         if !self.is_configured() {
             let voters = self.leader().and_then(|place| self.hosts[place].process.as_ref());
@@ -94,11 +98,29 @@ impl Nodes {
                         raft.commit(),
                         raft.applied(),
                         process.subject.state().digest()
-                    )
+                    ) + &standings_of_groups(&process.subject)
                 }
             })
             .collect();
         let (last, digest) = (self.committed(), self.crowd.ledger.digest());
         format!("committed {last} digest {digest:016x}; {}", nodes.join("; "))
     }
+}
+
+fn standings_of_groups(node: &Node) -> String {
+    let groups = node.groups().iter().map(|group| {
+        let raft = group.raft();
+        format!(
+            " [{} {:?} term {} leader {:?} named {:?} last {} commit {} rebuilding {}]",
+            group.id(),
+            raft.role(),
+            raft.term(),
+            raft.leader(),
+            group.record().leader,
+            raft.last(),
+            raft.commit(),
+            raft.is_rebuilding()
+        )
+    });
+    groups.collect()
 }

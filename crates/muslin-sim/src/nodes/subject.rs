@@ -2,6 +2,7 @@
 
 use super::asks::Asks;
 use super::clients::{Client, Duty};
+use super::groups::GroupLedger;
 use super::trace;
 use crate::checkers::Broken;
 use crate::checkers::leases::Leases;
@@ -47,6 +48,7 @@ pub(crate) struct Crowd {
     /// The newest revision that anybody asked to compact to.
     pub(super) compact_asked: u64,
     pub(super) last_lease: u64,
+    pub(super) groups: GroupLedger,
 }
 
 /// What the driver of a node keeps for it.
@@ -68,6 +70,7 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
             clients: Vec::new(),
             compact_asked: 0,
             last_lease: 0,
+            groups: GroupLedger::default(),
         }
     })
 }
@@ -118,7 +121,11 @@ impl Subject for Node {
         let recovered = node::Recovered {
             raft: host.disk.recovered(GroupId::CONTROL),
             snapshot: host.disk.snapshot(GroupId::CONTROL),
-            ..node::Recovered::default()
+            groups: host
+                .disk
+                .groups()
+                .map(|group| (group, recovered_of(&host.disk, group)))
+                .collect(),
         };
         (Node::new(options, recovered, draw, now), Connections::default())
     }
@@ -202,8 +209,18 @@ impl Subject for Node {
         }
     }
 
-    fn view(&self, _: GroupId) -> View {
-        view_of(self.raft())
+    fn groups(crowd: &Crowd) -> usize {
+        crowd.groups.count() + 1
+    }
+
+    fn view(&self, group: GroupId) -> View {
+        if group == GroupId::CONTROL {
+            return view_of(self.raft());
+        }
+        self.groups().group(group).map_or(View::unknown(), |group| View {
+            applied: group.applied(),
+            ..view_of(group.raft())
+        })
     }
 
     fn configurations(&self) -> [Configuration; 2] {
@@ -288,7 +305,10 @@ impl Subject for Node {
         world.on_host_lost(place);
     }
 
-    fn on_committed(world: &mut Nodes, _: GroupId, entry: &Fresh) -> Result<(), Broken> {
+    fn on_committed(world: &mut Nodes, group: GroupId, entry: &Fresh) -> Result<(), Broken> {
+        if group != GroupId::CONTROL {
+            return Ok(());
+        }
         let command = world.crowd.ledger.on_committed(entry)?;
         match command.and_then(|command| command.kind) {
             Some(CommandKind::LeaseRevoke(revoke)) => {
@@ -298,9 +318,20 @@ impl Subject for Node {
         }
     }
 
-    fn on_applied(world: &Nodes, place: usize, _: GroupId, applied: Index) -> Result<(), Broken> {
+    fn on_applied(
+        world: &mut Nodes,
+        place: usize,
+        group: GroupId,
+        applied: Index,
+    ) -> Result<(), Broken> {
         let host = &world.hosts[place];
         let process = host.process.as_ref().expect("it has just worked");
+        if let Some(replica) = process.subject.groups().group(group) {
+            return world.crowd.groups.on_applied(host.id, replica);
+        }
+        if group != GroupId::CONTROL {
+            return Ok(());
+        }
         world.crowd.ledger.on_node_state(host.id, applied, process.subject.state())
     }
 
@@ -320,8 +351,10 @@ impl Subject for Node {
 
     fn on_healed(world: &mut Nodes) {
         for client in &mut world.crowd.clients {
-            client.is_retired |= matches!(client.duty, Duty::Work | Duty::Hold { .. });
+            let is_over = matches!(client.duty, Duty::Work | Duty::Hold { .. } | Duty::Grouped);
+            client.is_retired |= is_over;
         }
+        world.hire_group_probes();
         // Nobody sleeps through what is left of a calm stretch.
         for client in 0..world.crowd.clients.len() {
             if !world.crowd.clients[client].is_retired {
@@ -356,6 +389,11 @@ impl Subject for Node {
     fn acked(world: &Nodes) -> u64 {
         world.crowd.ledger.acked()
     }
+}
+
+fn recovered_of(disk: &crate::disk::Disk, group: GroupId) -> muslin_core::groups::Recovered {
+    let (raft, snapshot) = (disk.recovered(group), disk.snapshot(group));
+    muslin_core::groups::Recovered { raft, snapshot }
 }
 
 /// How a replica of ours looks from outside.

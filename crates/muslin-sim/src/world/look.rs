@@ -6,6 +6,7 @@ use crate::checkers::Broken;
 use crate::checkers::logs::Observed;
 use crate::checkers::quorums::{check_elected, check_overlap};
 use crate::host::place_of;
+use crate::replica::View;
 use crate::subject::Subject;
 use muslin_core::base::{GroupId, Index, LogId, NodeId, Outputs, Term};
 use muslin_core::raft::{Role, Write};
@@ -18,7 +19,14 @@ impl<S: Subject> World<S> {
                 self.observe_write(place, group, write)?;
             }
         }
-        let process = self.hosts[place].process.as_ref().expect("it has just worked");
+        let groups = S::groups(&self.crowd);
+        let process = self.hosts[place].process.as_mut().expect("it has just worked");
+        while process.seen.len() < groups {
+            process.seen.push(View::unknown());
+        }
+        if self.checks.len() < groups {
+            self.checks.resize_with(groups, GroupChecks::default);
+        }
         for group in 0..process.seen.len() {
             self.observe_group(place, GroupId(group as u64))?;
         }
