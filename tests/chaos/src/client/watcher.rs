@@ -129,7 +129,8 @@ impl One<'_> {
             let revision = kv.mod_revision as u64;
             watch.changes.push(Change { revision, key, value, seen });
         }
-        if let Some(last) = watch.changes.last() {
+        let stays = watch.watcher == u32::from(watch.node);
+        if let Some(last) = watch.changes.last().filter(|_| stays) {
             self.recorder.watched(watch.node, last.revision);
         }
         match answer.canceled {
