@@ -451,6 +451,32 @@ fn example_entries() -> Vec<Entry> {
     (301..).zip(payloads).map(entry).collect()
 }
 
+fn example_promises() -> Vec<Bound> {
+    let (term, session) = (Term(7), SessionId(0x1234_5678_9abc_def0));
+    let (last, commit) = (LogId::new(Term(6), Index(300)), Index(299));
+    let sound = Condition::default();
+    let condition = Condition { rebuild: Some(RebuildId(9)), is_full: true, commit };
+    vec![
+        Bound::Vote { term, last, transfer: true },
+        Bound::VoteReply { term, granted: false },
+        Bound::AppendReply {
+            term,
+            session,
+            result: AppendResult::Accepted { matched: commit },
+            condition: sound,
+        },
+        Bound::AppendReply {
+            term,
+            session,
+            result: AppendResult::Rejected { prev: commit, hint: last },
+            condition,
+        },
+        Bound::HeartbeatReply { term, session, round: 12, condition: sound },
+        Bound::HeartbeatReply { term, session, round: 12, condition },
+        Bound::SnapshotReply { term, session, last, received: 517, installed: true, condition },
+    ]
+}
+
 fn example_messages() -> Vec<PeerMessage> {
     let (term, session) = (Term(7), SessionId(0x1234_5678_9abc_def0));
     let (last, commit) = (LogId::new(Term(6), Index(300)), Index(299));
@@ -474,29 +500,8 @@ fn example_messages() -> Vec<PeerMessage> {
         Unbound::ReadIndexReply { term, id: 5, index: Some(commit) },
         Unbound::ReadIndexReply { term, id: 5, index: None },
     ];
-    let sound = Condition::default();
-    let condition = Condition { rebuild: Some(RebuildId(9)), is_full: true, commit };
-    let bound = vec![
-        Bound::Vote { term, last, transfer: true },
-        Bound::VoteReply { term, granted: false },
-        Bound::AppendReply {
-            term,
-            session,
-            result: AppendResult::Accepted { matched: commit },
-            condition: sound,
-        },
-        Bound::AppendReply {
-            term,
-            session,
-            result: AppendResult::Rejected { prev: commit, hint: last },
-            condition,
-        },
-        Bound::HeartbeatReply { term, session, round: 12, condition: sound },
-        Bound::HeartbeatReply { term, session, round: 12, condition },
-        Bound::SnapshotReply { term, session, last, received: 517, installed: true, condition },
-    ];
     let raft = unbound.into_iter().map(Message::Unbound);
-    let raft = raft.chain(bound.into_iter().map(Message::Bound));
+    let raft = raft.chain(example_promises().into_iter().map(Message::Bound));
     let mut list: Vec<PeerMessage> =
         raft.map(|message| PeerMessage::Raft { group: GroupId::CONTROL, message }).collect();
     let message = Message::Unbound(Unbound::TimeoutNow { term });
