@@ -51,6 +51,6 @@ mod world;
 
 pub use checkers::Violation;
 pub use cluster::{Cluster, Group, Summary};
-pub use profile::{Delay, Disks, Faults, Load, Machines, Network, Preset, Profile};
+pub use profile::{Delay, Disks, Faults, Load, Machines, Network, Preset, Profile, Switch};
 pub use replica::{Input, Output, Promise, Replica, Seat, View};
 pub use time::Time;

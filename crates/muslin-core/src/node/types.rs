@@ -336,8 +336,8 @@ impl fmt::Display for Failure {
             Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
             Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
             Failure::NoSpace => {
-                "the disk is full where the group needs it and the write was refused; make room, it \
-                 clears by itself"
+                "the disk is full where the group needs it and the write was refused; make room, \
+                 it clears by itself"
             }
         })
     }

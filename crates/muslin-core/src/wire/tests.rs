@@ -477,10 +477,10 @@ fn example_promises() -> Vec<Bound> {
     ]
 }
 
-fn example_messages() -> Vec<PeerMessage> {
+fn example_questions() -> Vec<Unbound> {
     let (term, session) = (Term(7), SessionId(0x1234_5678_9abc_def0));
     let (last, commit) = (LogId::new(Term(6), Index(300)), Index(299));
-    let unbound = vec![
+    vec![
         Unbound::PreVote { term, last },
         Unbound::PreVoteReply { term, granted: true },
         Unbound::Append { term, session, prev: last, entries: example_entries().into(), commit },
@@ -499,8 +499,12 @@ fn example_messages() -> Vec<PeerMessage> {
         Unbound::ReadIndex { term, id: 5, lease: true },
         Unbound::ReadIndexReply { term, id: 5, index: Some(commit) },
         Unbound::ReadIndexReply { term, id: 5, index: None },
-    ];
-    let raft = unbound.into_iter().map(Message::Unbound);
+    ]
+}
+
+fn example_messages() -> Vec<PeerMessage> {
+    let term = Term(7);
+    let raft = example_questions().into_iter().map(Message::Unbound);
     let raft = raft.chain(example_promises().into_iter().map(Message::Bound));
     let mut list: Vec<PeerMessage> =
         raft.map(|message| PeerMessage::Raft { group: GroupId::CONTROL, message }).collect();

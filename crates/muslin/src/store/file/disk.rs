@@ -147,8 +147,8 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>, StoreError> {
 
 /// Removes what a crash left unfinished in a directory.
 pub(super) fn clean(dir: &Path) -> Result<(), StoreError> {
-    let unfinished = all_names(dir)?.into_iter().filter(|name| is_unfinished(name));
-    unfinished.map(|name| remove(&dir.join(name))).collect()
+    let mut unfinished = all_names(dir)?.into_iter().filter(|name| is_unfinished(name));
+    unfinished.try_for_each(|name| remove(&dir.join(name)))
 }
 
 fn is_unfinished(name: &str) -> bool {

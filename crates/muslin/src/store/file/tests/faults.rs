@@ -7,11 +7,14 @@ use std::io::ErrorKind;
 
 const SEGMENT_BYTES: u64 = 1024;
 
+/// Whether a step is of the kind that is to fail.
+type IsHit = fn(&Step) -> bool;
+
 /// Whatever step fails, with whatever error, the first time is the last: nothing is acknowledged
 /// behind it, and what was acknowledged before is there.
 #[test]
 fn after_a_failed_step_the_store_refuses_everything() {
-    let kinds: [(&str, fn(&Step) -> bool); 5] = [
+    let kinds: [(&str, IsHit); 5] = [
         ("write", |step| matches!(step, Step::Write { .. })),
         ("sync", |step| matches!(step, Step::Sync(_))),
         ("sync the directory", |step| matches!(step, Step::SyncDir(_))),
