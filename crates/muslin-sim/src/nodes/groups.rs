@@ -263,7 +263,7 @@ impl Nodes {
             let lags = |replica: &usize| {
                 let process = self.hosts[*replica].process.as_ref();
                 let found = process.and_then(|process| process.subject.groups().group(group));
-                !found.is_some_and(|found| found.applied() == last)
+                found.is_none_or(|found| found.applied() != last)
             };
             if let Some(replica) = known.replicas.iter().copied().find(lags)
                 && known.is_made
