@@ -111,8 +111,7 @@ fn ground(planted: Mutant) -> Option<Ground> {
         | It::TruncationKeepsVoters
         | It::InstallKeepsVoters
         | It::SnapshotWithoutVoters
-        | It::VoteByIndexOnly
-        | It::ReadRoundReused => (Group, Preset::Churn, 3),
+        | It::VoteByIndexOnly => (Group, Preset::Churn, 3),
         It::DeafLeaderStays | It::TruncatesKnown | It::DeposedAnswersReads => {
             (Group, Preset::Nasty, 5)
         }
@@ -125,9 +124,11 @@ fn ground(planted: Mutant) -> Option<Ground> {
         | It::DamageCutAsTail
         | It::DiskLossForgotten
         | It::SyncErrorIgnored => (Group, Preset::Swarm, 3),
-        It::LeaseSurvivesTransfer => (Leases, Preset::Swarm, 3),
+        It::LeaseSurvivesTransfer | It::ReadWithoutQuorum | It::ReadRoundReused => {
+            (Leases, Preset::Swarm, 3)
+        }
         It::LeaseIgnoresDrift => (Leases, Preset::Swarm, 5),
-        It::KeepAliveWithoutQuorum | It::IndexAheadOfState => (Nodes, Preset::Churn, 3),
+        It::IndexAheadOfState => (Nodes, Preset::Churn, 3),
         It::RetriesForgottenEarly | It::LeaseEndForwarded => (Nodes, Preset::Nasty, 3),
         _ => (Nodes, Preset::Swarm, 3),
     };

@@ -27,8 +27,28 @@
 //! events) and from inside (logs, disks, votes, digests); a broken invariant is a [`Violation`]
 //! that names it.
 //!
+//! # Worlds
+//! - [`Cluster`]: whole nodes, with clients that read, write, follow and hold leases, operators,
+//!   and ([`Preset::Groups`]) many passive groups.
+//! - [`Group`]: Raft alone under a row of registers, several times as fast; of this project or of
+//!   any other implementation that a [`Replica`] can be made of.
+//!
+//! # Faults
+//! - **Network**: loss, delay, reordering, repetition, broken connections; halves, chains and
+//!   rings, single links, one direction only; slow and flapping links.
+//! - **Disks**: what was not synced is lost, torn, or there in part; slow, full, failing to sync; a
+//!   log or a snapshot that rotted; nothing left at all.
+//! - **Processes**: killed (at leaders, after acknowledgements, in the midst of a batch, all at
+//!   once), stopped, standing still, starving.
+//! - **Clocks**: of any rate within a bound, and changing it.
+//! - **Operators**: admission, removal, changes of who votes, moved leadership.
+//!
+//! Disks lose what they promised only one at a time, where all voters are whole: a group does not
+//! survive more, and does not promise to.
+//!
 //! # Limits
-//! Disks forget and tear, they do not rot or fill, and no machine loses its disk.
+//! Clocks drift and do not jump: machines read monotonic ones. The state machines of groups are
+//! those that come with the project.
 #![forbid(unsafe_code)]
 
 mod bare;
@@ -51,6 +71,8 @@ mod world;
 
 pub use checkers::Violation;
 pub use cluster::{Cluster, Group, Summary};
-pub use profile::{Delay, Disks, Faults, Load, Machines, Network, Preset, Profile, Switch};
+pub use profile::{
+    Delay, Disks, FaultSwitch, Faults, Load, Machines, Network, Preset, Profile, Rhythm,
+};
 pub use replica::{Input, Output, Promise, Replica, Seat, View};
 pub use time::Time;

@@ -150,8 +150,8 @@ pub struct Machines {
     pub drift_ppm: i64,
 }
 
-/// Where one kind of fault is switched on and off.
-pub type Switch = fn(&mut Faults) -> &mut bool;
+/// Where a kind of fault is switched on and off.
+pub type FaultSwitch = fn(&mut Faults) -> &mut bool;
 
 /// What goes wrong, and how often.
 #[derive(Clone, Debug)]
@@ -233,7 +233,7 @@ impl Faults {
     }
 
     /// The kinds by name, and where each is switched.
-    pub fn kinds() -> Vec<(&'static str, Switch)> {
+    pub fn kinds() -> Vec<(&'static str, FaultSwitch)> {
         macro_rules! kinds {
             ($($kind:ident),* $(,)?) => {
                 vec![$((stringify!($kind), |faults: &mut Faults| &mut faults.$kind)),*]

@@ -13,7 +13,7 @@ pub(crate) async fn run(global: &Global, group: Group) -> Result<(), Failure> {
         Group::Ls => (Call::get("/v1/groups"), |body| table(&body["items"])),
         Group::Show { group } => (Call::get(format!("/v1/groups/{group}")), fields),
         Group::Create { kind, replicas } => {
-            let (kind, replicas) = (client::escape(&kind), client::escape(&replicas.join(",")));
+            let (kind, replicas) = (client::escape(&kind), client::escape(replicas.join(",")));
             (Call::post(format!("/v1/groups?kind={kind}&replicas={replicas}"), ""), fields)
         }
         Group::Rm { group } => (Call::delete(format!("/v1/groups/{group}")), fields),

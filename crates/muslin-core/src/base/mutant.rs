@@ -122,8 +122,6 @@ mutants! {
     InstallRepeatsEvents = "install-repeats-events",
     /// A deposed leader hands the end of a lease to the next one.
     LeaseEndForwarded = "lease-end-forwarded",
-    /// A leader keeps leases alive without asking a quorum.
-    KeepAliveWithoutQuorum = "keep-alive-without-quorum",
     /// A log that is damaged in its middle is cut there, as if the rest had never been synced.
     DamageCutAsTail = "damage-cut-as-tail",
     /// A replica whose disk is gone begins as if it were new (SlimCluster 0.9).

@@ -9,7 +9,6 @@ use super::{
     Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
     Recovered, Reply, Request,
 };
-use crate::base::mutant::{self, Mutant};
 use crate::base::{
     Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
@@ -550,11 +549,6 @@ impl Node {
         }
         if self.raft.role() == Role::Leader {
             for (request, lease, extend, asked) in self.lease_forwards.take_all() {
-                if mutant::is_active(Mutant::KeepAliveWithoutQuorum) {
-                    let answer = self.answer_lease(now, now, lease, extend);
-                    self.tell_lease(Asker::Local(request), answer, out);
-                    continue;
-                }
                 let what = What::Lease { asker: Asker::Local(request), lease, extend };
                 if let Err(failure) = self.reads.add(Ask { asked, what }) {
                     fail(request, failure, out);
@@ -571,13 +565,6 @@ impl Node {
     fn take_lease_question(&mut self, ask: Ask, out: &mut Outputs<Output>) {
         let What::Lease { asker: Asker::Peer { node, number }, .. } = ask.what else { return };
         let is_leader = self.raft.role() == Role::Leader;
-        if is_leader
-            && mutant::is_active(Mutant::KeepAliveWithoutQuorum)
-            && let What::Lease { asker, lease, extend } = ask.what
-        {
-            let answer = self.answer_lease(ask.asked, ask.asked, lease, extend);
-            return self.tell_lease(asker, answer, out);
-        }
         if !is_leader || self.reads.add(ask).is_err() {
             out.push(answer_to(node, number, KeepAliveAnswer::NotLeader));
         }
