@@ -334,18 +334,6 @@ impl Disk {
             Loss::Some(chance) => !prng.chance(chance),
         };
         for (group, _, write) in std::mem::take(&mut self.pending) {
-            let write = match write {
-                Write::Snapshot { mut snapshot, keep_from, discard_log }
-                    if mutant::is_active(Mutant::IndexAheadOfState) =>
-                {
-                    // Two files, of which the crash let one be replaced.
-                    if let Some(before) = &self.shelves[group.0 as usize].durable.snapshot {
-                        snapshot.data = before.data.clone();
-                    }
-                    Write::Snapshot { snapshot, keep_from, discard_log }
-                }
-                write => write,
-            };
             let (kept, is_torn) = survivors(write, &mut is_lost);
             if let Some(write) = kept {
                 self.shelves[group.0 as usize].durable.apply(write);
@@ -356,7 +344,13 @@ impl Disk {
             whole += 1;
         }
         self.syncing = 0;
-        for saving in std::mem::take(&mut self.saving) {
+        for mut saving in std::mem::take(&mut self.saving) {
+            if mutant::is_active(Mutant::IndexAheadOfState)
+                && let Some(before) = &self.shelves[saving.group.0 as usize].durable.snapshot
+            {
+                // Two files, of which the crash let one be replaced.
+                saving.snapshot.data = before.data.clone();
+            }
             if !is_lost() {
                 self.put_in_place(saving);
             }

@@ -100,9 +100,10 @@ fn ground(planted: Mutant) -> Option<Ground> {
     use Mutant as It;
     use World::{Group, Leases, Nodes};
     let (world, preset, nodes) = match planted {
-        It::PassiveReadWithoutRound | It::SnapshotOfAnyCluster | It::RebuildEndsEarly => {
-            return None;
-        }
+        It::PassiveReadWithoutRound
+        | It::SnapshotOfAnyCluster
+        | It::RebuildEndsEarly
+        | It::LeaseIgnoresDrift => return None,
         It::JointCountsNewOnly
         | It::LearnerCounted
         | It::TwoChangesAtOnce
@@ -122,13 +123,12 @@ fn ground(planted: Mutant) -> Option<Ground> {
         | It::RebuildingReplicaCounts
         | It::RebuildingReplicaVotes
         | It::DamageCutAsTail
+        | It::IndexAheadOfState
         | It::DiskLossForgotten
         | It::SyncErrorIgnored => (Group, Preset::Swarm, 3),
         It::LeaseSurvivesTransfer | It::ReadWithoutQuorum | It::ReadRoundReused => {
             (Leases, Preset::Swarm, 3)
         }
-        It::LeaseIgnoresDrift => (Leases, Preset::Swarm, 5),
-        It::IndexAheadOfState => (Nodes, Preset::Churn, 3),
         It::RetriesForgottenEarly | It::LeaseEndForwarded => (Nodes, Preset::Nasty, 3),
         _ => (Nodes, Preset::Swarm, 3),
     };
