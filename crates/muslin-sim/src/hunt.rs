@@ -129,7 +129,8 @@ fn ground(planted: Mutant) -> Option<Ground> {
         It::LeaseSurvivesTransfer | It::ReadWithoutQuorum | It::ReadRoundReused => {
             (Leases, Preset::Swarm, 3)
         }
-        It::RetriesForgottenEarly | It::LeaseEndForwarded => (Nodes, Preset::Nasty, 3),
+        It::RetriesForgottenEarly => (Nodes, Preset::Nasty, 3),
+        It::LeaseEndForwarded => (Nodes, Preset::Admit, 3),
         _ => (Nodes, Preset::Swarm, 3),
     };
     Some(Ground { world, preset, nodes })
