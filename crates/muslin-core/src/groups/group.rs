@@ -399,6 +399,10 @@ impl Group {
         dispute.again = now + SETTLE_AGAIN;
         let is_patient = now < dispute.since + HAND_OVER_TIME;
         if self.raft.role() != Role::Leader {
+            if self.raft.is_rebuilding() || !self.raft.configuration().is_voter(self.home.id) {
+                // Nobody else campaigns while this one is named.
+                return self.claim(true, out);
+            }
             let leader = self.raft.leader();
             let is_led = leader.is_some_and(|leader| leader != self.home.id && is_alive(leader));
             // Whoever leads hands over to this one when it has heard of the assignment.
@@ -410,11 +414,14 @@ impl Group {
         let named = self.record.leader.map(NodeId);
         match named.filter(|named| is_patient && is_alive(*named)) {
             Some(named) => self.handle(now, raft::Input::Transfer(named), out),
-            None => {
-                let claim = Claim { group: self.id(), assignment: self.record.assignment };
-                out.push(Output::Claim(alloc::vec![claim]));
-            }
+            None => self.claim(false, out),
         }
+    }
+
+    /// Tells the leader of the control group that the record says what cannot be, or is not.
+    fn claim(&self, declines: bool, out: &mut Outputs<Output>) {
+        let claim = Claim { group: self.id(), assignment: self.record.assignment, declines };
+        out.push(Output::Claim(alloc::vec![claim]));
     }
 
     /// A replica whose disk has lost what it promised stops voting, is fed, and votes again (R11).

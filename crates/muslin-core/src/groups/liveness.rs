@@ -1,5 +1,7 @@
 //! Who is alive among the nodes that share a group with this one: one short message each way per
-//! interval and pair of nodes, however many groups they share.
+//! interval and pair of nodes, however many groups they share. A node that is heard and hears nothing
+//! is of no use to a group: each message says whether its receiver is heard, and alive is who is heard
+//! and hears.
 
 use super::{Message, Output};
 use crate::base::{NodeId, Now, Outputs};
@@ -23,6 +25,8 @@ struct Peer {
     /// How many groups are shared.
     groups: usize,
     heard: Now,
+    /// It says that it does not hear this node.
+    is_deaf: bool,
     is_alive: bool,
     /// Start counter of its data directory, as it said last.
     boot: Option<u64>,
@@ -49,7 +53,7 @@ impl Liveness {
         if self.peers.is_empty() {
             self.due = now;
         }
-        let unheard = Peer { groups: 0, heard: now, is_alive: true, boot: None };
+        let unheard = Peer { groups: 0, heard: now, is_deaf: false, is_alive: true, boot: None };
         self.peers.entry(node).or_insert(unheard).groups += 1;
     }
 
@@ -76,18 +80,25 @@ impl Liveness {
     pub(super) fn on_heard(&mut self, now: Now, node: NodeId) -> Option<Change> {
         let peer = self.peers.get_mut(&node)?;
         peer.heard = now;
-        if peer.is_alive {
+        if peer.is_alive || peer.is_deaf {
             return None;
         }
         peer.is_alive = true;
         Some(Change::Back(node))
     }
 
-    /// The peer said of which start it is.
-    pub(super) fn on_alive(&mut self, node: NodeId, boot: u64) -> Option<Change> {
+    /// The peer, heard just before, said of which start it is and whether it hears this node.
+    pub(super) fn on_alive(&mut self, node: NodeId, boot: u64, is_deaf: bool) -> Option<Change> {
         let peer = self.peers.get_mut(&node)?;
-        let before = peer.boot.replace(boot)?;
-        (before != boot).then_some(Change::Anew(node))
+        peer.is_deaf = is_deaf;
+        let before = peer.boot.replace(boot);
+        let was_alive = core::mem::replace(&mut peer.is_alive, !is_deaf);
+        match (was_alive, peer.is_alive) {
+            (true, false) => Some(Change::Silent(node)),
+            (false, true) => Some(Change::Back(node)),
+            (true, true) if before.is_some_and(|before| before != boot) => Some(Change::Anew(node)),
+            (true, true) | (false, false) => None,
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Now> {
@@ -102,9 +113,10 @@ impl Liveness {
         self.due = now + self.every;
         let mut changes = Vec::new();
         for (node, peer) in &mut self.peers {
-            let message = Message::Alive { boot: self.boot };
+            let is_deaf = peer.heard + self.timeout <= now;
+            let message = Message::Alive { boot: self.boot, is_deaf };
             out.push(Output::Send { to: *node, after: None, message });
-            if peer.is_alive && peer.heard + self.timeout <= now {
+            if peer.is_alive && is_deaf {
                 peer.is_alive = false;
                 changes.push(Change::Silent(*node));
             }

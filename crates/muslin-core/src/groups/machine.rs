@@ -327,8 +327,8 @@ impl Groups {
             Message::Raft { group, message } => {
                 self.step(now, group, raft::Input::Message { from, message }, out);
             }
-            Message::Alive { boot } => {
-                if let Some(change) = self.liveness.on_alive(from, boot) {
+            Message::Alive { boot, is_deaf } => {
+                if let Some(change) = self.liveness.on_alive(from, boot, is_deaf) {
                     self.on_liveness(now, change, out);
                 }
             }

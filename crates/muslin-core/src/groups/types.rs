@@ -211,6 +211,8 @@ pub enum Message {
     Alive {
         /// Start counter of the sender's data directory.
         boot: u64,
+        /// The sender has not heard the receiver lately.
+        is_deaf: bool,
     },
     /// Encoded proposals of the sender, for the group's leader to append.
     Propose {
@@ -228,8 +230,8 @@ pub enum Message {
         /// The disks that would have to take them are full.
         full: bool,
     },
-    /// The sender leads these groups although the record names another: for the leader of the
-    /// control group.
+    /// The sender leads these groups although the record names another, or is named and cannot
+    /// lead: for the leader of the control group.
     Claims(Vec<Claim>),
 }
 
@@ -240,6 +242,8 @@ pub struct Claim {
     pub group: GroupId,
     /// The assignment that turned out otherwise.
     pub assignment: u64,
+    /// The sender is named and may not ask for votes; otherwise it leads.
+    pub declines: bool,
 }
 
 /// Why an ask was not settled.

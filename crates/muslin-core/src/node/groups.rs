@@ -255,7 +255,8 @@ impl Node {
         }
     }
 
-    /// A replica leads although another is named: the record comes to say so.
+    /// A replica leads although another is named: the record comes to say so. Or the one that is
+    /// named cannot lead: another is named.
     pub(super) fn on_claims(&mut self, now: Now, from: NodeId, claims: &[Claim]) {
         if self.raft.role() != Role::Leader || !self.raft.has_committed_in_term() {
             return;
@@ -264,15 +265,31 @@ impl Node {
         for claim in claims {
             let Some(record) = self.state.groups().get(&claim.group) else { continue };
             let is_news = record.assignment == claim.assignment
-                && record.leader != Some(from.0)
+                && claim.declines == (record.leader == Some(from.0))
                 && record.replicas.contains(&from.0)
                 && !self.placement.pending.contains_key(&claim.group);
-            if is_news {
-                steps.extend(self.assign_step(claim.group, from));
+            if !is_news {
+                continue;
+            }
+            let leader = match claim.declines {
+                true => self.next_in_line(now, record, from),
+                false => Some(from),
+            };
+            if let Some(leader) = leader {
+                steps.extend(self.assign_step(claim.group, leader));
                 self.placement.resting.insert(claim.group, now + REST_AFTER_CLAIM);
             }
         }
         self.assign(now, steps);
+    }
+
+    /// The live replica that stands next to one that cannot lead: each gets its turn.
+    fn next_in_line(&self, now: Now, record: &GroupRecord, after: NodeId) -> Option<NodeId> {
+        let live = self.live_members(now);
+        let replicas = || record.replicas.iter().map(|id| NodeId(*id));
+        let place = replicas().position(|replica| replica == after)?;
+        let others = replicas().skip(place + 1).chain(replicas().take(place));
+        others.into_iter().find(|replica| live.contains(replica))
     }
 
     fn look(&mut self, now: Now) -> LookedAt {

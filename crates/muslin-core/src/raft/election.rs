@@ -66,6 +66,9 @@ impl Raft {
         {
             return;
         }
+        if self.waits_for_its_vote() {
+            return self.rearm_election();
+        }
         self.leader = None;
         self.heard = None;
         self.fail_asked(out);
@@ -82,6 +85,12 @@ impl Raft {
             out.push(Output::send(to, Unbound::PreVote { term, last }));
         }
         self.count_pre_votes(out);
+    }
+
+    /// Whether it is a candidate whose requests have not left, since its vote is not on its disk
+    /// (R9). On a slow disk another term would only begin that wait anew, for ever.
+    fn waits_for_its_vote(&self) -> bool {
+        matches!(&self.part, Part::Candidate { vote, .. } if !self.disk.is_durable(*vote))
     }
 
     /// Answers honestly and promises nothing.
@@ -187,8 +196,10 @@ impl Raft {
     pub(super) fn count_own_vote(&mut self, out: &mut Outputs<Output>) {
         if let Part::Candidate { granted, vote } = &mut self.part
             && self.disk.is_durable(*vote)
+            && granted.insert(self.id)
         {
-            granted.insert(self.id);
+            // The requests leave at this moment: the others get a whole time-out to answer.
+            self.rearm_election();
             self.count_votes(out);
         }
     }

@@ -54,6 +54,8 @@ enum Kind {
 struct StillAlive {
     #[prost(uint64, tag = "1")]
     boot: u64,
+    #[prost(bool, tag = "2")]
+    is_deaf: bool,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -86,6 +88,8 @@ struct GroupClaim {
     group: u64,
     #[prost(uint64, tag = "2")]
     assignment: u64,
+    #[prost(bool, tag = "3")]
+    declines: bool,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -176,7 +180,9 @@ impl From<&GroupMessage> for Kind {
     fn from(message: &GroupMessage) -> Kind {
         match message {
             GroupMessage::Raft { group, message } => Kind::Raft(Raft::new(*group, message)),
-            GroupMessage::Alive { boot } => Kind::Alive(StillAlive { boot: *boot }),
+            GroupMessage::Alive { boot, is_deaf } => {
+                Kind::Alive(StillAlive { boot: *boot, is_deaf: *is_deaf })
+            }
             GroupMessage::Propose { group, proposals } => {
                 Kind::GroupPropose(GroupPropose { group: group.0, proposals: proposals.clone() })
             }
@@ -189,6 +195,7 @@ impl From<&GroupMessage> for Kind {
                 let claim = |claim: &Claim| GroupClaim {
                     group: claim.group.0,
                     assignment: claim.assignment,
+                    declines: claim.declines,
                 };
                 Kind::GroupClaims(GroupClaims { claims: claims.iter().map(claim).collect() })
             }
@@ -225,7 +232,9 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::KeepAliveReply { number, answer }
             }
             Kind::TimeToLive(Lease { number, lease }) => PeerMessage::TimeToLive { number, lease },
-            Kind::Alive(StillAlive { boot }) => PeerMessage::Groups(GroupMessage::Alive { boot }),
+            Kind::Alive(StillAlive { boot, is_deaf }) => {
+                PeerMessage::Groups(GroupMessage::Alive { boot, is_deaf })
+            }
             Kind::GroupPropose(GroupPropose { group, proposals }) => {
                 let group = GroupId(group);
                 PeerMessage::Groups(GroupMessage::Propose { group, proposals })
@@ -235,10 +244,12 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::Groups(GroupMessage::ProposeRefused { group, sequences, full })
             }
             Kind::GroupClaims(GroupClaims { claims }) => {
-                let claims = claims.into_iter().map(|GroupClaim { group, assignment }| Claim {
+                let claim = |GroupClaim { group, assignment, declines }| Claim {
                     group: GroupId(group),
                     assignment,
-                });
+                    declines,
+                };
+                let claims = claims.into_iter().map(claim);
                 PeerMessage::Groups(GroupMessage::Claims(claims.collect()))
             }
         })

@@ -216,10 +216,11 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
 
 fn group_message() -> impl Strategy<Value = groups::Message> {
     let group = || number().prop_map(GroupId);
-    let claim =
-        (group(), number()).prop_map(|(group, assignment)| groups::Claim { group, assignment });
+    let claim = (group(), number(), any::<bool>())
+        .prop_map(|(group, assignment, declines)| groups::Claim { group, assignment, declines });
     prop_oneof![
-        number().prop_map(|boot| groups::Message::Alive { boot }),
+        (number(), any::<bool>())
+            .prop_map(|(boot, is_deaf)| groups::Message::Alive { boot, is_deaf }),
         (group(), many(payload_bytes(), 0..10))
             .prop_map(|(group, proposals)| groups::Message::Propose { group, proposals }),
         (group(), many(number(), 0..10), any::<bool>()).prop_map(|(group, sequences, full)| {
@@ -525,9 +526,9 @@ fn example_messages() -> Vec<PeerMessage> {
     list.extend(answers.map(|answer| PeerMessage::KeepAliveReply { number: 8, answer }));
     list.push(PeerMessage::TimeToLive { number: 8, lease: 1 });
     let group = GroupId(300);
-    let claim = groups::Claim { group, assignment: 2 };
+    let claim = groups::Claim { group, assignment: 2, declines: true };
     let of_groups = [
-        groups::Message::Alive { boot: 3 },
+        groups::Message::Alive { boot: 3, is_deaf: true },
         groups::Message::Propose { group, proposals: vec![Bytes::from_static(b"proposal")] },
         groups::Message::ProposeRefused { group, sequences: vec![7, 8], full: true },
         groups::Message::Claims(vec![claim]),

@@ -177,7 +177,9 @@ fn fold_group_message(hash: &mut WordHash, message: &groups::Message) {
             hash.word(group.0 << 8 | 1);
             fold_raft(hash, message);
         }
-        groups::Message::Alive { boot } => hash.word(boot << 8 | 2),
+        groups::Message::Alive { boot, is_deaf } => {
+            hash.word(boot << 9 | u64::from(*is_deaf) << 8 | 2)
+        }
         groups::Message::Propose { group, proposals } => {
             hash.word(group.0 << 8 | 3);
             proposals.iter().for_each(|bytes| hash.bytes(bytes));
