@@ -359,6 +359,8 @@ impl Profile {
             Preset::Groups => {
                 let mut profile = Profile::swarm(&mut prng, nodes);
                 profile.load.groups = 1 + prng.below(GROUPS_MOST);
+                // A group of one or two that loses a disk is lost for good, as it must be.
+                profile.founders = nodes;
                 profile
             }
             Preset::Calm => Profile::calm(nodes),

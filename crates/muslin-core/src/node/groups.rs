@@ -285,7 +285,7 @@ impl Node {
 
     /// The live replica that stands next to one that cannot lead: each gets its turn.
     fn next_in_line(&self, now: Now, record: &GroupRecord, after: NodeId) -> Option<NodeId> {
-        let live = self.live_members(now);
+        let live = self.fit_members(now);
         let replicas = || record.replicas.iter().map(|id| NodeId(*id));
         let place = replicas().position(|replica| replica == after)?;
         let others = replicas().skip(place + 1).chain(replicas().take(place));
@@ -293,7 +293,7 @@ impl Node {
     }
 
     fn look(&mut self, now: Now) -> LookedAt {
-        let live = self.live_members(now);
+        let live = self.fit_members(now);
         let since = &mut self.placement.live_since;
         since.retain(|node, _| live.contains(node));
         for node in &live {
@@ -321,11 +321,16 @@ impl Node {
         }
     }
 
-    /// Who answers: this node by its own groups' word where they share any, otherwise by what the
-    /// control group and the view say.
-    fn live_members(&self, now: Now) -> BTreeSet<NodeId> {
+    /// Who could lead a group. They answer: by this node's own groups' word where they share any,
+    /// otherwise by what the control group and the view say. And their disks, which all groups of a
+    /// node share, have room and everything they promised.
+    fn fit_members(&self, now: Now) -> BTreeSet<NodeId> {
         let silent = self.raft.silent(now);
+        let (full, rebuilding) = (self.raft.without_room(), self.raft.rebuilding());
         let is_live = |node: &NodeId| {
+            if full.contains(node) || rebuilding.contains(node) {
+                return false;
+            }
             if *node == self.options.id {
                 return true;
             }
