@@ -1,7 +1,7 @@
 //! Who is alive among the nodes that share a group with this one: one short message each way per
-//! interval and pair of nodes, however many groups they share. A node that is heard and hears nothing
-//! is of no use to a group: each message says whether its receiver is heard, and alive is who is heard
-//! and hears.
+//! interval and pair of nodes, however many groups they share. A node that is heard and hears
+//! nothing is of no use to a group: each message says whether its receiver is heard, and alive is
+//! who is heard and hears.
 
 use super::{Message, Output};
 use crate::base::{NodeId, Now, Outputs};

@@ -4,16 +4,16 @@
 //! nothing need be searched for: the revisions *are* the order that the store claims, and the
 //! checkers verify the claim.
 //!
-//! 1. [`timeline`]: all watches, on all nodes, told one and the same sequence of changes, without a
+//! 1. `timeline`: all watches, on all nodes, told one and the same sequence of changes, without a
 //!    gap, without a repetition (K2). That sequence is the history by revision; what became of a
 //!    call whose outcome is unknown stands in it, since a value names its write.
-//! 2. [`effects`]: every acknowledged write stands in it at its revision, with all its effects;
+//! 2. `effects`: every acknowledged write stands in it at its revision, with all its effects;
 //!    nothing stands there that nobody asked for, twice, or that was refused (K1, R3).
-//! 3. [`order`]: the order by revision agrees with real time: what began after something had been
+//! 3. `order`: the order by revision agrees with real time: what began after something had been
 //!    answered or told comes after it (R7).
-//! 4. [`replay`]: every read, compare and listing is what the sequence gives at its revision, for
+//! 4. `replay`: every read, compare and listing is what the sequence gives at its revision, for
 //!    one key and across keys; and at the end every node holds the same (R6).
-//! 5. [`leases`]: no lease ended before its time (K3).
+//! 5. `leases`: no lease ended before its time (K3).
 //!
 //! 2 to 4 together are strict serializability (K1): the sequence is the witness.
 

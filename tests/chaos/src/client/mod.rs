@@ -1,8 +1,8 @@
 //! The clients: on every node's own machine, since a node trusts callers from there.
 //!
 //! One thread per machine lives in that machine's network namespace and runs all of its clients:
-//! probes that never wait for one another ([`probe`]), workers with one call at a time
-//! ([`worker`]), watchers ([`watcher`]), keepers of leases ([`keeper`]). All write into one
+//! probes that never wait for one another (`probe`), workers with one call at a time
+//! (`worker`), watchers (`watcher`), keepers of leases (`keeper`). All write into one
 //! [`Recorder`].
 
 mod call;
