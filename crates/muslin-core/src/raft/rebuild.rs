@@ -120,7 +120,8 @@ impl Raft {
     }
 
     /// Takes note of how a peer is. False when its answer is to be ignored: it is of another
-    /// session, or the first of a rebuilding, with which replication begins anew (R10, R11).
+    /// session, or the first of a rebuilding or after one, with which replication begins anew: what
+    /// was said before the one or during the other comes too late to be believed (R10, R11).
     pub(super) fn note_condition(
         &mut self,
         from: NodeId,
@@ -140,9 +141,11 @@ impl Raft {
         if mutant::is_active(Mutant::LossUnnoticed) {
             return true;
         }
-        if condition.rebuild != before.rebuild && condition.rebuild.is_some() {
+        if condition.rebuild != before.rebuild {
             self.meet_anew(from, condition);
-            out.push(Output::Report(Event::PeerRebuilds { peer: from }));
+            if condition.rebuild.is_some() {
+                out.push(Output::Report(Event::PeerRebuilds { peer: from }));
+            }
             self.spread(out);
             return false;
         }
