@@ -112,8 +112,8 @@ impl Default for Options {
             machines: Machines::default(),
             // An idle group's last entries would keep old segments of the shared log for ever.
             raft: raft::Options { log_tail_entries: 0, ..raft::Options::default() },
-            alive_every: Duration::from_millis(100),
-            alive_timeout: Duration::from_millis(500),
+            alive_every: Duration::from_millis(200),
+            alive_timeout: Duration::from_millis(700),
             fallback_after: Duration::from_secs(10),
             snapshot_entries: 10_000,
         }
