@@ -109,8 +109,8 @@ fn idle_groups_say_nothing_and_nodes_say_that_they_live() {
     assert!(of_groups.is_empty(), "{} messages, the first: {:?}", of_groups.len(), of_groups[0]);
     let alive =
         said.iter().filter(|message| matches!(message, PeerMessage::Groups(Message::Alive { .. })));
-    // Six directions, ten a second.
-    assert!((540..=660).contains(&alive.count()));
+    // Six directions, five a second.
+    assert!((270..=330).contains(&alive.count()));
 }
 
 #[test]
