@@ -170,14 +170,16 @@ impl Nodes {
         }
     }
 
-    /// A running node answers everything in time, if only by saying that it cannot.
+    /// A running node answers everything in time, if only by saying that it cannot. One that stands
+    /// still or starves hears late what it is asked.
     pub(super) fn check_patience(&self) -> Result<(), Broken> {
         let timeout = self.profile.request_timeout * 11 / 10 + PATIENCE;
         for (id, ask) in &self.crowd.asks.waiting {
             let host = &self.hosts[ask.place];
             let is_paused = host.process.as_ref().is_some_and(|process| process.is_paused);
+            let is_slow = is_paused || host.starved > Duration::ZERO;
             let since = ask.asked.max(host.hindered);
-            if matches!(ask.kind, Kind::Watch) || is_paused || self.time < since + timeout {
+            if matches!(ask.kind, Kind::Watch) || is_slow || self.time < since + timeout {
                 continue;
             }
             let facts = format!("{:?} has not answered {id} of {}", host.id, ask.asked);

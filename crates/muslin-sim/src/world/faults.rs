@@ -364,7 +364,7 @@ impl<S: Subject> World<S> {
                 }
             }
             Mend::Disk(host) => self.hosts[host].slow_disk = Duration::ZERO,
-            Mend::Starved(host) => self.hosts[host].starved = Duration::ZERO,
+            Mend::Starved(place) => self.feed(place),
             Mend::Room(host) => self.make_room(host),
             Mend::Flap { era, .. } if era != self.net.era() => {}
             Mend::Flap { links, left, is_cut, .. } => self.flap_on(links, left, is_cut),
@@ -380,6 +380,13 @@ impl<S: Subject> World<S> {
         for (at, parcel) in parcels {
             self.queue.push(at, Happening::Parcel(parcel));
         }
+    }
+
+    fn feed(&mut self, place: usize) {
+        let host = &mut self.hosts[place];
+        host.starved = Duration::ZERO;
+        host.hindered = self.time;
+        self.trace.tell(self.time, format_args!("{:?} starves no more", host.id));
     }
 
     fn resume(&mut self, place: usize) {
