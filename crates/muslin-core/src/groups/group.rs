@@ -3,6 +3,7 @@
 use super::proposals::{PROPOSALS_MAX, Proposal, Proposals};
 use super::reads::{Question, Reads};
 use super::snapshot;
+use super::types::Kept;
 use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recovered, Refusal};
 use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
 use crate::plan::{self, VoterStep, VoterView};
@@ -10,7 +11,6 @@ use crate::raft::{
     self, Change, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta,
 };
 use crate::state::{Digest, GroupRecord, Sessions, Stub, Verdict};
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -41,12 +41,13 @@ pub(super) struct Home {
     pub(super) snapshot_entries: u64,
 }
 
-/// One group's replica on this node.
+/// One group's replica on this node. A clone goes its own way.
+#[derive(Clone, Debug)]
 pub struct Group {
     home: Home,
     record: GroupRecord,
     raft: Raft,
-    machine: Box<dyn GroupMachine>,
+    machine: Kept,
     sessions: Sessions,
     /// Last entry whose effect is in `machine`.
     applied: Index,
@@ -74,7 +75,7 @@ pub(super) struct Opening {
     pub(super) home: Home,
     pub(super) raft: raft::Options,
     pub(super) record: GroupRecord,
-    pub(super) machine: Box<dyn GroupMachine>,
+    pub(super) machine: Kept,
     pub(super) recovered: Recovered,
     pub(super) seed: u64,
 }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// What is known of the nodes that share groups with this one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Liveness {
     boot: u64,
     every: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Liveness {
     due: Now,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Peer {
     /// How many groups are shared.
     groups: usize,

@@ -21,7 +21,9 @@ const CHORES_EVERY: Duration = Duration::from_millis(20);
 /// its last few entries do not keep the segments of the shared log for ever: some twenty segments.
 const REST_ENTRIES: u64 = 1 << 20;
 
-/// This node's replicas of the groups in the record. See the [module](super).
+/// This node's replicas of the groups in the record. See the [module](super). A clone goes its own
+/// way: what a model checker needs.
+#[derive(Clone, Debug)]
 pub struct Groups {
     home: Home,
     options: Options,
@@ -435,7 +437,7 @@ impl Groups {
 }
 
 /// When groups want to be woken: only those that do are in it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Timers {
     by_group: BTreeMap<GroupId, Now>,
     in_order: BTreeSet<(Now, GroupId)>,

@@ -41,7 +41,7 @@ pub(super) struct Proposal {
 }
 
 /// Commands of this process in the order of their sequence.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Proposals {
     /// Sequence of the front of `pending`; every lower one is settled.
     first: u64,
@@ -51,7 +51,7 @@ pub(super) struct Proposals {
     unsent: VecDeque<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     /// Who waits; nobody when the client went.
     request: Option<RequestId>,

@@ -15,7 +15,7 @@ const READS_MAX: usize = 4_096;
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// A query to answer once a quorum has confirmed the leader after it was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) asked: Now,
     pub(super) request: RequestId,
@@ -23,7 +23,7 @@ pub(super) struct Question {
 }
 
 /// Queries on their way.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
     last_id: u64,
     /// Not yet given to a round.

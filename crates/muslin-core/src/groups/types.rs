@@ -10,6 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 
 /// Largest command of a group, as of the control group: 1.5 MiB.
@@ -78,8 +79,45 @@ impl Machines {
         self
     }
 
-    pub(super) fn make(&self, name: &str, group: GroupId) -> Option<Box<dyn GroupMachine>> {
-        self.by_name.get(name).map(|make| make(group))
+    pub(super) fn make(&self, name: &str, group: GroupId) -> Option<Kept> {
+        let make = Arc::clone(self.by_name.get(name)?);
+        Some(Kept { machine: make(group), make, group })
+    }
+}
+
+/// A state machine, with what makes another like it.
+pub(super) struct Kept {
+    machine: Box<dyn GroupMachine>,
+    make: Make,
+    group: GroupId,
+}
+
+impl Clone for Kept {
+    fn clone(&self) -> Kept {
+        let mut machine = (self.make)(self.group);
+        let restored = machine.restore(self.machine.snapshot());
+        restored.expect("R6: a machine takes its own snapshot");
+        Kept { machine, make: Arc::clone(&self.make), group: self.group }
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&self.machine.digest()).finish()
+    }
+}
+
+impl Deref for Kept {
+    type Target = dyn GroupMachine;
+
+    fn deref(&self) -> &(dyn GroupMachine + 'static) {
+        &*self.machine
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut (dyn GroupMachine + 'static) {
+        &mut *self.machine
     }
 }
 

@@ -1,13 +1,12 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
-use super::groups::Placement;
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
 use super::proposals::{PROPOSALS_MAX, Proposals};
 use super::reads::{Ask, Asker, Reads, What};
 use super::watches::Watches;
 use super::{
     Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
-    Recovered, Reply, Request,
+    Placement, Recovered, Reply, Request,
 };
 use crate::base::{
     Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,

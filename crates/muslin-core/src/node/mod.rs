@@ -36,6 +36,7 @@ mod groups;
 mod leases;
 mod machine;
 mod members;
+mod placement;
 mod proposals;
 mod reads;
 mod types;
@@ -46,4 +47,5 @@ mod tests;
 
 pub use machine::Node;
 pub use members::CONTROL_ROLE;
+pub use placement::{Placement, Seen, Vitals};
 pub use types::*;
