@@ -6,7 +6,7 @@ use super::{Event, Group, Input, Message, Options, Output, Recovered, Refusal};
 use crate::base::{
     GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
-use crate::raft::{self, Drive, Snapshot, Write};
+use crate::raft::{self, Drive, Snapshot, SnapshotMeta, Write};
 use crate::state::GroupRecord;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -266,6 +266,10 @@ impl Groups {
         if !record.replicas.contains(&self.home.id.0) || self.groups.contains_key(&id) {
             return;
         }
+        if self.dormant.get(&id).is_some_and(Recovered::was_removed) {
+            // A node that starts reads its record from the saved state on: the removal is ahead.
+            return;
+        }
         let Some(machine) = self.options.machines.make(&record.kind, id) else {
             return out.push(Output::Report(Event::UnknownKind { group: id }));
         };
@@ -296,7 +300,16 @@ impl Groups {
 
     /// The replica goes; what it has in the shared log is given up by an empty snapshot at its end.
     fn close(&mut self, id: GroupId, out: &mut Outputs<Output>) {
-        let Some(mut group) = self.groups.remove(&id) else { return };
+        let Some(meta) = self.forget(id, out).or_else(|| self.dormant_meta(id)) else { return };
+        let snapshot = Snapshot { meta, data: Bytes::new() };
+        let write = Write::Snapshot { snapshot, keep_from: Index(u64::MAX), discard_log: true };
+        // The last write of a group that is never opened again (its id is spent): above all others.
+        out.push(Output::Persist { group: id, id: PersistId(u64::MAX), write });
+    }
+
+    /// Where the replica stood.
+    fn forget(&mut self, id: GroupId, out: &mut Outputs<Output>) -> Option<SnapshotMeta> {
+        let mut group = self.groups.remove(&id)?;
         group.abandon(Refusal::NoGroup, out);
         for peer in group.peers() {
             self.liveness.unshare(peer);
@@ -307,11 +320,13 @@ impl Groups {
         if let Some(since) = self.unsaved_since.remove(&id) {
             self.unsaved.remove(&(since, id));
         }
-        let meta = group.raft().snapshot_meta();
-        let snapshot = Snapshot { meta, data: Bytes::new() };
-        let write = Write::Snapshot { snapshot, keep_from: Index(u64::MAX), discard_log: true };
-        // The last write of a group that is never opened again (its id is spent): above all others.
-        out.push(Output::Persist { group: id, id: PersistId(u64::MAX), write });
+        Some(group.raft().snapshot_meta())
+    }
+
+    /// Of a group that was never opened, since this program does not know its kind.
+    fn dormant_meta(&mut self, id: GroupId) -> Option<SnapshotMeta> {
+        let found = self.dormant.remove(&id).filter(|found| !found.was_removed())?;
+        Some(found.raft.snapshot)
     }
 }
 

@@ -167,6 +167,14 @@ pub struct Recovered {
     pub snapshot: Option<Bytes>,
 }
 
+impl Recovered {
+    /// Whether the group was taken out of the record: its last write was an empty snapshot. No
+    /// state is saved as nothing, the first byte of each is its format.
+    pub fn was_removed(&self) -> bool {
+        self.snapshot.as_ref().is_some_and(Bytes::is_empty)
+    }
+}
+
 /// What can happen to the groups of a node.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Input {

@@ -193,6 +193,30 @@ async fn check_kept(cluster: &Cluster, answered: &[(GroupId, Bytes)], groups: &[
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_start_again_after_a_group_was_taken_out() {
+    let mut cluster = Cluster::start().await;
+    let mut groups = Vec::new();
+    for _ in 0..3 {
+        let replicas = [1, 2, 3].map(NodeId);
+        groups.push(cluster.handle(1).group_create("journal", replicas).await.unwrap());
+    }
+    cluster.all_led(&groups).await;
+    let answered = write(&cluster, &[1, 2, 3], &groups, "before").await;
+    cluster.handle(2).group_remove(groups[0]).await.unwrap();
+    for id in 1..=3 {
+        cluster.kill(id).await;
+        cluster.boot(id).await;
+    }
+    cluster.all_led(&groups[1..]).await;
+    check_kept(&cluster, &answered, &groups[1..]).await;
+    for id in 1..=3 {
+        let status = cluster.handle(id).group_status(Some(groups[0])).await;
+        assert_eq!(status.map(drop), Err(Failure::NoGroup), "on node {id}");
+        cluster.handle(id).shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_groups_survive_a_death_and_a_restart_of_all() {
     let mut cluster = Cluster::start().await;
     let mut groups = Vec::new();
