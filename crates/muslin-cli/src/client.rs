@@ -186,6 +186,7 @@ mod tests {
                 code: String::new(),
                 detail: "1 of 3 voters answers".to_string(),
                 hint: hint.to_string(),
+                retry_after: None,
             })
         };
         let refused = problem(503, "start n2");

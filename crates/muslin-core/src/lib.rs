@@ -23,4 +23,5 @@ pub mod plan;
 pub mod raft;
 pub mod state;
 pub mod swim;
+mod waiting;
 pub mod wire;

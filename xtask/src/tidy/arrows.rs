@@ -8,14 +8,15 @@ use super::source::{Source, Tree};
 ///
 /// `wire` is special: it encodes the messages of the protocols, so it must see their types, which
 /// are plain values; the protocols see `wire` only to measure what they send.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("base", &[]),
     ("wire", &WIRE),
     ("swim", &["base", "wire"]),
     ("raft", &["base", "wire"]),
     ("state", &["base"]),
     ("plan", &["base", "state"]),
-    ("groups", &["base", "raft", "state", "plan"]),
+    ("waiting", &["base", "raft", "state"]),
+    ("groups", &["base", "raft", "state", "plan", "waiting"]),
     ("node", &["*"]),
     ("lib", &["*"]),
 ];

@@ -1,17 +1,16 @@
 //! One group's replica on this node: its consensus, its state, and who waits for it.
 
-use super::proposals::{PROPOSALS_MAX, Proposal, Proposals};
-use super::reads::{Question, Reads};
 use super::snapshot;
 use super::types::Kept;
-use super::{Ask, Claim, Event, GroupMachine, GroupStatus, Message, Output, Recovered, Refusal};
+use super::{Ask, Claim, Event, Failure, GroupMachine, GroupStatus, Message, Output, Recovered};
 use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{
     self, Change, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta,
 };
 use crate::state::{Digest, GroupRecord, Sessions, Stub, Verdict};
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::waiting::{self, Proposal, Proposals, RETRY_AFTER_MIN, Reads, Relayed};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -29,8 +28,19 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 /// How often a hand-over or a claim is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
-/// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
-const PROPOSE_BYTES_MAX: usize = 1 << 20;
+/// Most commands of one node waiting at one group: many times what a group carries out while one
+/// waits, and well within the window in which a repetition is known.
+const PROPOSALS_MAX: usize = 4_096;
+
+/// Most queries of one node waiting at one group.
+const READS_MAX: usize = 4_096;
+
+/// A query that waits for a round.
+#[derive(Clone, Debug)]
+struct Question {
+    request: RequestId,
+    query: Bytes,
+}
 
 /// This node, as its groups see it.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +65,9 @@ pub struct Group {
     snapshot_at: Index,
     is_snapshot_needed: bool,
     proposals: Proposals,
-    reads: Reads,
+    reads: Reads<Question>,
     /// Proposals of peers, for this leader to append at the next flush.
-    relayed: Vec<(NodeId, Bytes)>,
+    relayed: Relayed,
     /// Who leads and who is named differ.
     dispute: Option<Dispute>,
     /// Entries applied since this was last asked for.
@@ -111,9 +121,9 @@ impl Group {
             applied,
             snapshot_at: applied,
             is_snapshot_needed: false,
-            proposals: Proposals::new(),
-            reads: Reads::default(),
-            relayed: Vec::new(),
+            proposals: Proposals::new(home.id, home.boot, PROPOSALS_MAX),
+            reads: Reads::new(READS_MAX),
+            relayed: Relayed::default(),
             dispute: None,
             fresh: 0,
         }
@@ -218,22 +228,24 @@ impl Group {
         ask: Ask,
         out: &mut Outputs<Output>,
     ) {
-        let origin = (self.home.id, self.home.boot);
         let taken = match ask {
-            Ask::Propose(command) => self.proposals.add(now, origin, request, command),
-            Ask::Query(query) => self.reads.add(Question { asked: now, request, query }),
+            Ask::Propose(command) => self.proposals.add(now, Some(request), command),
+            Ask::Query(query) => {
+                let what = Question { request, query };
+                self.reads.add(waiting::Ask { asked: now, what })
+            }
             Ask::QueryLocal(query) => {
                 out.push(Output::Reply { id: request, result: Ok(self.machine.query(&query)) });
                 Ok(())
             }
         };
-        if let Err(refusal) = taken {
-            out.push(Output::Reply { id: request, result: Err(refusal) });
+        if let Err(failure) = taken {
+            fail(request, failure, out);
         }
     }
 
     pub(super) fn on_relayed(&mut self, from: NodeId, proposals: Vec<Bytes>) {
-        self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
+        self.relayed.add(from, proposals);
     }
 
     pub(super) fn on_refused(
@@ -247,21 +259,31 @@ impl Group {
             return self.proposals.refused(now, sequences);
         }
         for id in self.proposals.refused_for_space(now, sequences) {
-            out.push(Output::Reply { id, result: Err(Refusal::NoSpace) });
+            fail(id, Failure::NoSpace, out);
         }
     }
 
     pub(super) fn on_cancel(&mut self, request: RequestId) {
         self.proposals.cancel(request);
-        self.reads.cancel(request);
+        self.reads.cancel(|question| question.request == request);
     }
 
-    /// Gives up whoever waits.
-    pub(super) fn abandon(&mut self, refusal: Refusal, out: &mut Outputs<Output>) {
-        let waiting = (self.proposals.expire(Now(u64::MAX), Duration::ZERO).into_iter())
-            .chain(self.reads.expire(Now(u64::MAX), Duration::ZERO));
-        for id in waiting {
-            out.push(Output::Reply { id, result: Err(refusal) });
+    /// Gives up whoever waits: the process stops. A command may be in the log.
+    pub(super) fn stop(&mut self, out: &mut Outputs<Output>) {
+        self.abandon(Failure::TimedOut, Failure::Stopping, out);
+    }
+
+    /// Gives up whoever waits: the record has the group no more.
+    pub(super) fn close(&mut self, out: &mut Outputs<Output>) {
+        self.abandon(Failure::NoGroup, Failure::NoGroup, out);
+    }
+
+    fn abandon(&mut self, commands: Failure, queries: Failure, out: &mut Outputs<Output>) {
+        for id in self.proposals.abandon() {
+            fail(id, commands, out);
+        }
+        for question in self.reads.abandon() {
+            fail(question.request, queries, out);
         }
     }
 
@@ -276,26 +298,28 @@ impl Group {
     }
 
     fn flush_proposals(&mut self, now: Now, out: &mut Outputs<Output>) {
-        let relayed = core::mem::take(&mut self.relayed);
         if !self.raft.accepts_proposals() {
-            self.refuse_relayed(relayed, out);
+            self.refuse_relayed(out);
             if self.raft.lacks_room() {
                 for id in self.proposals.refuse_unsent() {
-                    out.push(Output::Reply { id, result: Err(Refusal::NoSpace) });
+                    fail(id, Failure::NoSpace, out);
                 }
             }
             if let Some(leader) = self.likely_leader() {
-                self.send_proposals(now, leader, out);
+                let group = self.id();
+                for proposals in self.proposals.take_messages(now) {
+                    let message = Message::Propose { group, proposals };
+                    out.push(Output::Send { to: leader, after: None, message });
+                }
             }
             return;
         }
         let limit = self.raft.options().uncommitted_entries_max;
         let room = limit.saturating_sub(self.raft.uncommitted());
-        let mut relayed = relayed.into_iter();
-        let mut batch: Vec<Bytes> = relayed.by_ref().take(room).map(|(_, bytes)| bytes).collect();
-        self.refuse_relayed(relayed.collect(), out);
+        let mut batch = self.relayed.take(room);
+        self.refuse_relayed(out);
         let own_room = room - batch.len();
-        batch.extend(self.proposals.take_unsent(now, own_room));
+        batch.extend(self.proposals.take_unsent(now, own_room, None));
         if !batch.is_empty() {
             self.handle(now, raft::Input::Propose(batch), out);
         }
@@ -308,44 +332,19 @@ impl Group {
         self.raft.leader().or(named).filter(|leader| *leader != self.home.id)
     }
 
-    fn refuse_relayed(&self, relayed: Vec<(NodeId, Bytes)>, out: &mut Outputs<Output>) {
-        let mut by_origin: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        for (from, bytes) in relayed {
-            if let Ok(proposal) = Proposal::decode(bytes) {
-                by_origin.entry(from).or_default().push(proposal.sequence);
-            }
-        }
+    /// What peers sent and was not appended.
+    fn refuse_relayed(&mut self, out: &mut Outputs<Output>) {
         let (group, full) = (self.id(), self.raft.lacks_room());
-        for (to, sequences) in by_origin {
+        for (to, sequences) in self.relayed.refuse() {
             let message = Message::ProposeRefused { group, sequences, full };
             out.push(Output::Send { to, after: None, message });
         }
     }
 
-    fn send_proposals(&mut self, now: Now, leader: NodeId, out: &mut Outputs<Output>) {
-        let group = self.id();
-        let mut send = |proposals: Vec<Bytes>| {
-            let message = Message::Propose { group, proposals };
-            out.push(Output::Send { to: leader, after: None, message });
-        };
-        let (mut message, mut bytes) = (Vec::new(), 0);
-        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX) {
-            if bytes + proposal.len() > PROPOSE_BYTES_MAX && !message.is_empty() {
-                send(core::mem::take(&mut message));
-                bytes = 0;
-            }
-            bytes += proposal.len();
-            message.push(proposal);
-        }
-        if !message.is_empty() {
-            send(message);
-        }
-    }
-
     fn answer_reads(&mut self, out: &mut Outputs<Output>) {
-        for question in self.reads.take_answerable(self.applied) {
-            let result = Ok(self.machine.query(&question.query));
-            out.push(Output::Reply { id: question.request, result });
+        for ask in self.reads.take_answerable(self.applied) {
+            let Question { request, query } = ask.what;
+            out.push(Output::Reply { id: request, result: Ok(self.machine.query(&query)) });
         }
     }
 }
@@ -364,9 +363,11 @@ impl Group {
         }
         self.reads.retry_silent(now);
         let timeout = self.home.request_timeout;
-        let expired = self.proposals.expire(now, timeout).into_iter();
-        for id in expired.chain(self.reads.expire(now, timeout)) {
-            out.push(Output::Reply { id, result: Err(Refusal::TimedOut) });
+        for id in self.proposals.expire(now, timeout) {
+            fail(id, Failure::TimedOut, out);
+        }
+        for question in self.reads.expire(now, timeout) {
+            fail(question.request, Failure::TimedOut, out);
         }
         self.settle_dispute(now, &is_alive, out);
         if self.is_under_repair() {
@@ -517,11 +518,12 @@ impl Group {
                 Verdict::Fresh => Ok(self.machine.apply(entry.id.index, command)),
                 // Its first copy came inside a snapshot: it happened, and its answer is not known
                 // here.
-                Verdict::Duplicate => Err(Refusal::TimedOut),
-                Verdict::TooFar => Err(Refusal::Busy),
+                Verdict::Duplicate => Err(Failure::TimedOut),
+                Verdict::TooFar => Err(Failure::Busy { retry_after: RETRY_AFTER_MIN }),
             };
-            let is_own = origin == self.home.id && boot == self.home.boot;
-            if is_own && let Some(id) = self.proposals.settle(sequence) {
+            if origin == self.home.id
+                && let Some(id) = self.proposals.settle(boot, sequence)
+            {
                 out.push(Output::Reply { id, result });
             }
         }
@@ -563,6 +565,10 @@ impl Group {
         let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data };
         self.handle(now, raft::Input::Snapshot { snapshot, save }, out);
     }
+}
+
+fn fail(id: RequestId, failure: Failure, out: &mut Outputs<Output>) {
+    out.push(Output::Reply { id, result: Err(failure) });
 }
 
 /// Puts a state back in place. R6: what was saved or sent was made by [`Group::take_snapshot`] and

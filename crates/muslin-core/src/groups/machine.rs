@@ -2,7 +2,7 @@
 
 use super::group::{Home, Opening};
 use super::liveness::{self, Liveness};
-use super::{Event, Group, Input, Message, Options, Output, Recovered, Refusal};
+use super::{Event, Failure, Group, Input, Message, Options, Output, Recovered};
 use crate::base::{
     GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
@@ -56,7 +56,7 @@ pub struct Start {
     pub id: NodeId,
     /// Start counter of its data directory.
     pub boot: u64,
-    /// A request not settled this long is answered [`Refusal::TimedOut`].
+    /// A request not settled this long is answered [`Failure::TimedOut`].
     pub request_timeout: Duration,
     /// What each group has on the disk.
     pub recovered: BTreeMap<GroupId, Recovered>,
@@ -120,7 +120,7 @@ impl Groups {
     /// Answers whoever still waits: the process ends.
     pub fn abandon(&mut self, out: &mut Outputs<Output>) {
         for group in self.groups.values_mut() {
-            group.abandon(Refusal::Stopping, out);
+            group.stop(out);
         }
     }
 }
@@ -157,7 +157,7 @@ impl Machine for Groups {
                     found.on_ask(now, id, ask, out);
                     self.refresh(now, group);
                 }
-                None => out.push(Output::Reply { id, result: Err(Refusal::NoGroup) }),
+                None => out.push(Output::Reply { id, result: Err(Failure::NoGroup) }),
             },
             Input::Shutdown => {
                 self.is_stopping = true;
@@ -310,7 +310,7 @@ impl Groups {
     /// Where the replica stood.
     fn forget(&mut self, id: GroupId, out: &mut Outputs<Output>) -> Option<SnapshotMeta> {
         let mut group = self.groups.remove(&id)?;
-        group.abandon(Refusal::NoGroup, out);
+        group.close(out);
         for peer in group.peers() {
             self.liveness.unshare(peer);
         }

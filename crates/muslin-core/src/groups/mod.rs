@@ -31,8 +31,8 @@
 //!   equal digests.
 //!
 //! # Limits
-//! `PROPOSALS_MAX` and `READS_MAX` per group and node; beyond them [`Refusal::Busy`]. A command is
-//! at most [`GROUP_COMMAND_BYTES_MAX`].
+//! `PROPOSALS_MAX` and `READS_MAX` per group and node; beyond them [`Failure::Busy`], which says
+//! when to ask again. A command is at most [`COMMAND_BYTES_MAX`].
 //!
 //! # Not here
 //! The record and its planner; which node leads the control group; routes; the disk.
@@ -41,13 +41,12 @@ mod group;
 mod liveness;
 mod machine;
 mod machines;
-mod proposals;
-mod reads;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use group::Group;
 pub use machine::{Groups, Start};
 pub use machines::{Journal, Register};

@@ -3,6 +3,7 @@
 use crate::base::{GroupId, Index, NodeId, PersistId, RequestId, Term};
 use crate::raft::{self, Configuration, DiskRoom, Role, Snapshot};
 use crate::state::{Digest, GroupRecord};
+use crate::waiting::Failure;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
@@ -12,9 +13,6 @@ use bytes::Bytes;
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::time::Duration;
-
-/// Largest command of a group, as of the control group: 1.5 MiB.
-pub const GROUP_COMMAND_BYTES_MAX: usize = 1_536 << 10;
 
 /// What a group replicates. The same commands in the same order must give the same state and the
 /// same answers on every replica: no clock, no chance, no hash order.
@@ -292,23 +290,6 @@ pub struct Claim {
     pub declines: bool,
 }
 
-/// Why an ask was not settled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    /// No quorum or no leader in time. A command may or may not have happened.
-    TimedOut,
-    /// Too much waits already; nothing happened. Try again.
-    Busy,
-    /// The command is larger than [`GROUP_COMMAND_BYTES_MAX`]; nothing happened.
-    TooLarge,
-    /// This node keeps no replica of such a group; nothing happened. Ask one that does.
-    NoGroup,
-    /// The disks that would have to take it are full: it was refused.
-    NoSpace,
-    /// The process is stopping. A command may or may not have happened.
-    Stopping,
-}
-
 /// What the groups of a node want done, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
@@ -346,7 +327,7 @@ pub enum Output {
         /// Which request.
         id: RequestId,
         /// How.
-        result: Result<Bytes, Refusal>,
+        result: Result<Bytes, Failure>,
     },
     /// Something worth telling.
     Report(Event),

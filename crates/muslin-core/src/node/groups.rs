@@ -1,6 +1,7 @@
 //! The node and its groups: what the record says of them, what they say to other nodes, and, on the
 //! leader of the control group, who is to lead which.
 
+use super::machine::encoded;
 use super::{Event, Failure, Node, Output, PeerMessage, Placement, Reply, Seen, Vitals};
 use crate::base::{GroupId, NodeId, Now, Outputs, RequestId};
 use crate::groups::{self, Claim, Groups};
@@ -75,7 +76,10 @@ impl Node {
                 }
                 groups::Output::Claim(more) => claims.extend(more),
                 groups::Output::Reply { id, result } => {
-                    out.push(Output::Reply { id, reply: reply_of(result) });
+                    out.push(Output::Reply {
+                        id,
+                        reply: result.map_or_else(Reply::Failed, Reply::Group),
+                    });
                 }
                 groups::Output::Report(event) => {
                     if let groups::Event::PeerAlive { .. } = &event {
@@ -205,7 +209,7 @@ impl Node {
             // Of a leader that was deposed meanwhile nothing is carried out: the next one looks for
             // itself.
             let term = self.raft.term();
-            let is_taken = self.proposals.add_as_leader(now, term, command).is_ok();
+            let is_taken = self.proposals.add_as_leader(now, term, encoded(&command)).is_ok();
             if !is_taken {
                 return self.placement.refused();
             }
@@ -236,18 +240,4 @@ impl Node {
 
 fn seen(state: &State, fit: BTreeSet<NodeId>) -> Seen<'_> {
     Seen { records: state.groups(), changed_at: state.groups_changed_at(), fit }
-}
-
-fn reply_of(result: Result<bytes::Bytes, groups::Refusal>) -> Reply {
-    match result {
-        Ok(answer) => Reply::Group(answer),
-        Err(refusal) => Reply::Failed(match refusal {
-            groups::Refusal::TimedOut => Failure::TimedOut,
-            groups::Refusal::Busy => Failure::Busy,
-            groups::Refusal::TooLarge => Failure::TooLarge,
-            groups::Refusal::NoGroup => Failure::NoGroup,
-            groups::Refusal::NoSpace => Failure::NoSpace,
-            groups::Refusal::Stopping => Failure::TimedOut,
-        }),
-    }
 }

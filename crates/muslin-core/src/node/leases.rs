@@ -11,6 +11,7 @@
 use super::{Failure, KeepAliveAnswer, PeerMessage};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{LeaseId, NodeId, Now, RequestId};
+use crate::waiting::retry_after;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -170,12 +171,17 @@ impl LeaseForwards {
         extend: bool,
     ) -> Result<(), Failure> {
         if self.waiting.len() >= FORWARDS_MAX {
-            return Err(Failure::Busy);
+            let retry_after = retry_after(now, self.oldest().unwrap_or(now));
+            return Err(Failure::Busy { retry_after });
         }
         self.last_number += 1;
         let forward = Forward { request, lease, extend, asked: now, sent: None };
         self.waiting.insert(self.last_number, forward);
         Ok(())
+    }
+
+    fn oldest(&self) -> Option<Now> {
+        self.waiting.first_key_value().map(|(_, forward)| forward.asked)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -1,8 +1,7 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
-use super::proposals::{PROPOSALS_MAX, Proposals};
-use super::reads::{Ask, Asker, Reads, What};
+use super::reads::{Ask, Asker, READS_MAX, What};
 use super::watches::Watches;
 use super::{
     Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
@@ -13,8 +12,9 @@ use crate::base::{
 };
 use crate::groups::{self, Groups};
 use crate::raft::{self, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta};
-use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, Proposal, State};
+use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, State};
 use crate::swim::{self, Swim};
+use crate::waiting::{Proposals, Reads, Relayed};
 use crate::wire;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -29,8 +29,9 @@ const CHORES_BUSY: Duration = Duration::from_millis(20);
 /// How often it looks when nothing waits.
 const CHORES_IDLE: Duration = Duration::from_millis(250);
 
-/// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
-const PROPOSE_BYTES_MAX: usize = 1 << 20;
+/// Most writes of one node waiting at once: well above what one second of a busy node brings, and
+/// within the window in which the state can tell a repetition.
+const PROPOSALS_MAX: usize = 16_384;
 
 /// A peer heard on a stream is told to the failure detector at most this often.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
@@ -46,12 +47,12 @@ pub struct Node {
     /// Whether the groups were told that the control group has a leader.
     pub(super) is_control_led: bool,
     pub(super) proposals: Proposals,
-    reads: Reads,
+    reads: Reads<What>,
     watches: Watches,
     lease_clock: LeaseClock,
     lease_forwards: LeaseForwards,
     /// Proposals of peers, for this leader to append at the next flush.
-    relayed: Vec<(NodeId, Bytes)>,
+    relayed: Relayed,
     /// Last entry whose effect is in `state`.
     applied: Index,
     /// Last entry whose effect is in the saved snapshot, or in the one being saved.
@@ -113,12 +114,12 @@ impl Node {
             groups,
             placement: Placement::default(),
             is_control_led: false,
-            proposals: Proposals::new(options.id, options.boot),
-            reads: Reads::default(),
+            proposals: Proposals::new(options.id, options.boot, PROPOSALS_MAX),
+            reads: Reads::new(READS_MAX),
             watches: Watches::default(),
             lease_clock: LeaseClock::default(),
             lease_forwards: LeaseForwards::default(),
-            relayed: Vec::new(),
+            relayed: Relayed::default(),
             applied: snapshot_at,
             snapshot_at,
             unsaved_bytes: 0,
@@ -200,6 +201,10 @@ fn founding_snapshot(options: &Options) -> SnapshotMeta {
     SnapshotMeta { last: raft_start(), configuration: Configuration::of_voters(voters) }
 }
 
+pub(super) fn encoded(command: &Command) -> Bytes {
+    Bytes::from(command.encode_to_vec())
+}
+
 fn raft_start() -> crate::base::LogId {
     crate::base::LogId::ZERO
 }
@@ -272,8 +277,8 @@ impl Node {
         for id in self.proposals.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
         }
-        for ask in self.reads.expire(now, timeout) {
-            fail_ask(ask, Failure::TimedOut, out);
+        for what in self.reads.expire(now, timeout) {
+            fail_read(what, Failure::TimedOut, out);
         }
         for id in self.lease_forwards.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
@@ -323,7 +328,7 @@ impl Node {
                 self.handle_groups(now, groups::Input::Message { from, message }, out);
             }
             PeerMessage::Propose(proposals) => {
-                self.relayed.extend(proposals.into_iter().map(|bytes| (from, bytes)));
+                self.relayed.add(from, proposals);
             }
             PeerMessage::ProposeRefused { sequences, full: true, .. } => {
                 for id in self.proposals.refused_for_space(now, &sequences) {
@@ -373,7 +378,7 @@ impl Node {
             return fail(id, Failure::Stopping, out);
         }
         let taken = match request {
-            Request::Write(command) => self.proposals.add(now, Some(id), command),
+            Request::Write(command) => self.proposals.add(now, Some(id), encoded(&command)),
             Request::Read { query, consistency: Consistency::Linearizable } => {
                 let what = What::Query { request: id, query };
                 self.reads.add(Ask { asked: now, what })
@@ -440,7 +445,7 @@ impl Node {
     fn on_cancel(&mut self, id: RequestId) {
         self.watches.cancel(id);
         self.proposals.cancel(id);
-        self.reads.cancel(id);
+        self.reads.cancel(|what| matches!(what, What::Query { request, .. } if *request == id));
         self.groups.cancel(id);
     }
 
@@ -456,8 +461,8 @@ impl Node {
         for id in self.proposals.abandon() {
             fail(id, Failure::TimedOut, out);
         }
-        for ask in self.reads.abandon() {
-            fail_ask(ask, Failure::Stopping, out);
+        for what in self.reads.abandon() {
+            fail_read(what, Failure::Stopping, out);
         }
         self.abandon_groups(out);
     }
@@ -481,24 +486,25 @@ impl Node {
     }
 
     fn flush_proposals(&mut self, now: Now, out: &mut Outputs<Output>) {
-        let relayed = core::mem::take(&mut self.relayed);
         if !self.raft.accepts_proposals() {
-            self.refuse_relayed(relayed, false, out);
+            self.refuse_relayed(false, out);
             if self.raft.lacks_room() {
                 for id in self.proposals.refuse_unsent() {
                     fail(id, Failure::NoSpace, out);
                 }
             }
             if let Some(leader) = self.raft.leader().filter(|leader| *leader != self.options.id) {
-                self.send_proposals(now, leader, out);
+                for proposals in self.proposals.take_messages(now) {
+                    let message = PeerMessage::Propose(proposals);
+                    out.push(Output::Send { to: leader, after: None, message });
+                }
             }
             return;
         }
         let limit = self.options.raft.uncommitted_entries_max;
         let room = limit.saturating_sub(self.raft.uncommitted());
-        let mut relayed = relayed.into_iter();
-        let mut batch: Vec<Bytes> = relayed.by_ref().take(room).map(|(_, bytes)| bytes).collect();
-        self.refuse_relayed(relayed.collect(), true, out);
+        let mut batch = self.relayed.take(room);
+        self.refuse_relayed(true, out);
         let own_room = room - batch.len();
         let term = Some(self.raft.term());
         batch.extend(self.proposals.take_unsent(now, own_room, term));
@@ -507,37 +513,12 @@ impl Node {
         }
     }
 
-    /// Whoever sent them sends them to the leader, or here again.
-    fn refuse_relayed(&self, relayed: Vec<(NodeId, Bytes)>, busy: bool, out: &mut Outputs<Output>) {
-        let mut by_origin: BTreeMap<NodeId, Vec<u64>> = BTreeMap::new();
-        for (from, bytes) in relayed {
-            if let Ok(proposal) = Proposal::decode(bytes) {
-                by_origin.entry(from).or_default().push(proposal.sequence);
-            }
-        }
-        let leader = self.raft.leader();
-        for (to, sequences) in by_origin {
-            let full = self.raft.lacks_room();
+    /// What peers sent and was not appended.
+    fn refuse_relayed(&mut self, busy: bool, out: &mut Outputs<Output>) {
+        let (leader, full) = (self.raft.leader(), self.raft.lacks_room());
+        for (to, sequences) in self.relayed.refuse() {
             let message = PeerMessage::ProposeRefused { sequences, leader, busy, full };
             out.push(Output::Send { to, after: None, message });
-        }
-    }
-
-    fn send_proposals(&mut self, now: Now, leader: NodeId, out: &mut Outputs<Output>) {
-        let mut message = Vec::new();
-        let mut bytes = 0;
-        for proposal in self.proposals.take_unsent(now, PROPOSALS_MAX, None) {
-            if bytes + proposal.len() > PROPOSE_BYTES_MAX && !message.is_empty() {
-                let full = PeerMessage::Propose(core::mem::take(&mut message));
-                out.push(Output::Send { to: leader, after: None, message: full });
-                bytes = 0;
-            }
-            bytes += proposal.len();
-            message.push(proposal);
-        }
-        if !message.is_empty() {
-            let message = PeerMessage::Propose(message);
-            out.push(Output::Send { to: leader, after: None, message });
         }
     }
 
@@ -640,7 +621,7 @@ impl Node {
         }
         let ids = ended.iter().map(|lease| lease.0).collect();
         let command = Command::of(CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }));
-        if self.proposals.add_as_leader(now, self.raft.term(), command).is_err() {
+        if self.proposals.add_as_leader(now, self.raft.term(), encoded(&command)).is_err() {
             self.lease_clock.put_back(now + CHORES_BUSY, &ended);
         }
     }
@@ -807,8 +788,8 @@ fn fail(id: RequestId, failure: Failure, out: &mut Outputs<Output>) {
     out.push(Output::Reply { id, reply: Reply::Failed(failure) });
 }
 
-fn fail_ask(ask: Ask, failure: Failure, out: &mut Outputs<Output>) {
-    match ask.what {
+fn fail_read(what: What, failure: Failure, out: &mut Outputs<Output>) {
+    match what {
         What::Query { request, .. } | What::Lease { asker: Asker::Local(request), .. } => {
             fail(request, failure, out);
         }

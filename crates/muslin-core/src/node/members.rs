@@ -1,5 +1,6 @@
 //! What the view and the record say of the members: routes, this node's own entry, who votes.
 
+use super::machine::encoded;
 use super::{Event, MemberChange, Node, Output};
 use crate::base::{Index, NodeId, Now, Outputs};
 use crate::plan::{self, VoterStep, VoterView};
@@ -104,7 +105,7 @@ impl Node {
         let update = UpdateMember { id: self.options.id.0, address, etcd_address };
         let command = Command::of(CommandKind::UpdateMember(update));
         // Busy is no loss: it is tried again.
-        if self.proposals.add(now, None, command).is_ok() {
+        if self.proposals.add(now, None, encoded(&command)).is_ok() {
             self.described = Some(now);
         }
     }

@@ -27,7 +27,8 @@
 //! - What the view believes never changes the record: it gives routes and advice to the planner.
 //!
 //! # Limits
-//! Each queue has its constant at its only user; full queues answer [`Failure::Busy`].
+//! Each queue has its constant at its only user; full queues answer [`Failure::Busy`], which says
+//! when to ask again.
 //!
 //! # Not here
 //! Sockets, files, clocks, threads, encryption, text: the shell's.
@@ -37,7 +38,6 @@ mod leases;
 mod machine;
 mod members;
 mod placement;
-mod proposals;
 mod reads;
 mod types;
 mod watches;
@@ -45,6 +45,7 @@ mod watches;
 #[cfg(test)]
 mod tests;
 
+pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use machine::Node;
 pub use members::CONTROL_ROLE;
 pub use placement::{Placement, Seen, Vitals};

@@ -4,7 +4,6 @@
 
 mod groups;
 
-use super::proposals::Proposals;
 use super::*;
 use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision};
 use crate::raft::Role;
@@ -415,21 +414,4 @@ fn a_replica_whose_disk_lost_what_it_acknowledged_says_so() {
     raft.handle(Now::START, raft::Input::Message { from: NodeId(1), message }, &mut out);
     let lost = raft::Event::DataLost { acknowledged: Index(5), lost_after: Index(0) };
     assert!(out.as_slice().contains(&raft::Output::Report(lost)), "{out:?}");
-}
-
-#[test]
-fn a_refused_proposal_pauses_before_it_goes_again() {
-    let mut proposals = Proposals::new(NodeId(1), 1);
-    let command = Command::of(CommandKind::Put(Put { key: "a".into(), ..Put::default() }));
-    proposals.add(Now::START, None, command).unwrap();
-    let mut sent_at = |millis: u64| {
-        let now = Now::from_millis(millis);
-        proposals.requeue_silent(now);
-        let sent = proposals.take_unsent(now, 10, None).len();
-        // Whoever is asked refuses, twice: the network doubles.
-        proposals.refused(now, &[1]);
-        proposals.refused(now, &[1]);
-        sent
-    };
-    assert_eq!([0, 0, 1, 19, 20, 21, 39, 40].map(&mut sent_at), [1, 0, 0, 0, 1, 0, 0, 1]);
 }

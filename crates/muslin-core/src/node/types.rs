@@ -5,12 +5,12 @@ use crate::groups::{self, GroupStatus};
 use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
+use crate::waiting::Failure;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -304,47 +304,6 @@ pub enum Reply {
     Failed(Failure),
 }
 
-/// Why a request could not be settled.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// No quorum or no leader in time. A write may or may not have happened.
-    TimedOut,
-    /// No leader is known, and the client asked to be told rather than to wait.
-    NoLeader,
-    /// Too much waits already; nothing happened. Try again.
-    Busy,
-    /// The process is stopping; nothing happened.
-    Stopping,
-    /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
-    TooLarge,
-    /// The disk of the leader, or of a quorum, is full. A write was refused; only a network that
-    /// doubles messages could have made it happen all the same.
-    NoSpace,
-    /// This node keeps no replica of such a group; nothing happened.
-    NoGroup,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Failure::TimedOut => {
-                "no quorum answered in time; a write may have happened: read before repeating it"
-            }
-            Failure::NoLeader => "no leader is known, or this node does not lead; try another node",
-            Failure::Busy => "too much waits already; nothing happened, try again later",
-            Failure::Stopping => "the node is stopping; nothing happened, ask another node",
-            Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
-            Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
-            Failure::NoSpace => {
-                "the disk is full where the group needs it and the write was refused; make room, \
-                 it clears by itself"
-            }
-        })
-    }
-}
-
-impl core::error::Error for Failure {}
-
 /// What a node wants done, in order.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Output {
@@ -525,6 +484,3 @@ pub fn role_name(role: Role) -> String {
         Role::Leader => "leader",
     })
 }
-
-/// Largest encoded command, as etcd: 1.5 MiB.
-pub const COMMAND_BYTES_MAX: usize = 1_536 << 10;

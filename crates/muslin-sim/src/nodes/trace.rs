@@ -3,7 +3,7 @@
 use crate::trace::{WordHash, fold_entry, fold_id, fold_meta, fold_write};
 use muslin_core::base::{Index, PersistId};
 use muslin_core::groups;
-use muslin_core::node::{Input, Output, PeerMessage, Reply, Request};
+use muslin_core::node::{Failure, Input, Output, PeerMessage, Reply, Request};
 use muslin_core::raft::{AppendResult, Bound, Message, SessionId, Unbound};
 use muslin_core::state::{KvEvent, Outcome, Response};
 use std::net::SocketAddr;
@@ -296,7 +296,7 @@ fn fold_reply(hash: &mut WordHash, reply: &Reply) {
         }
         Reply::GroupStatus(statuses) => hash.word((statuses.len() as u64) << 8 | 70),
         Reply::Done => hash.word(67),
-        Reply::Failed(failure) => hash.word((*failure as u64) << 8 | 68),
+        Reply::Failed(failure) => hash.word(failure_word(*failure) << 8 | 68),
     }
 }
 
@@ -327,4 +327,16 @@ fn fold_event(hash: &mut WordHash, event: &KvEvent) {
     hash.word(event.kind as u64);
     hash.word(event.kv.mod_revision);
     hash.bytes(&event.kv.key);
+}
+
+fn failure_word(failure: Failure) -> u64 {
+    match failure {
+        Failure::TimedOut => 0,
+        Failure::NoLeader => 1,
+        Failure::Busy { retry_after } => 2 | (retry_after.as_millis() as u64) << 8,
+        Failure::Stopping => 3,
+        Failure::TooLarge => 4,
+        Failure::NoSpace => 5,
+        Failure::NoGroup => 6,
+    }
 }

@@ -2,13 +2,19 @@
 
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use muslin_core::node::{COMMAND_BYTES_MAX, Failure};
 use muslin_core::state::Refusal;
 use serde::Serialize;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 /// The media type of every error body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// When a request that no leader or no running node could take should come again: an election, or
+/// a supervisor that starts a node, takes about so long.
+const RETRY_AFTER_ELECTION: Duration = Duration::from_secs(1);
 
 /// What went wrong and what to do about it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -28,6 +34,10 @@ pub struct Problem {
     pub hint: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
+    /// When it should be asked again, where that is known. The header `Retry-After` says the same
+    /// in whole seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<NonZeroU32>,
 }
 
 impl Problem {
@@ -41,6 +51,7 @@ impl Problem {
             detail: detail.into(),
             hint: String::new(),
             retryable: false,
+            retry_after_ms: None,
         }
     }
 
@@ -56,6 +67,14 @@ impl Problem {
     pub fn retryable(mut self) -> Problem {
         self.retryable = true;
         self
+    }
+
+    /// The same request may succeed when so much time has passed.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Problem {
+        let millis = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.retry_after_ms = NonZeroU32::new(millis);
+        self.retryable()
     }
 
     /// The request makes no sense.
@@ -103,19 +122,24 @@ impl Problem {
                 let detail = "no quorum: this node knows no leader";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-quorum", detail)
                     .hint("see `muslin status`; reads with consistency=local still work")
-                    .retryable()
+                    .retry_after(RETRY_AFTER_ELECTION)
             }
-            Failure::Busy => {
-                let detail = "too many requests wait already; nothing happened";
+            Failure::Busy { retry_after } => {
+                let detail = "as many requests as this node lets wait do so already; \
+                              this one was refused and nothing happened";
+                let hint = format!(
+                    "ask again in {} ms, or ask another node; with fewer at once none is refused",
+                    retry_after.as_millis()
+                );
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
-                    .hint("try again in a moment")
-                    .retryable()
+                    .hint(hint)
+                    .retry_after(retry_after)
             }
             Failure::Stopping => {
                 let detail = "this node is stopping; nothing happened";
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail)
                     .hint("ask another node")
-                    .retryable()
+                    .retry_after(RETRY_AFTER_ELECTION)
             }
             Failure::TooLarge => Problem::too_large(COMMAND_BYTES_MAX),
             Failure::NoGroup => {
@@ -163,6 +187,34 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("a problem has only strings and numbers");
         let kind = [(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON))];
-        (status, kind, body).into_response()
+        let mut response = (status, kind, body).into_response();
+        if let Some(millis) = self.retry_after_ms {
+            // Whole seconds (RFC 9110, 10.2.3), never too early.
+            let seconds = HeaderValue::from(millis.get().div_ceil(1_000));
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_node_says_when_to_ask_again_in_the_header_and_in_the_body() {
+        let busy = |millis| Failure::Busy { retry_after: Duration::from_millis(millis) };
+        for (millis, seconds) in [(50, "1"), (1_000, "1"), (1_001, "2")] {
+            let problem = Problem::of_failure(busy(millis), true);
+            assert!(problem.hint.contains(&format!("{millis} ms")), "{}", problem.hint);
+            let body = serde_json::to_value(&problem).unwrap();
+            assert_eq!(body["retry_after_ms"], millis);
+            let response = problem.into_response();
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+            assert_eq!(response.headers()[RETRY_AFTER], seconds);
+        }
+        let problem = Problem::of_failure(Failure::TooLarge, true);
+        assert!(serde_json::to_value(&problem).unwrap().get("retry_after_ms").is_none());
+        assert!(!problem.into_response().headers().contains_key(RETRY_AFTER));
     }
 }

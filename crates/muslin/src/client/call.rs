@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// Longest a connection may take to be made, encryption included.
@@ -106,8 +106,20 @@ impl Client {
         self
     }
 
-    /// A whole answer.
+    /// A whole answer. A node that refuses for the moment, and says for how long, is asked again
+    /// while there is time: nothing has happened.
     pub async fn bytes(&self, call: Call) -> Result<Answer, ClientError> {
+        let until = Instant::now() + self.timeout;
+        loop {
+            let answer = self.bytes_once(call.clone(), until).await;
+            match answer.as_ref().err().and_then(ClientError::ask_again_after) {
+                Some(pause) if Instant::now() + pause < until => sleep(pause).await,
+                _ => return answer,
+            }
+        }
+    }
+
+    async fn bytes_once(&self, call: Call, until: Instant) -> Result<Answer, ClientError> {
         let whole = async {
             let (head, body) = self.send(call).await?.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
@@ -118,7 +130,7 @@ impl Client {
             }
         };
         let late = |_| ClientError::Timeout { address: self.address.clone() };
-        timeout(self.timeout, whole).await.map_err(late)?
+        timeout_at(until, whole).await.map_err(late)?
     }
 
     /// A whole answer in JSON.

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use serde::Deserialize;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a call has no answer of success.
@@ -33,6 +34,8 @@ pub enum ClientError {
         detail: String,
         /// What to do; may be empty.
         hint: String,
+        /// When the node wants to be asked again, if it said so.
+        retry_after: Option<Duration>,
     },
     /// The connection broke, or what came is not what a node says. A write may or may not have
     /// happened.
@@ -53,9 +56,25 @@ struct Document {
     code: String,
     detail: String,
     hint: String,
+    retry_after_ms: Option<u64>,
 }
 
+/// Refusals after which nothing has happened and the same node will soon take the same request.
+const ASK_AGAIN: [&str; 2] = ["busy", "starting"];
+
 impl ClientError {
+    /// When to ask the same of the same node again: it refused for the moment, and said when.
+    /// `None` for anything else, after which something may have happened or asking again is of
+    /// no use.
+    pub fn ask_again_after(&self) -> Option<Duration> {
+        match self {
+            ClientError::Problem { code, retry_after, .. } if ASK_AGAIN.contains(&&**code) => {
+                *retry_after
+            }
+            _ => None,
+        }
+    }
+
     /// What an answer of failure says, whether it is a problem document or not.
     pub(super) fn of_answer(status: StatusCode, body: &[u8]) -> ClientError {
         let document: Document = serde_json::from_slice(body).unwrap_or_default();
@@ -65,6 +84,7 @@ impl ClientError {
             code: document.code,
             detail: said.unwrap_or_else(|| format!("the node answered {status}")),
             hint: document.hint,
+            retry_after: document.retry_after_ms.map(Duration::from_millis),
         }
     }
 }

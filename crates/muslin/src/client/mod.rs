@@ -3,7 +3,7 @@
 //! A [`Client`] names one node; every call makes one connection, which is what commands and tests
 //! need: no pool, nothing to time out while idle. Answers are whole ([`Client::json`],
 //! [`Client::bytes`]) or go on as [`Lines`]. Errors are typed by what a caller can do about them
-//! ([`ClientError`]).
+//! ([`ClientError`]); a node that refuses for the moment and says for how long is asked again.
 //!
 //! # Limits
 //! Connecting takes at most [`CONNECT_TIMEOUT`], a whole answer at most the client's time-out and
@@ -15,6 +15,8 @@
 mod call;
 mod error;
 mod lines;
+#[cfg(test)]
+mod tests;
 
 pub use call::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Call, Client};
 pub use error::ClientError;

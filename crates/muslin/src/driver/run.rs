@@ -30,6 +30,10 @@ const GATHER_MAX: usize = 4_096;
 /// What may wait for the disk before writes are refused.
 const DISK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 
+/// When whoever was refused for that should come again: a disk of 100 MB/s has written a third of
+/// it by then.
+const DISK_BUSY_RETRY: Duration = Duration::from_millis(250);
+
 /// How long a stopping node goes on, so that its good-bye and a leader's successor get out.
 const STOPPING_TIME: Duration = Duration::from_millis(500);
 
@@ -158,6 +162,11 @@ struct Stopping {
     waiters: Vec<oneshot::Sender<()>>,
 }
 
+/// Whether it makes something to be written to the disk.
+fn is_write(request: &Request) -> bool {
+    matches!(request, Request::Write(_) | Request::Group { ask: groups::Ask::Propose(_), .. })
+}
+
 impl Run {
     async fn run(mut self, mut inboxes: Inboxes) -> Result<(), DriverError> {
         self.flush();
@@ -234,8 +243,9 @@ impl Run {
         match mail {
             Mail::Request { id, request, reply } => {
                 self.replies.insert(id, reply);
-                if self.is_disk_busy() && matches!(request, Request::Write(_)) {
-                    return self.reply(id, Reply::Failed(Failure::Busy));
+                if self.is_disk_busy() && is_write(&request) {
+                    let failure = Failure::Busy { retry_after: DISK_BUSY_RETRY };
+                    return self.reply(id, Reply::Failed(failure));
                 }
                 self.step(Input::Request { id, request });
             }

@@ -204,7 +204,10 @@ fn unsettled(failure: Failure) -> JoinRefusal {
             "the control group gave no answer in time, so nothing is known to have changed",
             "see `muslin status`; join again once a quorum of the voters answers",
         ),
-        Failure::Busy => JoinRefusal::new(503, "busy", "the node is busy", "join again"),
+        Failure::Busy { .. } => {
+            let detail = "as many requests as the asked node lets wait do so already";
+            JoinRefusal::new(503, "busy", detail, "join again in some seconds, or by another node")
+        }
         Failure::Stopping => {
             JoinRefusal::new(503, "stopping", "the asked node is stopping", "ask another node")
         }

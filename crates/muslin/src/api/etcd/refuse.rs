@@ -2,7 +2,12 @@
 
 use muslin_core::node::Failure;
 use muslin_core::state::Refusal;
+use std::time::Duration;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
+
+/// Where clients look for the pause before they try again, in milliseconds.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 pub(super) fn empty_key() -> Status {
     Status::invalid_argument("etcdserver: key is not provided")
@@ -55,12 +60,22 @@ pub(super) fn failure(failure: Failure) -> Status {
     match failure {
         Failure::TimedOut => Status::unavailable("etcdserver: request timed out"),
         Failure::NoLeader => no_leader(),
-        Failure::Busy => Status::resource_exhausted("etcdserver: too many requests"),
+        Failure::Busy { retry_after } => too_many_requests(retry_after),
         Failure::Stopping => stopped(),
         Failure::TooLarge => Status::invalid_argument("etcdserver: request is too large"),
         Failure::NoGroup => Status::not_found("muslin: this node keeps no replica of the group"),
         Failure::NoSpace => Status::resource_exhausted("etcdserver: mvcc: database space exceeded"),
     }
+}
+
+/// As etcd says it. Clients whose retry policy knows it take the pause from the metadata, by the
+/// name that gRPC gave it (gRFC A6).
+fn too_many_requests(retry_after: Duration) -> Status {
+    let mut metadata = MetadataMap::new();
+    let millis = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+    metadata.insert(PUSHBACK, MetadataValue::from(millis));
+    let text = "etcdserver: too many requests";
+    Status::with_metadata(Code::ResourceExhausted, text, metadata)
 }
 
 /// The replicated state refused.
@@ -90,4 +105,17 @@ pub(super) fn refusal(refusal: Refusal) -> Status {
         other => return Status::failed_precondition(format!("muslin: {other}")),
     };
     Status::new(code, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_node_says_so_as_etcd_does_and_when_to_come_again_as_grpc_does() {
+        let status = failure(Failure::Busy { retry_after: Duration::from_millis(120) });
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.message(), "etcdserver: too many requests");
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "120");
+    }
 }

@@ -77,7 +77,14 @@ fn problem_schema() -> Value {
             "code": { "type": "string", "description": "for programs to match on" },
             "detail": text,
             "hint": { "type": "string", "description": "what to do" },
-            "retryable": { "type": "boolean" },
+            "retryable": {
+                "type": "boolean",
+                "description": "the same request may succeed later",
+            },
+            "retry_after_ms": {
+                "type": "integer",
+                "description": "when to ask again; `Retry-After` says it in whole seconds",
+            },
         },
     })
 }

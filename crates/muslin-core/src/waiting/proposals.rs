@@ -1,18 +1,14 @@
-//! Writes asked for here and not settled: sent to whoever leads, again when leadership moves.
+//! Commands asked of one group here and not settled: sent to whoever leads, again when leadership
+//! moves.
 
-use super::{COMMAND_BYTES_MAX, Failure};
+use super::{COMMAND_BYTES_MAX, Failure, retry_after};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{NodeId, Now, RequestId, Term};
-use crate::state::{Command, Proposal};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 use prost::Message as _;
-
-/// Most writes of one node waiting at once: well above what one second of a busy node brings, and
-/// within the window in which the state can tell a repetition.
-pub(super) const PROPOSALS_MAX: usize = 16_384;
 
 /// A proposal not settled this long is sent again: a lost connection may have taken it.
 const RESEND_AFTER: Duration = Duration::from_millis(1_000);
@@ -21,11 +17,38 @@ const RESEND_AFTER: Duration = Duration::from_millis(1_000);
 /// between two nodes, as fast as the network carries them, that swells with every doubled message.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes of this process in the order of their sequence.
-#[derive(Debug)]
-pub(super) struct Proposals {
+/// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What an entry of a group's log carries: a command and what makes a repetition harmless (Raft
+/// thesis 6.3). The control group's [`state::Proposal`](crate::state::Proposal) is the same bytes
+/// with the command read.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Proposal {
+    /// The replica that took the command.
+    #[prost(fixed64, tag = "1")]
+    pub(crate) origin: u64,
+    /// Start counter of that node.
+    #[prost(uint64, tag = "2")]
+    pub(crate) boot: u64,
+    /// Numbered from 1 within a start and a group.
+    #[prost(uint64, tag = "3")]
+    pub(crate) sequence: u64,
+    /// Every sequence below this is settled.
+    #[prost(uint64, tag = "4")]
+    pub(crate) settled_below: u64,
+    /// What to do.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(crate) command: Bytes,
+}
+
+/// Commands of this process in the order of their sequence.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposals {
     origin: NodeId,
     boot: u64,
+    /// Most that may wait at once.
+    limit: usize,
     /// Sequence of the front of `pending`; every lower one is settled.
     first: u64,
     /// By sequence, without gaps; `None` is settled.
@@ -34,7 +57,7 @@ pub(super) struct Proposals {
     unsent: VecDeque<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     /// Who waits; nobody for the node's own proposals and for clients that went.
     request: Option<RequestId>,
@@ -49,69 +72,74 @@ struct Pending {
     only_in: Option<Term>,
 }
 
-impl Pending {
-    fn asked(now: Now) -> Pending {
-        Pending {
-            request: None,
-            bytes: Bytes::new(),
-            asked: now,
-            again: None,
-            sent: 0,
-            only_in: None,
-        }
-    }
-}
-
+/// What comes in.
 impl Proposals {
-    pub(super) fn new(origin: NodeId, boot: u64) -> Proposals {
-        Proposals { origin, boot, first: 1, pending: VecDeque::new(), unsent: VecDeque::new() }
+    /// Of this node in this start of its process.
+    pub(crate) fn new(origin: NodeId, boot: u64, limit: usize) -> Proposals {
+        let (pending, unsent) = (VecDeque::new(), VecDeque::new());
+        Proposals { origin, boot, limit, first: 1, pending, unsent }
     }
 
-    /// Takes a write; it leaves at the next flush.
-    pub(super) fn add(
+    /// Takes a command; it leaves at the next flush.
+    pub(crate) fn add(
         &mut self,
         now: Now,
         request: Option<RequestId>,
-        command: Command,
+        command: Bytes,
     ) -> Result<(), Failure> {
-        self.push(command, Pending { request, ..Pending::asked(now) })
+        self.push(now, command, |pending| pending.request = request)
     }
 
-    /// Takes a write that is the decision of the leader of this term: nobody else's log may have it
-    /// from this node later, when another leader may have decided otherwise (K3).
-    pub(super) fn add_as_leader(
+    /// Takes a command that is the decision of the leader of this term: nobody else's log may have
+    /// it from this node later, when another leader may have decided otherwise (K3).
+    pub(crate) fn add_as_leader(
         &mut self,
         now: Now,
         term: Term,
-        command: Command,
+        command: Bytes,
     ) -> Result<(), Failure> {
-        self.push(command, Pending { only_in: Some(term), ..Pending::asked(now) })
+        self.push(now, command, |pending| pending.only_in = Some(term))
     }
 
-    fn push(&mut self, command: Command, mut pending: Pending) -> Result<(), Failure> {
-        if self.pending.len() >= PROPOSALS_MAX {
-            return Err(Failure::Busy);
+    fn push(
+        &mut self,
+        now: Now,
+        command: Bytes,
+        describe: impl FnOnce(&mut Pending),
+    ) -> Result<(), Failure> {
+        if self.pending.len() >= self.limit {
+            let oldest = self.pending.front().and_then(|front| Some(front.as_ref()?.asked));
+            return Err(Failure::Busy { retry_after: retry_after(now, oldest.unwrap_or(now)) });
         }
-        let sequence = self.first + self.pending.len() as u64;
-        let proposal = Proposal {
-            origin: self.origin.0,
-            boot: self.boot,
-            sequence,
-            settled_below: self.first,
-            command: Some(command),
-        };
-        if proposal.encoded_len() > COMMAND_BYTES_MAX {
+        if command.len() > COMMAND_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
-        pending.bytes = Bytes::from(proposal.encode_to_vec());
+        let sequence = self.first + self.pending.len() as u64;
+        let (origin, boot) = (self.origin.0, self.boot);
+        let proposal = Proposal { origin, boot, sequence, settled_below: self.first, command };
+        let bytes = Bytes::from(proposal.encode_to_vec());
+        let mut pending =
+            Pending { request: None, bytes, asked: now, again: None, sent: 0, only_in: None };
+        describe(&mut pending);
         self.pending.push_back(Some(pending));
         self.unsent.push_back(sequence);
         Ok(())
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
+/// What leaves.
+impl Proposals {
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// At most `most` of those to hand to the leader, which are from now on sent. `leads_in` is the
     /// term when that is this node.
-    pub(super) fn take_unsent(
+    pub(crate) fn take_unsent(
         &mut self,
         now: Now,
         most: usize,
@@ -134,28 +162,40 @@ impl Proposals {
         batch
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// All that is to be handed to another node that leads, by message.
+    pub(crate) fn take_messages(&mut self, now: Now) -> Vec<Vec<Bytes>> {
+        let (mut messages, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for proposal in self.take_unsent(now, usize::MAX, None) {
+            if bytes + proposal.len() > MESSAGE_BYTES_MAX && !last.is_empty() {
+                messages.push(core::mem::take(&mut last));
+                bytes = 0;
+            }
+            bytes += proposal.len();
+            last.push(proposal);
+        }
+        if !last.is_empty() {
+            messages.push(last);
+        }
+        messages
     }
 
     /// Leadership moved: whatever is not settled goes to the new leader.
-    pub(super) fn requeue_all(&mut self) {
+    pub(crate) fn requeue_all(&mut self) {
         self.unsent.clear();
-        for (place, pending) in self.pending.iter_mut().enumerate() {
+        for (sequence, pending) in (self.first..).zip(&mut self.pending) {
             if let Some(pending) = pending {
                 pending.again = None;
-                self.unsent.push_back(self.first + place as u64);
+                self.unsent.push_back(sequence);
             }
         }
     }
 
     /// Those that a connection may have lost, and those refused a while ago, go again.
-    pub(super) fn requeue_silent(&mut self, now: Now) {
-        let is_due = |pending: &Pending| pending.again.is_some_and(|again| again <= now);
+    pub(crate) fn requeue_silent(&mut self, now: Now) {
         let before = self.unsent.len();
         for (sequence, pending) in (self.first..).zip(&mut self.pending) {
             if let Some(pending) = pending
-                && is_due(pending)
+                && pending.again.is_some_and(|again| again <= now)
             {
                 pending.again = None;
                 self.unsent.push_back(sequence);
@@ -165,9 +205,24 @@ impl Proposals {
             self.unsent.make_contiguous().sort_unstable();
         }
     }
+}
+
+/// What comes of them.
+impl Proposals {
+    /// An entry with this proposal was applied. Whoever waited for it, if this is the process that
+    /// proposed it and it was not settled before.
+    pub(crate) fn settle(&mut self, boot: u64, sequence: u64) -> Option<RequestId> {
+        if boot != self.boot {
+            return None;
+        }
+        let place = self.place(sequence)?;
+        let request = self.pending[place].take().and_then(|pending| pending.request);
+        self.forget_settled();
+        request
+    }
 
     /// The asked one did not append these: they go again after a pause.
-    pub(super) fn refused(&mut self, now: Now, sequences: &[u64]) {
+    pub(crate) fn refused(&mut self, now: Now, sequences: &[u64]) {
         for sequence in sequences {
             if let Some(pending) = self.pending_mut(*sequence)
                 && let Some(again) = &mut pending.again
@@ -179,44 +234,30 @@ impl Proposals {
 
     /// The asked one has no room for these. Whoever waits for one that went nowhere else is told;
     /// others go again, since an earlier copy may be in the log.
-    pub(super) fn refused_for_space(&mut self, now: Now, sequences: &[u64]) -> Vec<RequestId> {
+    pub(crate) fn refused_for_space(&mut self, now: Now, sequences: &[u64]) -> Vec<RequestId> {
         self.refused(now, sequences);
-        let is_first = |sent: u32| sent == 1;
-        self.give_up(sequences, is_first)
+        self.give_up(sequences, 1)
     }
 
     /// There is no room for those that wait to be sent. The same holds.
-    pub(super) fn refuse_unsent(&mut self) -> Vec<RequestId> {
+    pub(crate) fn refuse_unsent(&mut self) -> Vec<RequestId> {
         let unsent: Vec<u64> = self.unsent.iter().copied().collect();
-        self.give_up(&unsent, |sent| sent == 0)
+        self.give_up(&unsent, 0)
     }
 
-    fn give_up(&mut self, sequences: &[u64], is_gone: impl Fn(u32) -> bool) -> Vec<RequestId> {
-        let boot = self.boot;
-        let is_gone = |pending: &mut Pending| is_gone(pending.sent);
+    /// Forgets those that went so often.
+    fn give_up(&mut self, sequences: &[u64], sent: u32) -> Vec<RequestId> {
         let mut waiting = Vec::new();
         for sequence in sequences {
-            if self.pending_mut(*sequence).is_some_and(is_gone) {
-                waiting.extend(self.settle(boot, *sequence));
+            if self.pending_mut(*sequence).is_some_and(|pending| pending.sent == sent) {
+                waiting.extend(self.settle(self.boot, *sequence));
             }
         }
         waiting
     }
 
-    /// An entry with this proposal was applied. Whoever waited for it, if this is the process that
-    /// proposed it and it was not settled before.
-    pub(super) fn settle(&mut self, boot: u64, sequence: u64) -> Option<RequestId> {
-        if boot != self.boot {
-            return None;
-        }
-        let place = self.place(sequence)?;
-        let request = self.pending[place].take().and_then(|pending| pending.request);
-        self.forget_settled();
-        request
-    }
-
-    /// The client went: the write may still happen, nobody waits for it.
-    pub(super) fn cancel(&mut self, request: RequestId) {
+    /// The client went: the command may still happen, nobody waits for it.
+    pub(crate) fn cancel(&mut self, request: RequestId) {
         let waits = |pending: &&mut Pending| pending.request == Some(request);
         if let Some(pending) = self.pending.iter_mut().flatten().find(waits) {
             pending.request = None;
@@ -224,7 +265,7 @@ impl Proposals {
     }
 
     /// Gives up those that waited longer than `timeout`: they are not sent again.
-    pub(super) fn expire(&mut self, now: Now, timeout: Duration) -> Vec<RequestId> {
+    pub(crate) fn expire(&mut self, now: Now, timeout: Duration) -> Vec<RequestId> {
         let mut expired = Vec::new();
         while let Some(Some(pending)) = self.pending.front() {
             if now < pending.asked + timeout {
@@ -237,8 +278,8 @@ impl Proposals {
         expired
     }
 
-    /// Gives everyone up who waits: the process stops.
-    pub(super) fn abandon(&mut self) -> Vec<RequestId> {
+    /// Gives everyone up who waits: the process stops, or the group is gone.
+    pub(crate) fn abandon(&mut self) -> Vec<RequestId> {
         let waiting = self.pending.iter().flatten().filter_map(|pending| pending.request).collect();
         self.first += self.pending.len() as u64;
         self.pending.clear();

@@ -1,0 +1,58 @@
+//! Why what a client asked was not settled.
+
+use core::fmt;
+use core::time::Duration;
+
+/// Largest encoded command of any group, as etcd: 1.5 MiB.
+pub const COMMAND_BYTES_MAX: usize = 1_536 << 10;
+
+/// Why a request could not be settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// No quorum or no leader in time. A write may or may not have happened.
+    TimedOut,
+    /// No leader is known, and the client asked to be told rather than to wait.
+    NoLeader,
+    /// Too much waits already; nothing happened.
+    Busy {
+        /// When there should be room, at the present pace.
+        retry_after: Duration,
+    },
+    /// The process is stopping; nothing happened.
+    Stopping,
+    /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
+    TooLarge,
+    /// The disk of the leader, or of a quorum, is full. A write was refused; only a network that
+    /// doubles messages could have made it happen all the same.
+    NoSpace,
+    /// This node keeps no replica of such a group; nothing happened.
+    NoGroup,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Failure::TimedOut => {
+                "no quorum answered in time; a write may have happened: read before repeating it"
+            }
+            Failure::NoLeader => "no leader is known, or this node does not lead; try another node",
+            Failure::Busy { retry_after } => {
+                return write!(
+                    f,
+                    "as much as may wait here waits already, so this was refused and nothing \
+                     happened; ask again in {} ms, or ask another node",
+                    retry_after.as_millis()
+                );
+            }
+            Failure::Stopping => "the node is stopping; nothing happened, ask another node",
+            Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+            Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
+            Failure::NoSpace => {
+                "the disk is full where the group needs it and the write was refused; make room, \
+                 it clears by itself"
+            }
+        })
+    }
+}
+
+impl core::error::Error for Failure {}
