@@ -38,6 +38,8 @@ cargo xtask COMMAND
   budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
   model [--seconds MAX]    small parts, in every state that they can come to
+  differential --seeds N   raft-rs under the simulator's faults and checkers: [--from S] [--nodes K]
+                           [--profile P]; --bugs: each bug planted around it must be found
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
   damage [--cases N]       logs and snapshots spoilt in 100,000 ways: found, or harmless
   deny                     licences, bans and sources of dependencies
@@ -75,6 +77,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "budget" => budget::run(),
         "conformance" => conformance::run(),
         "model" => peers::model(rest),
+        "differential" => peers::differential(rest),
         "peers" => peers::run(rest),
         "damage" => damage::run(rest),
         "deny" => deny::run(),

@@ -24,6 +24,11 @@ pub(crate) fn model(arguments: &[String]) -> Result<(), String> {
     process::run(cargo("run", &["--release", "-p", "peers-model", "--"]).args(arguments))
 }
 
+/// raft-rs in the simulator. Arguments go to `peers-differential`.
+pub(crate) fn differential(arguments: &[String]) -> Result<(), String> {
+    process::run(cargo("run", &["--release", "-p", "peers-differential", "--"]).args(arguments))
+}
+
 /// Cargo in that workspace, which builds where the product does: most of what the two need is the
 /// same.
 fn cargo(subcommand: &str, arguments: &[&str]) -> std::process::Command {

@@ -556,6 +556,14 @@ impl Written {
         base.into_iter().chain(present).collect()
     }
 
+    /// The configuration in force at `from`, and those in the log after it up to `to`.
+    pub(crate) fn voters_between(&self, from: Index, to: Index) -> Vec<&raft::Configuration> {
+        let later = self.configurations.partition_point(|(at, _)| *at <= to);
+        let all = self.voters_from(from);
+        let beyond = self.configurations.len() - later;
+        all[..all.len() - beyond].to_vec()
+    }
+
     /// The last entry under the snapshot.
     pub(crate) fn base(&self) -> &SnapshotMeta {
         &self.base

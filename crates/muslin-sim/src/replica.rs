@@ -62,6 +62,11 @@ pub trait Replica: Sized {
     fn survives_damage() -> bool {
         false
     }
+    /// Whether a configuration is in force once a replica has applied it, rather than as soon as it
+    /// is in its log (Raft 6).
+    fn configures_when_applied() -> bool {
+        false
+    }
     /// What a message promises about its sender's disk.
     fn promise(message: &Self::Message) -> Option<Promise>;
     /// Adds what a message says to the hash of the run.

@@ -51,6 +51,10 @@ pub(crate) trait Subject: Sized {
 
     /// Whether disks may lose what they promised.
     fn survives_damage() -> bool;
+    /// Whether a configuration is in force once it is applied, rather than once it is in the log.
+    fn configures_when_applied() -> bool {
+        false
+    }
     fn tick() -> Self::Input;
     fn shutdown() -> Self::Input;
     fn persisted(group: GroupId, id: PersistId) -> Self::Input;

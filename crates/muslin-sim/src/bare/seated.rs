@@ -247,6 +247,10 @@ impl<R: Replica> Subject for Bare<R> {
         R::survives_damage()
     }
 
+    fn configures_when_applied() -> bool {
+        R::configures_when_applied()
+    }
+
     fn tick() -> Self::Input {
         Arrival::Replica(Input::Tick)
     }

@@ -41,6 +41,26 @@ pub(crate) struct Observed<'a> {
     pub(crate) written: &'a Written,
     /// What it knew to be committed before the batch, and knows after it.
     pub(crate) commit: (Index, Index),
+    pub(crate) counted_by: CountedBy,
+}
+
+/// Which configurations an implementation counts by.
+#[derive(Clone, Copy)]
+pub(crate) enum CountedBy {
+    /// The last one in the log.
+    Appended,
+    /// The last one applied; before the batch and after it, up to here.
+    Applied(Index, Index),
+}
+
+impl CountedBy {
+    /// The place whose configuration decides on an entry that changes it.
+    fn decides_on(self, index: Index) -> Index {
+        match self {
+            CountedBy::Appended => index,
+            CountedBy::Applied(..) => Index(index.0 - 1),
+        }
+    }
 }
 
 /// An entry committed for the first time.
@@ -167,17 +187,23 @@ impl Logs {
             let id = LogId::new(self.committed[index.0 as usize - 1].term, index);
             configuration.is_quorum(|node| is_durable(node, id))
         };
-        // The configuration in force was the last in the leader's log when it counted: one of those
-        // from the one before `to` on.
-        let mut in_force = seen.written.configurations_from(to);
-        if !in_force.any(|configuration| has(configuration, to)) {
+        let is_decided = match seen.counted_by {
+            // The configuration in force was the last in the leader's log when it counted: one of
+            // those from the one before `to` on.
+            CountedBy::Appended => seen.written.configurations_from(to).any(|it| has(it, to)),
+            CountedBy::Applied(before, after) => {
+                seen.written.voters_between(before, after).iter().any(|it| has(it, to))
+            }
+        };
+        if !is_decided {
             return Err(self.not_durable(seen, to, &is_durable));
         }
         // R8: no later one can have been appended before a configuration itself was committed.
         for index in known.0 + 1..=to.0 {
             let index = Index(index);
             if seen.written.at(index).is_some_and(|place| place.is_configuration)
-                && let Some(own) = seen.written.configurations_from(index).next()
+                && let at = seen.counted_by.decides_on(index)
+                && let Some(own) = seen.written.configurations_from(at).next()
                 && !has(own, index)
             {
                 return Err(self.not_durable(seen, index, &is_durable));

@@ -4,21 +4,23 @@
 use super::Broken;
 use muslin_core::base::{NodeId, Term};
 use muslin_core::raft::Configuration;
+use std::collections::BTreeSet;
 
-/// A node leads; `has_voted` says who told it so on the wire. Its own vote never travels.
+/// A node leads; `has_voted` says who told it so on the wire. Its own vote never travels. One of
+/// the configurations was in force.
 pub(crate) fn check_elected(
     (node, term): (NodeId, Term),
-    configuration: &Configuration,
+    in_force: &[&Configuration],
     has_voted: impl Fn(NodeId) -> bool,
 ) -> Result<(), Broken> {
-    if configuration.is_quorum(|voter| voter == node || has_voted(voter)) {
+    if in_force.iter().any(|it| it.is_quorum(|voter| voter == node || has_voted(voter))) {
         return Ok(());
     }
-    let members = configuration.members().into_iter();
-    let by: Vec<NodeId> = members.filter(|voter| has_voted(*voter)).collect();
+    let members: BTreeSet<NodeId> = in_force.iter().flat_map(|it| it.members()).collect();
+    let by: Vec<NodeId> = members.into_iter().filter(|voter| has_voted(*voter)).collect();
     let facts = format!(
         "{node:?} leads in term {term} with the votes of {by:?} and its own; who votes: \
-         {configuration:?}"
+         {in_force:?}"
     );
     Err(Broken::new("R1", facts))
 }
@@ -72,7 +74,7 @@ mod tests {
     fn a_leader_needs_the_votes_of_both_sets() {
         let joint = of(&[3, 4, 5], &[1, 2, 3]);
         let check = |votes: &[u64]| {
-            check_elected((NodeId(1), Term(1)), &joint, |id| votes.contains(&id.0)).is_ok()
+            check_elected((NodeId(1), Term(1)), &[&joint], |id| votes.contains(&id.0)).is_ok()
         };
         assert!(check(&[2, 4, 5]));
         assert!(!check(&[4, 5]));

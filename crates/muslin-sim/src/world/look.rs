@@ -3,12 +3,12 @@
 use super::World;
 use super::steps::GroupChecks;
 use crate::checkers::Broken;
-use crate::checkers::logs::Observed;
+use crate::checkers::logs::{CountedBy, Observed};
 use crate::checkers::quorums::{check_elected, check_overlap};
 use crate::host::place_of;
 use crate::replica::View;
 use crate::subject::Subject;
-use muslin_core::base::{GroupId, Index, LogId, NodeId, Outputs, Term};
+use muslin_core::base::{GroupId, Index, LogId, NodeId, Outputs};
 use muslin_core::raft::{Role, Write};
 
 impl<S: Subject> World<S> {
@@ -50,15 +50,18 @@ impl<S: Subject> World<S> {
             let written = host.disk.shelf(group).written();
             self.checks[slot].leaders.on_leader(after.term, node)?;
             self.checks[slot].logs.on_elected(node, after.term, written)?;
-            let in_force = written.voters_from(written.last());
+            // Applied ones: any of a batch may have counted.
+            let (from, to) = match S::configures_when_applied() {
+                true => (before.applied, after.applied),
+                false => (written.last(), written.last()),
+            };
             let promises = &self.checks[slot].promises;
             let has_voted = |voter| promises.has_voted(voter, after.term, node);
-            let votes = in_force.last().map(|it| check_elected((node, after.term), it, has_voted));
-            votes.transpose()?;
+            check_elected((node, after.term), &written.voters_between(from, to), has_voted)?;
         }
         if after.commit != before.commit {
-            let commit = (before.commit, after.commit);
-            self.observe_commit((place, group), (after.term, led && leads), commit)?;
+            let leads = led && leads;
+            self.observe_commit((place, group), (before, after), leads)?;
         }
         let shelf = self.hosts[place].disk.shelf_mut(group);
         if leads && shelf.written().has_fresh_voters() {
@@ -102,14 +105,20 @@ impl<S: Subject> World<S> {
     fn observe_commit(
         &mut self,
         (place, group): (usize, GroupId),
-        (term, leads): (Term, bool),
-        commit: (Index, Index),
+        (before, after): (View, View),
+        leads: bool,
     ) -> Result<(), Broken> {
         let mut fresh = std::mem::take(&mut self.fresh);
         let hosts = &self.hosts;
         let host = &hosts[place];
         let written = host.disk.shelf(group).written();
-        let seen = Observed { node: host.id, term, leads, written, commit };
+        let commit = (before.commit, after.commit);
+        let counted_by = match S::configures_when_applied() {
+            true => CountedBy::Applied(before.applied, after.applied),
+            false => CountedBy::Appended,
+        };
+        let term = after.term;
+        let seen = Observed { node: host.id, term, leads, written, commit, counted_by };
         let is_durable = |node: NodeId, id: LogId| hosts[place_of(node)].disk.has(group, id);
         let logs = &mut self.checks[group.0 as usize].logs;
         let mut result = logs.on_commit(&seen, is_durable, &mut fresh);
