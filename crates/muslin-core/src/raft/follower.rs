@@ -26,7 +26,8 @@ impl Raft {
         } else {
             let offered = entries.len();
             if self.room == DiskRoom::Full {
-                entries.truncate(self.known_of(&entries));
+                let known = self.known_of(&entries);
+                entries.truncate(known + self.reserve.take(&entries[known..]));
             }
             let taken = match mutant::is_active(Mutant::FullFollowerAcks) {
                 true => offered.min((self.log.last().index.0 - prev.index.0) as usize),

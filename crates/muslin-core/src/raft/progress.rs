@@ -13,6 +13,8 @@ pub(super) struct Leading<'a> {
     pub(super) commit: Index,
     pub(super) log: &'a Log,
     pub(super) options: &'a Options,
+    /// Whether an entry of the term is committed: until then nothing can be read or written.
+    pub(super) is_settled: bool,
     /// Peers that are not served, since their nodes are not alive (passive groups only).
     pub(super) absent: Option<&'a BTreeSet<NodeId>>,
 }
@@ -143,9 +145,10 @@ impl Peer {
         !self.is_held(id, view)
     }
 
-    /// Nothing is sent but heartbeats: it could not take it, or is not there.
+    /// Nothing is sent but heartbeats: it could not take it, or is not there. The few entries that a
+    /// leader must commit before it can answer reads find a place on a full disk.
     fn is_held(&self, id: NodeId, view: &Leading) -> bool {
-        self.condition.is_full || view.is_absent(id)
+        (self.condition.is_full && view.is_settled) || view.is_absent(id)
     }
 
     /// What is under way counts as lost: it is served from what it acknowledged on.
@@ -267,6 +270,7 @@ impl Peer {
         // An answer to an append of before the search does not end it: it would begin to stream, be
         // refused again, and so on with each such answer, a whole window of appends every time.
         let is_of_search = matched.next() >= self.next;
+        let is_progress = matched > self.matched;
         self.matched = self.matched.max(matched);
         self.window.answered(self.matched, now);
         self.next = self.next.max(self.matched.next());
@@ -279,7 +283,11 @@ impl Peer {
         if is_found {
             self.next = self.matched.next();
             self.window.clear();
-            self.mode = Mode::Stream;
+            self.mode = match self.condition.is_full {
+                false => Mode::Stream,
+                // What it has no room for is offered again at the pace of heartbeats.
+                true => Mode::Probe { sent: (!is_progress).then_some(now) },
+            };
         }
     }
 

@@ -6,6 +6,7 @@ use super::log::Log;
 use super::progress::{Leading, Peer};
 use super::reads::{Asking, Rounds};
 use super::rebuild::Rebuild;
+use super::room::Reserve;
 use super::snapshots::{Incoming, Outgoing};
 use super::{
     Bound, Configuration, DiskRoom, Drive, Entries, Event, HardState, Input, Options, Output,
@@ -54,6 +55,8 @@ pub struct Raft {
     pub(super) saving: Option<(Index, Index)>,
     pub(super) rebuild: Option<Rebuild>,
     pub(super) room: DiskRoom,
+    /// What it may still take while its disk is full.
+    pub(super) reserve: Reserve,
     pub(super) drive: Drive,
     /// No vote is given before, unless the leader asks for it: its lease rests on that.
     pub(super) bound_until: Now,
@@ -147,6 +150,7 @@ impl Raft {
             saving: None,
             rebuild: None,
             room: DiskRoom::Room,
+            reserve: Reserve::default(),
             drive,
             bound_until: Now::START,
             attempts: 0,
@@ -388,8 +392,10 @@ impl Raft {
 
     /// What replication looks at, and the leader's part of this replica, if it leads.
     pub(super) fn leading(&mut self) -> Option<(&mut Leader, Leading<'_>)> {
+        let is_settled = self.has_committed_in_term();
         let Part::Leader(leader) = &mut self.part else { return None };
         let view = Leading {
+            is_settled,
             now: self.now,
             term: self.term,
             commit: self.commit,

@@ -1,22 +1,55 @@
 //! Full and slow disks: a group goes on with the disks that work, and says why when it cannot.
 
+use super::log::weight;
 use super::progress::Peer;
 use super::replica::Part;
-use super::{DiskRoom, Event, Output, Raft};
+use super::{DiskRoom, Entry, Event, Output, Raft};
 use crate::base::{NodeId, Outputs};
 
 /// After leadership was offered because of a slow disk, it is not offered again for so many
 /// election time-outs: an offer stops proposals while it lasts.
 const SHED_PAUSE: u32 = 10;
 
+/// Bytes of entries that a replica takes after its disk has become full: what was on its way, and
+/// the first entries of a leader, without which nothing can be read. A quarter of what the store
+/// keeps back.
+const RESERVE_BYTES: usize = 4 << 20;
+
+/// What an entry takes besides its payload, about.
+const ENTRY_BYTES: usize = 64;
+
+/// Room that is left when there is none.
+#[derive(Clone, Debug)]
+pub(super) struct Reserve {
+    bytes: usize,
+}
+
+impl Default for Reserve {
+    fn default() -> Reserve {
+        Reserve { bytes: RESERVE_BYTES }
+    }
+}
+
+impl Reserve {
+    /// How many of the entries, from the first on, find room. It is theirs from then on.
+    pub(super) fn take(&mut self, entries: &[Entry]) -> usize {
+        let mut fits = |entry: &&Entry| {
+            let left = self.bytes.checked_sub(ENTRY_BYTES + weight(entry));
+            left.map(|left| self.bytes = left).is_some()
+        };
+        entries.iter().take_while(|entry| fits(entry)).count()
+    }
+}
+
 impl Raft {
     /// The disk has become full, or has room again. What was issued still fits, and hard states
-    /// always do; entries are not taken any more.
+    /// always do; of entries the [`Reserve`] takes some.
     pub(super) fn on_disk(&mut self, room: DiskRoom, out: &mut Outputs<Output>) {
         if self.room == room {
             return;
         }
         self.room = room;
+        self.reserve = Reserve::default();
         out.push(Output::Report(Event::DiskRoomChanged { of: self.id, room }));
         self.note_room();
         self.leave_full_disk(out);
@@ -101,5 +134,25 @@ impl Raft {
         }
         let patience = self.options.election_timeout_max;
         leader.peers.get(&id).is_some_and(|peer| peer.heard + patience > self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::LogId;
+    use crate::raft::Payload;
+
+    fn entry(bytes: usize) -> Entry {
+        Entry { id: LogId::ZERO, payload: Payload::Command(alloc::vec![0; bytes].into()) }
+    }
+
+    #[test]
+    fn a_reserve_takes_entries_in_order_until_one_does_not_fit() {
+        let mut reserve = Reserve::default();
+        assert_eq!(reserve.take(&[entry(1 << 20), entry(4 << 20), entry(10)]), 1);
+        assert_eq!(reserve.take(&[entry(10), entry(3 << 20)]), 1, "the first has left its place");
+        let empty = Entry { id: LogId::ZERO, payload: Payload::Empty };
+        assert_eq!(reserve.take(&[empty]), 1);
     }
 }
