@@ -59,7 +59,7 @@ pub(crate) fn run(load: Load, dir: Option<&Path>) -> Result<Figures, String> {
         cluster.threads.push(std::thread::spawn(move || replica.run()));
     }
     let leader = Arc::clone(&cluster.inboxes[0]);
-    load.run(NAME, &committed, |proposals| leader.push(Mail::Proposals(proposals)))
+    load.run(NAME, &committed, |proposals| leader.push(Mail::Proposals(proposals)), None)
 }
 
 struct Cluster {

@@ -1,6 +1,6 @@
 //! The engines in turn, several times over.
 
-use crate::harness::disk;
+use crate::harness::disk::Yardstick;
 use crate::harness::proposers::Load;
 use crate::{Arguments, Mode, openraft_engine, raft_rs_engine, table};
 use serde_json::Value;
@@ -107,13 +107,14 @@ fn other(
     }
     let scratch = Scratch::new(arguments.dir.as_deref()).map_err(|error| error.to_string())?;
     let record = (RECORD_HEADER_BYTES + load.payload_bytes).next_multiple_of(RECORD_ALIGN);
-    let measure = || disk::syncs_per_second(&scratch.0, load.proposers * record);
-    let before = measure().map_err(|error| error.to_string())?;
+    let yardstick = Yardstick::new(&scratch.0, load.proposers * record);
+    let mut yardstick = yardstick.map_err(|error| error.to_string())?;
+    yardstick.measure().map_err(|error| error.to_string())?;
     let figures = run(load, Some(&scratch.0))?;
-    let after = measure().map_err(|error| error.to_string())?;
+    yardstick.measure().map_err(|error| error.to_string())?;
     let figures = crate::harness::figures::Figures {
         mode: "durable",
-        syncs: Some((before + after) / 2.0),
+        syncs: Some(yardstick.syncs()),
         ..figures
     };
     Ok(figures.json())

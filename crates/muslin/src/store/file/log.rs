@@ -3,14 +3,15 @@
 use super::super::StoreError;
 use super::beside::Beside;
 use super::disk;
+use super::held::Held;
 use super::rebuild;
 use super::record::{self, GroupState, Place, SEAL_BYTES, STATE_ROOM, Told};
 use super::segment::{self, HEADER_BYTES, Header, Owner};
-use super::spares::Spares;
+use super::spares::{Spare, Spares};
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::{DiskRoom, Entry, HardState, Snapshot, Write};
-use std::collections::{BTreeMap, VecDeque};
+use muslin_core::raft::{DiskRoom, Entries, HardState, Snapshot, Write};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Home {
     pub(super) fn header(&self, number: u64, needed: u64, oldest: u64, seed: u32) -> Header {
         let needed = HEADER_BYTES as u64 + needed + 2 * SEAL_BYTES;
         let size = self.options.segment_bytes.max(needed);
-        Header { owner: self.owner, number, size, oldest, seed }
+        Header { owner: self.owner, number, size, oldest, seed, is_reused: false }
     }
 
     /// Segments made before they are needed, none of them yet.
@@ -115,28 +116,20 @@ pub(super) struct Group {
     pub(super) last: Index,
     /// Entries below this are not needed.
     pub(super) keep_from: Index,
-    /// Those that are, in order: to be written again when the segment they stand in must go. The
-    /// replica holds the same ones, so that only their places cost memory.
-    pub(super) entries: VecDeque<Entry>,
+    /// Those that are, in order: to be written again when the segment they stand in must go.
+    pub(super) entries: Held,
 }
 
 impl Group {
-    /// Puts an entry at its place and drops what stood there and behind.
-    fn put(&mut self, entry: &Entry) {
-        let index = entry.id.index;
-        if index <= self.last {
-            let first = self.entries.front().map_or(index, |entry| entry.id.index);
-            self.entries.truncate(index.0.saturating_sub(first.0) as usize);
-        }
-        self.entries.push_back(entry.clone());
-        self.last = index;
+    /// Puts entries at their place and drops what stood there and behind.
+    fn put(&mut self, entries: &Entries) {
+        self.entries.put(entries);
+        self.last = entries.last().map_or(self.last, |entry| entry.id.index);
     }
 
     fn forget_before(&mut self, keep_from: Index) {
         self.keep_from = self.keep_from.max(keep_from);
-        while self.entries.front().is_some_and(|entry| entry.id.index < self.keep_from) {
-            self.entries.pop_front();
-        }
+        self.entries.forget_before(self.keep_from);
     }
 
     /// Room that state and entries take when they are written again.
@@ -171,6 +164,8 @@ pub(super) struct Log {
     pub(super) groups: BTreeMap<GroupId, Group>,
     /// Something may have become needless since it was last looked for.
     is_loose: bool,
+    /// The last batch has no seal yet.
+    owes_seal: bool,
 }
 
 /// A log as found.
@@ -197,6 +192,7 @@ impl Log {
             segments,
             groups,
             is_loose: true,
+            owes_seal: false,
         }
     }
 
@@ -241,13 +237,17 @@ impl Log {
 
     /// Nothing has happened when there is none.
     fn make_room(&mut self, needed: u64) -> Result<(), StoreError> {
-        if self.live.has_room(needed) { Ok(()) } else { self.move_on(needed) }
+        let owed = if self.owes_seal { SEAL_BYTES } else { 0 };
+        if self.live.has_room(needed + owed) { Ok(()) } else { self.move_on(needed) }
     }
 
-    /// Begins a batch in the buffer.
+    /// Begins a batch in the buffer, with the seal of the one before.
     fn begin(&mut self) {
         self.buffer.clear();
         self.pending = Some(Pending { chain: self.live.chain, writes: 0 });
+        if self.owes_seal {
+            self.tell(Told::Seal { oldest: self.oldest, closing: false }, true);
+        }
     }
 
     fn stage_end(&mut self, writes: usize) {
@@ -273,12 +273,12 @@ impl Log {
             self.tell(Told::Entry { group: id, entry }, is_last);
         }
         let group = self.groups.entry(id).or_default();
-        for entry in entries {
-            let (index, last) = (entry.id.index, group.last);
+        if let Some(first) = entries.first() {
+            let (index, last) = (first.id.index, group.last);
             assert!(index <= last.next(), "{id}: entry {index} does not follow {last}");
             let snapshot = group.state.snapshot.unwrap_or_default();
             assert!(index > snapshot, "{id}: R3: entry {index} is in the snapshot at {snapshot}");
-            group.put(entry);
+            group.put(entries);
         }
         if let Some(entry) = entries.last() {
             let highest = self.segments.entry(self.live.number).or_default();
@@ -320,7 +320,16 @@ impl Log {
         if self.buffer.capacity() > BUFFER_KEPT_BYTES {
             self.buffer = Vec::new();
         }
-        // The batch is durable without.
+        // The batch is durable without it: whoever waits need not wait for that as well.
+        self.owes_seal = true;
+        Ok(())
+    }
+
+    /// Writes the seal of the last batch, unless the next has brought it.
+    fn settle_seal(&mut self) -> Result<(), StoreError> {
+        if !std::mem::take(&mut self.owes_seal) {
+            return Ok(());
+        }
         not_full(self.live.seal(self.oldest))
     }
 
@@ -339,6 +348,8 @@ impl Log {
         }
         self.live.sync()?;
         self.beside.closed(self.live.number, chain);
+        // The closing one says as much.
+        self.owes_seal = false;
         self.live = Live {
             path: segment::path(&self.home.log, header.number),
             file,
@@ -363,8 +374,8 @@ impl Log {
         if header.size != self.spares.size() {
             return segment::create(&self.home.log, header);
         }
-        let (path, file) = self.spares.take()?;
-        segment::adopt(&path, &file, &self.home.log, header)?;
+        let Spare { path, file, is_reused } = self.spares.take()?;
+        segment::adopt(&path, &file, &self.home.log, &Header { is_reused, ..*header })?;
         self.spares.refill();
         Ok(file)
     }
@@ -424,6 +435,7 @@ impl Log {
         self.spares.refill();
         not_full(self.commit_own())?;
         if self.pending.is_none() {
+            self.settle_seal()?;
             self.settle()?;
         }
         Ok(if self.spares.is_full() { DiskRoom::Full } else { DiskRoom::Room })
@@ -511,16 +523,16 @@ impl Log {
             self.make_room(self.groups[id].room())?;
             self.begin();
             let entries = std::mem::take(&mut self.groups.entry(*id).or_default().entries);
-            for entry in &entries {
+            for entry in entries.iter() {
                 self.tell(Told::Entry { group: *id, entry }, false);
             }
             self.tell_state(*id);
             for highest in self.segments.values_mut() {
                 highest.remove(id);
             }
-            if let Some(last) = entries.back() {
+            if let Some(last) = entries.last() {
                 let live = self.segments.entry(self.live.number).or_default();
-                live.insert(*id, last.id.index);
+                live.insert(*id, last);
             }
             self.groups.entry(*id).or_default().entries = entries;
             // No half of it counts: a crash leaves the earlier copy, which is still there.
@@ -547,6 +559,7 @@ impl Log {
         // The seal first: should a segment be gone, a later record must say that it is not missed.
         self.live.sync()?;
         self.live.seal(self.oldest)?;
+        self.owes_seal = false;
         if !held.is_empty() {
             self.begin();
             for id in held {
@@ -560,6 +573,7 @@ impl Log {
             let path = segment::path(&self.home.log, number);
             match self.beside.put_right(number) {
                 Some(damage) => rebuild::keep(&self.home, &path, damage)?,
+                None if self.spares.keep(&path)? => {}
                 None => disk::remove(&path)?,
             }
             disk::sync_dir(&self.home.log)?;
@@ -580,6 +594,10 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.spares.settle();
+        if self.pending.is_none() {
+            // Without it, the start finds a batch of which it cannot know that it was synced.
+            let _ = self.settle_seal();
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod beside;
 mod check;
 mod crc;
 mod disk;
+mod held;
 mod log;
 mod rebuild;
 mod record;

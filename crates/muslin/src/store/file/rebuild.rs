@@ -13,14 +13,15 @@
 use super::super::{Damage, DiskCounters, StoreError};
 use super::beside::Beside;
 use super::disk;
+use super::held::Held;
 use super::log::{Group, Home, Live, Log, Parts};
 use super::replay::{Found, Picture};
 use super::segment::{self, HEADER_BYTES};
 use super::snapshot::{self, Saved};
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use muslin_core::raft::{Entries, Entry};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -165,7 +166,7 @@ fn vouched_for(found: Found, saved: Option<&Saved>, is_concerned: bool) -> Group
         hard_state.commit = hard_state.commit.min(end.index);
         hard_state.rebuilding = true;
     }
-    let entries = VecDeque::from(entries);
+    let entries = Held::from(Entries::from(entries));
     Group { state, state_segment: 0, last: end.index, keep_from, entries }
 }
 

@@ -166,12 +166,10 @@ fn encode_payload(buffer: &mut Vec<u8>, told: Told) {
 }
 
 fn checksum(at: Place, record: &[u8]) -> u32 {
-    Crc::new()
-        .with(&at.segment.to_le_bytes())
-        .with(&at.offset.to_le_bytes())
-        .with(&record[..4])
-        .with(&record[8..])
-        .finish()
+    let mut place = [0; 16];
+    place[..8].copy_from_slice(&at.segment.to_le_bytes());
+    place[8..].copy_from_slice(&at.offset.to_le_bytes());
+    Crc::new().with(&place).with(&record[..4]).with(&record[8..]).finish()
 }
 
 /// Reads the record at a place of a segment, or says why there is none.

@@ -3,13 +3,15 @@
 use super::super::{Damage, RecoveredGroup, StoreError};
 use super::beside::Beside;
 use super::disk;
+use super::held::Held;
 use super::log::{Group, Home, Live, Log, Parts};
 use super::rebuild;
 use super::replay::{self, Found, Picture, Tail};
 use super::segment;
 use super::snapshot::{Effect, Saved};
+use super::spares::Spares;
 use muslin_core::base::GroupId;
-use muslin_core::raft::{Recovered, SnapshotMeta};
+use muslin_core::raft::{Entries, Recovered, SnapshotMeta};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ type Recovery = (Log, BTreeMap<GroupId, RecoveredGroup>);
 pub(super) fn recover(home: &Home, beside: &Arc<Beside>) -> Result<Recovery, StoreError> {
     rebuild::finish_move(home)?;
     disk::clean(&home.log)?;
+    Spares::forget_kept(&home.log)?;
     disk::clean(&home.snapshots)?;
     let mut picture = replay::read(home)?;
     let mut damages = BTreeMap::new();
@@ -101,7 +104,7 @@ fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
     let last = entries.last().map_or(meta.last.index, |entry| entry.id.index);
     let mut state = found.state;
     state.snapshot = snapshot.as_ref().map(|snapshot| snapshot.meta.last.index);
-    let held = entries.iter().cloned().collect();
+    let held = Held::from(entries.iter().cloned().collect::<Entries>());
     let state_segment = found.state_segment;
     let group = Group { state, state_segment, last, keep_from, entries: held };
     let hard_state = state.hard_state;

@@ -48,6 +48,8 @@ pub(super) struct Tail {
     pub(super) chain: u32,
     /// Just behind the last byte that is not zero.
     pub(super) used_end: u64,
+    /// Just behind the last byte that may be of a write to this segment.
+    pub(super) torn_end: u64,
     /// A segment was made behind it, and never used.
     pub(super) follower: Option<u64>,
 }
@@ -55,7 +57,7 @@ pub(super) struct Tail {
 impl Tail {
     /// Bytes that were never acknowledged.
     pub(super) fn torn_bytes(&self) -> u64 {
-        self.used_end - self.offset + self.segment.beyond
+        self.torn_end - self.offset + self.segment.beyond
     }
 }
 
@@ -194,8 +196,14 @@ impl Reader<'_> {
             self.must_be_unused(next, &segment, &end)?;
         }
         let used_end = judge(&segment, &end)?;
-        let (offset, chain) = (end.offset, end.chain);
-        self.picture.tail = Some(Tail { segment, offset, chain, used_end, follower: next });
+        let torn_end = match end.stop {
+            // What an earlier segment left behind and what was torn look alike.
+            Stop::Open { at, .. } if segment.header.is_reused => at,
+            _ => used_end,
+        };
+        let (offset, chain, follower) = (end.offset, end.chain, next);
+        let tail = Tail { segment, offset, chain, used_end, torn_end, follower };
+        self.picture.tail = Some(tail);
         Ok(false)
     }
 

@@ -3,6 +3,7 @@
 use super::super::StoreError;
 use super::crc::crc32c;
 use super::disk::{self, explain};
+use super::record::{self, Place};
 use muslin_core::base::{ClusterId, NodeId};
 use std::fmt;
 use std::fs::File;
@@ -18,6 +19,9 @@ pub(super) const FORMAT: u32 = 1;
 
 /// Where records begin.
 pub(super) const HEADER_BYTES: usize = 72;
+
+/// The file was a segment before.
+const FLAG_REUSED: u32 = 1;
 
 /// Ending of a segment's name.
 const ENDING: &str = ".log";
@@ -77,6 +81,8 @@ pub(super) struct Header {
     pub(super) oldest: u64,
     /// Checksum of the closing seal of the segment before: the chain goes on from it.
     pub(super) seed: u32,
+    /// The file was a segment before: behind the records there may be what is left of that.
+    pub(super) is_reused: bool,
 }
 
 impl Header {
@@ -84,7 +90,8 @@ impl Header {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        let flags = if self.is_reused { FLAG_REUSED } else { 0 };
+        bytes.extend_from_slice(&flags.to_le_bytes());
         self.owner.encode(&mut bytes);
         for number in [self.number, self.size, self.oldest] {
             bytes.extend_from_slice(&number.to_le_bytes());
@@ -104,6 +111,7 @@ impl Header {
             size: u64_at(bytes, 48),
             oldest: u64_at(bytes, 56),
             seed: u32_at(bytes, 64),
+            is_reused: u32_at(bytes, 12) & FLAG_REUSED != 0,
         })
     }
 }
@@ -170,7 +178,7 @@ pub(super) fn blank(path: &Path, size: u64) -> Result<(), StoreError> {
     disk::publish(&unfinished, path)
 }
 
-/// Makes a segment of what [`blank`] made.
+/// Makes a segment of what [`blank`] made, or of one that is not needed any more.
 pub(super) fn adopt(
     spare: &Path,
     file: &File,
@@ -244,8 +252,13 @@ impl Segment {
         Ok(Segment { path, file, header, bytes, beyond })
     }
 
-    /// Whether no record was ever written.
+    /// Whether no record was ever written since it is this segment.
     pub(super) fn is_unused(&self) -> bool {
+        if self.header.is_reused {
+            let first = Place { segment: self.header.number, offset: HEADER_BYTES as u64 };
+            let is_begun = record::read(&self.bytes, first).is_ok();
+            return !is_begun && !record::has_seal_behind(&self.bytes, first);
+        }
         self.used_end(HEADER_BYTES) == HEADER_BYTES
     }
 

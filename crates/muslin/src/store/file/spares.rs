@@ -1,5 +1,9 @@
 //! Segments made before they are needed: two files of full length, zeros, synced.
 //!
+//! A segment that is not needed any more is kept as one more of them: to write over it costs the
+//! disk nothing, while a file of zeros is written once for nothing. So a log that lets go of as
+//! much as it takes makes no more files.
+//!
 //! The first is the next segment, so that the log never waits for one. The second is what is left
 //! when the disk is full: what was issued still goes into the log, and it can be given up so that a
 //! snapshot, which lets go of old segments, finds room.
@@ -7,7 +11,7 @@
 use super::super::StoreError;
 use super::disk;
 use super::segment;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -16,11 +20,23 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// The next segment, and the one behind it.
 const SPARES: u8 = 2;
 
+/// With so many, a segment that is not needed any more is removed: snapshots come in bursts, and
+/// what they let go of at once should not be made again.
+const SPARES_MAX: u8 = 6;
+
 /// Ending of a spare's name.
 const ENDING: &str = ".spare";
 
 /// Read at a time when a spare is looked through.
 const LOOK_BYTES: usize = 256 << 10;
+
+/// A file that can become a segment.
+pub(super) struct Spare {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// It was one before.
+    pub(super) is_reused: bool,
+}
 
 /// Clones are the same spares.
 #[derive(Clone)]
@@ -39,7 +55,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    ready: BTreeSet<u8>,
+    /// By slot: whether it was a segment before.
+    ready: BTreeMap<u8, bool>,
     is_making: bool,
     /// The last one could not be made: there was no room.
     is_full: bool,
@@ -58,7 +75,7 @@ impl Spares {
 
     /// Removes the last one of a directory, which no store has open. Whether there was one.
     pub(super) fn give_up_one(dir: &Path) -> Result<bool, StoreError> {
-        let paths = (0..SPARES).rev().map(|slot| path(dir, slot));
+        let paths = (0..SPARES_MAX).rev().map(|slot| path(dir, slot));
         match paths.into_iter().find(|path| path.exists()) {
             Some(path) => disk::remove(&path).map(|()| true),
             None => Ok(false),
@@ -76,15 +93,39 @@ impl Spares {
         state.is_full || state.is_saving
     }
 
-    /// Takes one out: its path and the file. Waits for one that is being made.
-    pub(super) fn take(&self) -> Result<(PathBuf, File), StoreError> {
+    /// Keeps a segment that is not needed any more; its name is gone then, though not durably. No,
+    /// if there are enough, or room is short.
+    pub(super) fn keep(&self, segment: &Path) -> Result<bool, StoreError> {
+        let mut state = self.shared.lock();
+        let slot = (SPARES..SPARES_MAX).find(|slot| !state.ready.contains_key(slot));
+        let Some(slot) = slot.filter(|_| !state.is_full && !state.is_saving) else {
+            return Ok(false);
+        };
+        let length = disk::explain("look at", segment, segment.metadata())?.len();
+        if length != self.shared.size {
+            return Ok(false);
+        }
+        disk::rename(segment, &self.shared.path(slot))?;
+        state.ready.insert(slot, true);
+        Ok(true)
+    }
+
+    /// Removes those that an earlier process kept: it is not known what is in them.
+    pub(super) fn forget_kept(dir: &Path) -> Result<(), StoreError> {
+        let kept = (SPARES..SPARES_MAX).map(|slot| path(dir, slot));
+        kept.filter(|path| path.exists()).try_for_each(|path| disk::remove(&path))
+    }
+
+    /// Takes one out. Waits for one that is being made.
+    pub(super) fn take(&self) -> Result<Spare, StoreError> {
         let mut has_tried = false;
         loop {
             let mut state = self.shared.lock();
-            if let Some(slot) = state.ready.pop_first() {
+            if let Some((slot, is_reused)) = state.ready.pop_last() {
                 let path = self.shared.path(slot);
                 let file = OpenOptions::new().read(true).write(true).open(&path);
-                return Ok((path.clone(), disk::explain("open", &path, file)?));
+                let file = disk::explain("open", &path, file)?;
+                return Ok(Spare { path, file, is_reused });
             }
             if state.is_making {
                 let waits = |state: &mut State| state.is_making && state.ready.is_empty();
@@ -136,7 +177,7 @@ impl Spares {
         state.is_saving = true;
         let mut is_given = false;
         while state.ready.len() > 1 {
-            let slot = state.ready.pop_last().expect("there are two at least");
+            let (slot, _) = state.ready.pop_last().expect("there are two at least");
             disk::remove(&self.shared.path(slot))?;
             is_given = true;
         }
@@ -169,7 +210,7 @@ impl Shared {
             if state.ready.len() >= state.wanted() {
                 break;
             }
-            if state.ready.contains(&slot) {
+            if state.ready.contains_key(&slot) {
                 continue;
             }
             drop(state);
@@ -177,7 +218,7 @@ impl Shared {
             if made.is_err() {
                 break;
             }
-            self.lock().ready.insert(slot);
+            self.lock().ready.insert(slot, false);
             self.changed.notify_all();
         }
         let mut state = self.lock();

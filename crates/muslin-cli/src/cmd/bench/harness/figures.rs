@@ -1,5 +1,6 @@
 //! Times seen, and what came of a run.
 
+use super::disk::Syncs;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeVal;
 use serde_json::{Value, json};
@@ -97,8 +98,8 @@ pub(crate) struct Figures {
     pub(crate) processor: Duration,
     /// From proposing to hearing that it is committed.
     pub(crate) latency: Histogram,
-    /// Syncs a second of each of three files, if the run was durable.
-    pub(crate) syncs: Option<f64>,
+    /// What the disk's syncs are, if the run was durable.
+    pub(crate) syncs: Option<Syncs>,
 }
 
 impl Figures {
@@ -112,9 +113,10 @@ impl Figures {
         self.processor.as_secs_f64() * 1e6 / (self.latency.total().max(1) as f64)
     }
 
-    /// What the syncs allow: every sync carries one proposal of every proposer.
+    /// What the syncs allow: three logs sync as often as three files can that do nothing else, and
+    /// every sync carries one proposal of every proposer.
     pub(crate) fn ideal(&self) -> Option<f64> {
-        self.syncs.map(|syncs| syncs * self.proposers as f64)
+        self.syncs.map(|syncs| syncs.together * self.proposers as f64)
     }
 
     /// For programs.
@@ -130,7 +132,9 @@ impl Figures {
             "p50_us": micros(500),
             "p99_us": micros(990),
             "cpu_ms_per_1000": (self.processor_ms() * 1e3).round() / 1e3,
-            "syncs_per_second": self.syncs.map(f64::round),
+            "syncs_per_second": self.syncs.map(|syncs| syncs.together.round()),
+            "syncs_per_second_alone": self.syncs.map(|syncs| syncs.alone.round()),
+            "proposals_per_sync": self.syncs.and_then(|syncs| syncs.batch).map(f64::round),
             "ideal_per_second": self.ideal().map(f64::round),
             "percent_of_ideal": percent,
         })

@@ -4,7 +4,7 @@ use super::super::harness::mailbox::Mailbox;
 use super::replica::{Durability, Job, Mail, Replica};
 use bytes::Bytes;
 use muslin::store::file::{FileStore, Options as StoreOptions, Owner};
-use muslin::store::{Aside, Store};
+use muslin::store::{Aside, DiskCounters, Store};
 use muslin_core::base::{ClusterId, GroupId, NodeId};
 use muslin_core::raft::{Configuration, Recovered, SnapshotMeta};
 use std::path::Path;
@@ -22,6 +22,8 @@ pub(super) struct Cluster {
     inboxes: Vec<Arc<Mailbox<Mail>>>,
     committed: Arc<Mailbox<usize>>,
     threads: Vec<JoinHandle<()>>,
+    /// Of the logs, if they are durable.
+    counters: Vec<Arc<DiskCounters>>,
 }
 
 impl Cluster {
@@ -29,7 +31,7 @@ impl Cluster {
     pub(super) fn start(dir: Option<&Path>) -> Result<Cluster, String> {
         let inboxes: Vec<Arc<Mailbox<Mail>>> = (0..REPLICAS).map(|_| Arc::default()).collect();
         let committed = Arc::new(Mailbox::default());
-        let mut cluster = Cluster { inboxes, committed, threads: Vec::new() };
+        let mut cluster = Cluster { inboxes, committed, threads: Vec::new(), counters: Vec::new() };
         for number in 0..REPLICAS {
             let durability = match dir {
                 None => Durability::Pretended,
@@ -49,6 +51,12 @@ impl Cluster {
     /// Where the leader tells how many of them are committed.
     pub(super) fn committed(&self) -> &Mailbox<usize> {
         &self.committed
+    }
+
+    /// How often the leader's log was synced.
+    pub(super) fn leader_syncs(&self) -> u64 {
+        let counters = self.counters.get(LEADER);
+        counters.map_or(0, |counters| counters.numbers().sync_classes.iter().sum())
     }
 
     fn start_replica(&mut self, number: u64, durability: Durability) -> Result<(), String> {
@@ -75,6 +83,7 @@ impl Cluster {
         let mut store = FileStore::open(&root, owner, StoreOptions::default());
         store.recover().map_err(|error| error.to_string())?;
         let (jobs, saves): (Arc<Mailbox<Job>>, Arc<Mailbox<Job>>) = Default::default();
+        self.counters.push(store.aside().counters());
         let (aside, inbox) = (store.aside(), Arc::clone(&self.inboxes[number as usize]));
         let (mail, told) = (Arc::clone(&saves), Arc::clone(&inbox));
         self.spawn(format!("disk-{number}"), move || save_beside(&*aside, &mail, &told))?;

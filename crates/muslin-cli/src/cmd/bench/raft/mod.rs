@@ -27,12 +27,23 @@ pub(crate) fn run(global: &Global, bench: &BenchRaft) -> Result<(), Failure> {
     }
 }
 
-const HEAD: [&str; 9] =
-    ["ENGINE", "LOG", "PROPOSERS", "COMMITS/S", "P50", "P99", "CPU MS/1000", "SYNCS/S", "OF IDEAL"];
+const HEAD: [&str; 10] = [
+    "ENGINE",
+    "LOG",
+    "PROPOSERS",
+    "COMMITS/S",
+    "P50",
+    "P99",
+    "CPU MS/1000",
+    "PER SYNC",
+    "SYNCS/S",
+    "OF IDEAL",
+];
 
 /// For people, under [`HEAD`].
-fn cells(figures: &Figures) -> [String; 9] {
+fn cells(figures: &Figures) -> [String; 10] {
     let micros = |permille| format!("{} us", figures.latency.permille(permille).as_micros());
+    let batch = figures.syncs.and_then(|syncs| syncs.batch);
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_string());
     [
         figures.engine.clone(),
@@ -42,7 +53,8 @@ fn cells(figures: &Figures) -> [String; 9] {
         micros(500),
         micros(990),
         format!("{:.2}", figures.processor_ms()),
-        or_dash(figures.syncs.map(|syncs| format!("{syncs:.0}"))),
+        or_dash(batch.map(|batch| format!("{batch:.0}"))),
+        or_dash(figures.syncs.map(|syncs| format!("{:.0}", syncs.together))),
         or_dash(figures.ideal().map(|ideal| format!("{:.0} %", figures.rate() / ideal * 1e2))),
     ]
 }

@@ -1,10 +1,12 @@
 //! One run per mode and number of proposers, each with replicas of its own.
 
-use super::super::harness::disk;
+use super::super::harness::disk::{Syncs, Yardstick};
 use super::super::harness::figures::Figures;
 use super::super::harness::proposers::Load;
 use super::cluster::Cluster;
 use crate::args::{BenchRaft, LogMode};
+use bytes::Bytes;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,24 +41,26 @@ fn engine() -> String {
 
 fn in_memory(load: Load) -> Result<Figures, String> {
     let cluster = Cluster::start(None)?;
-    load.run(&engine(), cluster.committed(), |proposals| cluster.propose(proposals))
+    load.run(&engine(), cluster.committed(), |proposals| cluster.propose(proposals), None)
 }
 
-/// The disk is measured before and after, since it is shared with whatever else runs.
+/// The disk is measured in between, since it is shared with whatever else runs.
 fn durable(dir: Option<&Path>, load: Load) -> Result<Figures, String> {
     let scratch = Scratch::new(dir).map_err(|error| error.to_string())?;
     let record = (RECORD_HEADER_BYTES + load.payload_bytes).next_multiple_of(RECORD_ALIGN);
-    let syncs = || {
-        let measured = disk::syncs_per_second(&scratch.0, load.proposers * record);
-        measured.map_err(|error| format!("cannot measure {}: {error}", scratch.0.display()))
-    };
-    let before = syncs()?;
+    let yardstick = Yardstick::new(&scratch.0, load.proposers * record);
+    let mut yardstick =
+        yardstick.map_err(|error| format!("cannot measure {}: {error}", scratch.0.display()))?;
     let cluster = Cluster::start(Some(&scratch.0))?;
-    let figures =
-        load.run(&engine(), cluster.committed(), |proposals| cluster.propose(proposals))?;
-    drop(cluster);
-    let after = syncs()?;
-    Ok(Figures { mode: "durable", syncs: Some((before + after) / 2.0), ..figures })
+    let proposed = Cell::new(0);
+    let propose = |proposals: Vec<Bytes>| {
+        proposed.set(proposed.get() + proposals.len());
+        cluster.propose(proposals);
+    };
+    let figures = load.run(&engine(), cluster.committed(), propose, Some(&mut yardstick))?;
+    let batch = proposed.get() as f64 / cluster.leader_syncs().max(1) as f64;
+    let syncs = Syncs { batch: Some(batch), ..yardstick.syncs() };
+    Ok(Figures { mode: "durable", syncs: Some(syncs), ..figures })
 }
 
 /// A directory that goes when the run ends.

@@ -24,6 +24,31 @@ fn segments_are_dropped_when_no_group_needs_them_and_states_carried_on() {
     assert!(!dir.path().join("log/0000000000000001.log").exists());
 }
 
+/// A segment that is let go of becomes the next: what is left of it is neither believed nor taken
+/// for torn, wherever the new one ends.
+#[test]
+fn segments_are_written_over_and_what_was_in_them_does_not_count() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
+    let (mut store, _) = open(dir.path(), 1024).unwrap();
+    let mut reused = 0;
+    for at in 0..60 {
+        let last = at * 5 + 5;
+        store.write(&[(GroupId(0), log(1, last - 4..=last))]).unwrap();
+        store.write(&[(GroupId(0), saved(1, last - 5, last - 4, false))]).unwrap();
+        let image = lay_out(&files(dir.path()));
+        let (_, groups) = open(image.path(), 1024).unwrap();
+        assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, last - 4..=last));
+        assert_eq!(groups[&GroupId(0)].torn_bytes, 0);
+        let live = files(dir.path());
+        let (_, live) = live.iter().rfind(|(name, _)| name.starts_with("log")).unwrap();
+        reused += u32::from(live[12] == 1);
+    }
+    assert!(reused > 30, "most segments were segments before: {reused}");
+    let spares = fs::read_dir(dir.path().join("log")).unwrap().count() - segments(dir.path());
+    assert!(spares <= 6, "{spares} spares");
+}
+
 #[test]
 fn a_group_that_needs_its_entries_keeps_the_log() {
     let dir = scratch();

@@ -1,6 +1,8 @@
 //! Corruption by the hundred thousand, over stores of several lives: prints what came of it. Run by
 //! `cargo xtask damage`.
 
+use super::super::record::{self, Place};
+use super::super::segment::{HEADER_BYTES, u64_at};
 use super::*;
 use muslin_core::base::Prng;
 use std::collections::BTreeSet;
@@ -143,11 +145,19 @@ impl Lived {
     fn is_sealed(&self, spoilt: &BTreeMap<PathBuf, Vec<u8>>) -> bool {
         let last = self.files.iter().rfind(|(name, _)| name.starts_with("log"));
         let (name, bytes) = last.expect("a store has a log");
-        // Its last byte that is not zero is its 25th.
-        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 16);
+        let end = end_of(bytes);
         let spoilt = spoilt.get(name).map(Vec::as_slice).unwrap_or_default();
         spoilt.get(end - 40..end) == bytes.get(end - 40..end)
     }
+}
+
+/// Where the records of a sound segment end.
+fn end_of(segment: &[u8]) -> usize {
+    let mut at = Place { segment: u64_at(segment, 40), offset: HEADER_BYTES as u64 };
+    while let Ok(record) = record::read(segment, at) {
+        at.offset += record.length;
+    }
+    at.offset as usize
 }
 
 fn check_group(

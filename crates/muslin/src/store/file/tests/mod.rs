@@ -113,7 +113,7 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     for part in ["log", "snapshot"] {
         for entry in fs::read_dir(dir.join(part)).unwrap() {
             let name = Path::new(part).join(entry.unwrap().file_name());
-            // Nothing is in them.
+            // Nothing in them counts.
             if name.extension().is_some_and(|ending| ending == "spare") {
                 continue;
             }

@@ -214,9 +214,13 @@ fn live(seed: u64) -> Lived {
     let mut states = vec![Groups::new()];
     keep_steps();
     let (mut store, _) = open(dir.path(), SEGMENT_BYTES).unwrap();
-    for _ in 0..14 {
+    for round in 0..14 {
         let batch = history.batch_by_write(&mut states);
         store.write(&batch).unwrap();
+        // The seal goes out by itself, or with the next batch.
+        if round % 2 == 0 {
+            store.tend().unwrap();
+        }
         steps.append(&mut keep_steps());
         acknowledged.push((steps.len(), states.len() - 1));
     }
@@ -247,7 +251,7 @@ fn whatever_step_the_power_is_cut_at_all_that_was_acknowledged_is_there() {
         }
     }
     println!("power cuts: {cuts}; {torn} with a torn tail, {ahead} ahead of what was acknowledged");
-    assert!(torn > 30 && ahead > 500, "the cuts must hit something");
+    assert!(torn > 20 && ahead > 500, "the cuts must hit something");
 }
 
 /// What a process recovered it builds on: it must be on the disk by then, though the process before
