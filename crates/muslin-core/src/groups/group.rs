@@ -25,7 +25,7 @@ const HAND_OVER_TIME: Duration = Duration::from_secs(2);
 /// election it had a part in has ended.
 const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a hand-over or a claim is tried again.
+/// How often a hand-over, a claim or the search for a leader is tried again.
 const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Most commands of one node waiting at one group: many times what a group carries out while one
@@ -70,6 +70,8 @@ pub struct Group {
     relayed: Relayed,
     /// Who leads and who is named differ.
     dispute: Option<Dispute>,
+    /// Not before this moment is the named replica asked again whether it leads.
+    seek_again: Now,
     /// Entries applied since this was last asked for.
     fresh: u64,
 }
@@ -125,6 +127,7 @@ impl Group {
             reads: Reads::new(READS_MAX),
             relayed: Relayed::default(),
             dispute: None,
+            seek_again: Now::START,
             fresh: 0,
         }
     }
@@ -290,9 +293,14 @@ impl Group {
     /// What waits leaves: to the log, to the leader, or to a round of reads.
     pub(super) fn flush(&mut self, now: Now, out: &mut Outputs<Output>) {
         self.flush_proposals(now, out);
-        if self.reads.has_waiting() && self.raft.leader().is_some() {
-            let id = self.reads.start_round(now);
-            self.handle(now, raft::Input::Read(id), out);
+        if self.reads.has_waiting() {
+            match self.raft.leader() {
+                Some(_) => {
+                    let id = self.reads.start_round(now);
+                    self.handle(now, raft::Input::Read(id), out);
+                }
+                None => self.seek_leader(now, out),
+            }
         }
         self.answer_reads(out);
     }
@@ -337,6 +345,19 @@ impl Group {
         let (group, full) = (self.id(), self.raft.lacks_room());
         for (to, sequences) in self.relayed.refuse() {
             let message = Message::ProposeRefused { group, sequences, full };
+            out.push(Output::Send { to, after: None, message });
+        }
+    }
+
+    /// A query waits, and who leads is not known here: a passive leader that has nothing to tell
+    /// tells nobody that it leads. A message of no proposals asks it to.
+    fn seek_leader(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let group = self.id();
+        if let Some(to) = self.likely_leader()
+            && self.seek_again <= now
+        {
+            self.seek_again = now + SETTLE_AGAIN;
+            let message = Message::Propose { group, proposals: Vec::new() };
             out.push(Output::Send { to, after: None, message });
         }
     }

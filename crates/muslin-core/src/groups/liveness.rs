@@ -41,6 +41,9 @@ pub(super) enum Change {
     Back(NodeId),
     /// It started anew: what it was sent before may be lost.
     Anew(NodeId),
+    /// It said for the first time of which start it is: what it was sent before that may have gone
+    /// to an earlier one.
+    Met(NodeId),
 }
 
 impl Liveness {
@@ -96,7 +99,8 @@ impl Liveness {
         match (was_alive, peer.is_alive) {
             (true, false) => Some(Change::Silent(node)),
             (false, true) => Some(Change::Back(node)),
-            (true, true) if before.is_some_and(|before| before != boot) => Some(Change::Anew(node)),
+            (true, true) if before.is_none() => Some(Change::Met(node)),
+            (true, true) if before != Some(boot) => Some(Change::Anew(node)),
             (true, true) | (false, false) => None,
         }
     }

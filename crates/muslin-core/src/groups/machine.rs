@@ -349,6 +349,9 @@ impl Groups {
                     self.on_liveness(now, change, out);
                 }
             }
+            Message::Propose { group, proposals } if proposals.is_empty() => {
+                self.tell_who_leads(now, from, group, out);
+            }
             Message::Propose { group, proposals } => {
                 if let Some(found) = self.groups.get_mut(&group) {
                     found.on_relayed(from, proposals);
@@ -366,19 +369,31 @@ impl Groups {
         }
     }
 
+    /// A peer does not know who leads: if a replica here does, it begins anew with that peer.
+    fn tell_who_leads(&mut self, now: Now, to: NodeId, id: GroupId, out: &mut Outputs<Output>) {
+        if self.liveness.is_alive(to) == Some(true) {
+            for is_alive in [false, true] {
+                self.step(now, id, raft::Input::Peer { id: to, is_alive }, out);
+            }
+        }
+    }
+
     /// Every group that has a replica there is told.
     fn on_liveness(&mut self, now: Now, change: liveness::Change, out: &mut Outputs<Output>) {
         let (node, changes): (NodeId, &[bool]) = match change {
             liveness::Change::Silent(node) => (node, &[false]),
             liveness::Change::Back(node) => (node, &[true]),
-            liveness::Change::Anew(node) => (node, &[false, true]),
+            liveness::Change::Anew(node) | liveness::Change::Met(node) => (node, &[false, true]),
         };
+        let is_worth_telling = !matches!(change, liveness::Change::Met(_));
         let shared: Vec<GroupId> = (self.groups.iter())
             .filter(|(_, group)| group.record().replicas.contains(&node.0))
             .map(|(id, _)| *id)
             .collect();
         for is_alive in changes {
-            out.push(Output::Report(Event::PeerAlive { node, is_alive: *is_alive }));
+            if is_worth_telling {
+                out.push(Output::Report(Event::PeerAlive { node, is_alive: *is_alive }));
+            }
             for id in &shared {
                 let input = raft::Input::Peer { id: node, is_alive: *is_alive };
                 self.step(now, *id, input, out);

@@ -258,7 +258,8 @@ pub enum Message {
         /// The sender has not heard the receiver lately.
         is_deaf: bool,
     },
-    /// Encoded proposals of the sender, for the group's leader to append.
+    /// Encoded proposals of the sender, for the group's leader to append. Without any, the sender
+    /// asks whether the receiver leads: whoever does sends it an append.
     Propose {
         /// Which group.
         group: GroupId,

@@ -104,8 +104,8 @@ impl Placement {
         steps
     }
 
-    /// A replica leads although another is named: the record comes to say so. Or the one that is
-    /// named cannot lead: another is named.
+    /// A replica leads although another is named: the record comes to say so, if it is fit to. Or
+    /// the one that is named cannot lead: another is named.
     pub fn on_claims(
         &mut self,
         now: Now,
@@ -125,7 +125,12 @@ impl Placement {
             }
             let leader = match claim.declines {
                 true => next_in_line(record, from, &seen.fit),
-                false => Some(from),
+                // Whoever is not fit is not named while another is: it would be replaced at once,
+                // and begin to hand over anew each time.
+                false => {
+                    let is_better = next_in_line(record, from, &seen.fit).is_some();
+                    (seen.fit.contains(&from) || !is_better).then_some(from)
+                }
             };
             if let Some(leader) = leader {
                 steps.extend(assign_step(seen.records, claim.group, leader));
@@ -195,5 +200,66 @@ fn leader_view(records: &BTreeMap<GroupId, GroupRecord>, looked_at: &LookedAt) -
         live: looked_at.live.clone(),
         steady: looked_at.steady.clone(),
         resting: looked_at.resting.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(leader: u64) -> BTreeMap<GroupId, GroupRecord> {
+        let record = GroupRecord {
+            id: 1,
+            kind: "register".into(),
+            replicas: alloc::vec![1, 2, 3],
+            leader: Some(leader),
+            assignment: 7,
+            created_at: 1,
+        };
+        BTreeMap::from([(GroupId(1), record)])
+    }
+
+    fn named(from: u64, declines: bool, assignment: u64, fit: &[u64]) -> Option<u64> {
+        let records = records(2);
+        let fit = fit.iter().copied().map(NodeId).collect();
+        let seen = Seen { records: &records, changed_at: Index(9), fit };
+        let claim = Claim { group: GroupId(1), assignment, declines };
+        let steps = Placement::default().on_claims(Now::START, NodeId(from), &[claim], &seen);
+        steps.first().map(|step| step.leader)
+    }
+
+    #[test]
+    fn a_leader_that_is_not_named_comes_to_be_named() {
+        assert_eq!(named(1, false, 7, &[1, 2, 3]), Some(1));
+        assert_eq!(named(1, false, 6, &[1, 2, 3]), None, "of an assignment that is over");
+        assert_eq!(named(2, false, 7, &[1, 2, 3]), None, "it is named already");
+    }
+
+    #[test]
+    fn a_leader_that_is_not_fit_is_not_named_while_another_is() {
+        assert_eq!(named(1, false, 7, &[2, 3]), None);
+        assert_eq!(named(1, false, 7, &[]), Some(1), "nobody is any better");
+    }
+
+    #[test]
+    fn one_that_cannot_lead_makes_room_for_the_next_that_is_fit() {
+        assert_eq!(named(2, true, 7, &[1, 2, 3]), Some(3));
+        assert_eq!(named(2, true, 7, &[1, 2]), Some(1));
+        assert_eq!(named(2, true, 7, &[2]), None);
+    }
+
+    #[test]
+    fn fit_is_who_answers_and_whose_disk_can_take_what_leading_takes() {
+        let fit = Vitals::default();
+        assert!(fit.is_fit());
+        let unfit = [
+            Vitals { is_full: true, is_here: true, ..fit },
+            Vitals { is_rebuilding: true, is_heard: Some(true), ..fit },
+            Vitals { is_gone: true, is_heard: Some(true), ..fit },
+            Vitals { is_heard: Some(false), ..fit },
+            Vitals { is_silent: true, ..fit },
+        ];
+        assert!(unfit.iter().all(|vitals| !vitals.is_fit()));
+        assert!(Vitals { is_silent: true, is_heard: Some(true), ..fit }.is_fit());
     }
 }
