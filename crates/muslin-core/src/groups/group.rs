@@ -232,6 +232,7 @@ impl Group {
         out: &mut Outputs<Output>,
     ) {
         let taken = match ask {
+            Ask::Propose(_) if self.raft.stands_still() => Err(Failure::StandsStill),
             Ask::Propose(command) => self.proposals.add(now, Some(request), command),
             Ask::Query(query) => {
                 let what = Question { request, query };
@@ -366,6 +367,11 @@ impl Group {
         for ask in self.reads.take_answerable(self.applied) {
             let Question { request, query } = ask.what;
             out.push(Output::Reply { id: request, result: Ok(self.machine.query(&query)) });
+        }
+        if self.raft.stands_still() {
+            for question in self.reads.take_confirmed() {
+                fail(question.request, Failure::StandsStill, out);
+            }
         }
     }
 }

@@ -378,6 +378,7 @@ impl Node {
             return fail(id, Failure::Stopping, out);
         }
         let taken = match request {
+            Request::Write(_) if self.raft.stands_still() => Err(Failure::StandsStill),
             Request::Write(command) => self.proposals.add(now, Some(id), encoded(&command)),
             Request::Read { query, consistency: Consistency::Linearizable } => {
                 let what = What::Query { request: id, query };
@@ -561,6 +562,11 @@ impl Node {
                     let answer = self.answer_lease(now, ask.asked, lease, extend);
                     self.tell_lease(asker, answer, out);
                 }
+            }
+        }
+        if self.raft.stands_still() {
+            for what in self.reads.take_confirmed() {
+                fail_read(what, Failure::StandsStill, out);
             }
         }
     }

@@ -6,6 +6,7 @@ mod groups;
 
 use super::*;
 use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision};
+use crate::raft::DiskRoom;
 use crate::raft::Role;
 use crate::state::{
     Admit, Command, CommandKind, Founding, KeyRange, LeaseGrant, Member, Put, Query, Range, Remove,
@@ -252,6 +253,31 @@ fn a_write_waiting_on_a_follower_survives_the_leaders_death_and_happens_once() {
     let replies = world.replies.remove(&asked).unwrap_or_default();
     assert!(matches!(replies[..], [Reply::Outcome(_)]), "{replies:?}");
     assert_eq!(world.nodes[&follower].state().revision(), before.next());
+}
+
+#[test]
+fn a_follower_with_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+    let mut world = World::of(3);
+    let (leader, follower) = (world.leader(), world.follower());
+    world.revision_of(leader, put("a", "1", 0));
+    world.run(100);
+    world.step(follower, Input::Disk(DiskRoom::Full));
+    world.run(300);
+    let reply = world.answer(follower, read("a", Consistency::Linearizable), 100);
+    assert_eq!(value_of(reply), Some("1".into()), "what it has is the latest");
+    world.revision_of(leader, put("a", "2", 0));
+    let stands_still = Some(Reply::Failed(Failure::StandsStill));
+    for consistency in [Consistency::Linearizable, Consistency::Lease] {
+        assert_eq!(world.answer(follower, read("a", consistency), 100), stands_still);
+    }
+    assert_eq!(world.answer(follower, put("a", "3", 0), 100), stands_still);
+    let reply = world.answer(follower, read("a", Consistency::Local), 100);
+    assert_eq!(value_of(reply), Some("1".into()));
+    world.step(follower, Input::Disk(DiskRoom::Room));
+    world.run(500);
+    world.revision_of(follower, put("b", "1", 0));
+    let reply = world.answer(follower, read("a", Consistency::Linearizable), 100);
+    assert_eq!(value_of(reply), Some("2".into()), "what was refused did not happen");
 }
 
 #[test]

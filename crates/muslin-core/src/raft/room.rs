@@ -71,6 +71,11 @@ impl Raft {
         leader.is_short || (self.room == DiskRoom::Full && leader.transfer.is_none())
     }
 
+    /// Whether what others write does not come here, since this disk is full.
+    pub fn stands_still(&self) -> bool {
+        self.room == DiskRoom::Full && !matches!(self.part, Part::Leader(_))
+    }
+
     /// Sees whether a quorum answers and has room.
     pub(super) fn note_room(&mut self) {
         let own = self.room == DiskRoom::Room;

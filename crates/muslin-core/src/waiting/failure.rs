@@ -25,6 +25,9 @@ pub enum Failure {
     /// The disk of the leader, or of a quorum, is full. A write was refused; only a network that
     /// doubles messages could have made it happen all the same.
     NoSpace,
+    /// The disk of this node is full and its replica, which does not lead, stands still. Others go
+    /// on; nothing happened.
+    StandsStill,
     /// This node keeps no replica of such a group; nothing happened.
     NoGroup,
 }
@@ -46,6 +49,10 @@ impl fmt::Display for Failure {
             }
             Failure::Stopping => "the node is stopping; nothing happened, ask another node",
             Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+            Failure::StandsStill => {
+                "the disk of this node is full and its copy stands still, so nothing happened; ask \
+                 another node, or make room"
+            }
             Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
             Failure::NoSpace => {
                 "the disk is full where the group needs it and the write was refused; make room, \

@@ -161,6 +161,14 @@ impl<W> Reads<W> {
         asks
     }
 
+    /// Whatever was told what it waits for, when the state does not come so far.
+    pub(crate) fn take_confirmed(&mut self) -> Vec<W> {
+        let confirmed = core::mem::take(&mut self.confirmed).into_values().flatten();
+        let gone: Vec<W> = confirmed.map(|ask| ask.what).collect();
+        self.count -= gone.len();
+        gone
+    }
+
     /// Whoever asked these went.
     pub(crate) fn cancel(&mut self, is_gone: impl Fn(&W) -> bool) {
         self.remove(|ask| is_gone(&ask.what));

@@ -338,5 +338,6 @@ fn failure_word(failure: Failure) -> u64 {
         Failure::TooLarge => 4,
         Failure::NoSpace => 5,
         Failure::NoGroup => 6,
+        Failure::StandsStill => 7,
     }
 }

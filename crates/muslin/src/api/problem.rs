@@ -147,6 +147,13 @@ impl Problem {
                 Problem::new(StatusCode::NOT_FOUND, "no-group", detail)
                     .hint("ask one of its replicas: see `muslin group ls`")
             }
+            Failure::StandsStill => {
+                let detail = "the disk of this node is full and its copy stands still, so nothing \
+                              happened";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stands-still", detail)
+                    .hint("ask another node, or make room; consistency=local reads what is here")
+                    .retryable()
+            }
             Failure::NoSpace => {
                 let detail = "the disk is full where the group needs it, and the write was refused";
                 Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)

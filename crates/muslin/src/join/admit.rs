@@ -211,6 +211,10 @@ fn unsettled(failure: Failure) -> JoinRefusal {
         Failure::Stopping => {
             JoinRefusal::new(503, "stopping", "the asked node is stopping", "ask another node")
         }
+        Failure::StandsStill => {
+            let detail = "the disk of the asked node is full and its copy stands still";
+            JoinRefusal::new(503, "stands-still", detail, "ask another node")
+        }
         Failure::NoSpace => {
             let detail = "the disk of the leader, or of a quorum, is full";
             JoinRefusal::new(507, "no-space", detail, "make room on it, then join again")

@@ -64,6 +64,9 @@ pub(super) fn failure(failure: Failure) -> Status {
         Failure::Stopping => stopped(),
         Failure::TooLarge => Status::invalid_argument("etcdserver: request is too large"),
         Failure::NoGroup => Status::not_found("muslin: this node keeps no replica of the group"),
+        Failure::StandsStill => {
+            Status::unavailable("muslin: the disk of this node is full; ask another node")
+        }
         Failure::NoSpace => Status::resource_exhausted("etcdserver: mvcc: database space exceeded"),
     }
 }

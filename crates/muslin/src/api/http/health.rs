@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, StatusCode};
-use muslin_core::node::Consistency;
+use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::Query;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,10 @@ pub(super) async fn ready(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
     if desk.handle.glance().leader.is_none() {
         return Err(not_ready("this node knows no leader"));
     }
-    if !desk.caught_up.load(Ordering::Relaxed) && !is_quorum_answering(&desk).await {
+    if !desk.caught_up.load(Ordering::Relaxed) {
+        is_quorum_answering(&desk).await;
+    }
+    if !desk.caught_up.load(Ordering::Relaxed) {
         return Err(not_ready("this node has not caught up yet"));
     }
     Ok("ok\n".into_response())
@@ -40,14 +43,17 @@ fn not_ready(why: &str) -> Problem {
         .retryable()
 }
 
-/// Whether a linearizable read is answered now.
+/// Whether a quorum confirms a read now, be it that this node cannot answer it.
 pub(super) async fn is_quorum_answering(desk: &Desk) -> bool {
     let read = desk.handle.read(Query::Revision, Consistency::Linearizable);
-    let answers = matches!(timeout(QUORUM_TIMEOUT, read).await, Ok(Ok(_)));
-    if answers {
-        desk.caught_up.store(true, Ordering::Relaxed);
+    match timeout(QUORUM_TIMEOUT, read).await {
+        Ok(Ok(_)) => {
+            desk.caught_up.store(true, Ordering::Relaxed);
+            true
+        }
+        Ok(Err(failure)) => failure == Failure::StandsStill,
+        Err(_) => false,
     }
-    answers
 }
 
 pub(super) async fn metrics(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
