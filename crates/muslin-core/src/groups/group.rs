@@ -393,7 +393,7 @@ impl Group {
         for id in self.proposals.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
         }
-        for question in self.reads.expire(now, timeout) {
+        for question in self.reads.expire(now, |_| timeout) {
             fail(question.request, Failure::TimedOut, out);
         }
         self.settle_dispute(now, &is_alive, out);

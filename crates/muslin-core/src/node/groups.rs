@@ -1,7 +1,8 @@
 //! The node and its groups: what the record says of them, what they say to other nodes, and, on the
 //! leader of the control group, who is to lead which.
 
-use super::machine::encoded;
+use super::machine::{CHORES_BUSY, encoded, fail};
+use super::reads::{Ask, Record, What};
 use super::{Event, Failure, Node, Output, PeerMessage, Placement, Reply, Seen, Vitals};
 use crate::base::{GroupId, NodeId, Now, Outputs, RequestId};
 use crate::groups::{self, Claim, Groups};
@@ -107,13 +108,45 @@ impl Node {
         }
     }
 
+    /// What is asked of a group that is not known here waits until the record as it now is has been
+    /// read: this node may have started, or the group been made, a moment ago.
+    pub(super) fn ask_group(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        (group, ask): (GroupId, groups::Ask),
+        out: &mut Outputs<Output>,
+    ) {
+        let may_learn = self.record != Record::Read || self.raft.leader().is_some();
+        if self.groups.group(group).is_some() || !may_learn {
+            return self.handle_groups(now, groups::Input::Ask { id, group, ask }, out);
+        }
+        let what = What::Group { request: id, group, ask };
+        if let Err(failure) = self.reads.add(Ask { asked: now, what }) {
+            fail(id, failure, out);
+        }
+        self.next_chores = self.next_chores.min(now + CHORES_BUSY);
+    }
+
+    /// A node that has started asks once for the record as it now is.
+    pub(super) fn read_record(&mut self, now: Now) {
+        let read = Ask { asked: now, what: What::Record };
+        if self.record == Record::Unread && self.reads.add(read).is_ok() {
+            self.record = Record::Asked;
+        }
+    }
+
     pub(super) fn group_status(&self, id: RequestId, group: Option<GroupId>) -> Output {
         let statuses = match group {
             None => self.groups.iter().map(groups::Group::status).collect(),
             Some(group) => match self.groups.group(group) {
                 Some(found) => alloc::vec![found.status()],
                 None => {
-                    return Output::Reply { id, reply: Reply::Failed(Failure::NoGroup) };
+                    let failure = match self.record {
+                        Record::Read => Failure::NoGroup,
+                        Record::Unread | Record::Asked => Failure::Starting,
+                    };
+                    return Output::Reply { id, reply: Reply::Failed(failure) };
                 }
             },
         };

@@ -1,7 +1,7 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
-use super::reads::{Ask, Asker, READS_MAX, What};
+use super::reads::{Ask, Asker, READS_MAX, Record, What};
 use super::watches::Watches;
 use super::{
     Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
@@ -24,7 +24,7 @@ use core::time::Duration;
 use prost::Message as _;
 
 /// How often a node looks for what has waited too long, while something waits.
-const CHORES_BUSY: Duration = Duration::from_millis(20);
+pub(super) const CHORES_BUSY: Duration = Duration::from_millis(20);
 
 /// How often it looks when nothing waits.
 const CHORES_IDLE: Duration = Duration::from_millis(250);
@@ -32,6 +32,9 @@ const CHORES_IDLE: Duration = Duration::from_millis(250);
 /// Most writes of one node waiting at once: well above what one second of a busy node brings, and
 /// within the window in which the state can tell a repetition.
 const PROPOSALS_MAX: usize = 16_384;
+
+/// What is asked of a group waits this long to learn whether there is one: an election and a round.
+const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A peer heard on a stream is told to the failure detector at most this often.
 const HEARD_EVERY: Duration = Duration::from_millis(100);
@@ -47,7 +50,8 @@ pub struct Node {
     /// Whether the groups were told that the control group has a leader.
     pub(super) is_control_led: bool,
     pub(super) proposals: Proposals,
-    reads: Reads<What>,
+    pub(super) reads: Reads<What>,
+    pub(super) record: Record,
     watches: Watches,
     lease_clock: LeaseClock,
     lease_forwards: LeaseForwards,
@@ -116,6 +120,7 @@ impl Node {
             is_control_led: false,
             proposals: Proposals::new(options.id, options.boot, PROPOSALS_MAX),
             reads: Reads::new(READS_MAX),
+            record: Record::Unread,
             watches: Watches::default(),
             lease_clock: LeaseClock::default(),
             lease_forwards: LeaseForwards::default(),
@@ -277,12 +282,11 @@ impl Node {
         for id in self.proposals.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
         }
-        for what in self.reads.expire(now, timeout) {
-            fail_read(what, Failure::TimedOut, out);
-        }
+        self.expire_reads(now, out);
         for id in self.lease_forwards.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
         }
+        self.read_record(now);
         self.describe_self(now);
         self.choose_voters(now, out);
         self.choose_leaders(now);
@@ -413,9 +417,8 @@ impl Node {
             }
             Request::TransferLeader(to) => self.transfer(now, id, to, out),
             Request::Group { group, ask } => {
-                self.handle_groups(now, groups::Input::Ask { id, group, ask }, out);
                 // The groups have a pace of their own.
-                return;
+                return self.ask_group(now, id, (group, ask), out);
             }
             Request::GroupStatus(group) => return out.push(self.group_status(id, group)),
         };
@@ -446,7 +449,7 @@ impl Node {
     fn on_cancel(&mut self, id: RequestId) {
         self.watches.cancel(id);
         self.proposals.cancel(id);
-        self.reads.cancel(|what| matches!(what, What::Query { request, .. } if *request == id));
+        self.reads.cancel(|what| what.waiter() == Some(id));
         self.groups.cancel(id);
     }
 
@@ -463,7 +466,7 @@ impl Node {
             fail(id, Failure::TimedOut, out);
         }
         for what in self.reads.abandon() {
-            fail_read(what, Failure::Stopping, out);
+            self.fail_read(&what, Failure::Stopping, out);
         }
         self.abandon_groups(out);
     }
@@ -523,6 +526,32 @@ impl Node {
         }
     }
 
+    fn expire_reads(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let timeout = self.options.request_timeout;
+        let patience = |what: &What| match what {
+            What::Group { .. } => RECORD_PATIENCE.min(timeout),
+            _ => timeout,
+        };
+        for what in self.reads.expire(now, patience) {
+            let failure = match what {
+                What::Group { .. } if self.record == Record::Read => Failure::NoGroup,
+                What::Group { .. } => Failure::Starting,
+                _ => Failure::TimedOut,
+            };
+            self.fail_read(&what, failure, out);
+        }
+    }
+
+    /// Tells whoever waits on this node; a peer asks again by itself.
+    fn fail_read(&mut self, what: &What, failure: Failure, out: &mut Outputs<Output>) {
+        if matches!(what, What::Record) {
+            self.record = Record::Unread;
+        }
+        if let Some(request) = what.waiter() {
+            fail(request, failure, out);
+        }
+    }
+
     /// Questions about leases go to the leader, or are answered by this one after a read round.
     fn flush_leases(&mut self, now: Now, out: &mut Outputs<Output>) {
         if self.lease_forwards.is_empty() {
@@ -553,7 +582,13 @@ impl Node {
 
     fn answer_reads(&mut self, now: Now, out: &mut Outputs<Output>) {
         for ask in self.reads.take_answerable(self.applied) {
+            self.record = Record::Read;
             match ask.what {
+                What::Record => {}
+                What::Group { request, group, ask } => {
+                    let input = groups::Input::Ask { id: request, group, ask };
+                    self.handle_groups(now, input, out);
+                }
                 What::Query { request, query } => {
                     let reply = Reply::Outcome(self.state.query(&query));
                     out.push(Output::Reply { id: request, reply });
@@ -566,7 +601,7 @@ impl Node {
         }
         if self.raft.stands_still() {
             for what in self.reads.take_confirmed() {
-                fail_read(what, Failure::StandsStill, out);
+                self.fail_read(&what, Failure::StandsStill, out);
             }
         }
     }
@@ -790,16 +825,6 @@ impl Node {
     }
 }
 
-fn fail(id: RequestId, failure: Failure, out: &mut Outputs<Output>) {
+pub(super) fn fail(id: RequestId, failure: Failure, out: &mut Outputs<Output>) {
     out.push(Output::Reply { id, reply: Reply::Failed(failure) });
-}
-
-fn fail_read(what: What, failure: Failure, out: &mut Outputs<Output>) {
-    match what {
-        What::Query { request, .. } | What::Lease { asker: Asker::Local(request), .. } => {
-            fail(request, failure, out);
-        }
-        // A peer asks again by itself.
-        What::Lease { asker: Asker::Peer { .. }, .. } => {}
-    }
 }

@@ -145,8 +145,8 @@ impl Peer {
         !self.is_held(id, view)
     }
 
-    /// Nothing is sent but heartbeats: it could not take it, or is not there. The few entries that a
-    /// leader must commit before it can answer reads find a place on a full disk.
+    /// Nothing is sent but heartbeats: it could not take it, or is not there. The few entries that
+    /// a leader must commit before it can answer reads find a place on a full disk.
     fn is_held(&self, id: NodeId, view: &Leading) -> bool {
         (self.condition.is_full && view.is_settled) || view.is_absent(id)
     }

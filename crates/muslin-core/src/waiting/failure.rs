@@ -30,6 +30,8 @@ pub enum Failure {
     StandsStill,
     /// This node keeps no replica of such a group; nothing happened.
     NoGroup,
+    /// This node has started and cannot tell yet whether it keeps such a group; nothing happened.
+    Starting,
 }
 
 impl fmt::Display for Failure {
@@ -54,6 +56,10 @@ impl fmt::Display for Failure {
                  another node, or make room"
             }
             Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
+            Failure::Starting => {
+                "this node has started and has not read yet which groups it keeps; nothing \
+                 happened, ask again or ask another node"
+            }
             Failure::NoSpace => {
                 "the disk is full where the group needs it and the write was refused; make room, \
                  it clears by itself"

@@ -174,9 +174,9 @@ impl<W> Reads<W> {
         self.remove(|ask| is_gone(&ask.what));
     }
 
-    /// Gives up those that waited longer than `timeout`.
-    pub(crate) fn expire(&mut self, now: Now, timeout: Duration) -> Vec<W> {
-        self.remove(|ask| ask.asked + timeout <= now)
+    /// Gives up those that waited longer than each may.
+    pub(crate) fn expire(&mut self, now: Now, timeout: impl Fn(&W) -> Duration) -> Vec<W> {
+        self.remove(|ask| ask.asked + timeout(&ask.what) <= now)
     }
 
     /// Gives up all.

@@ -339,5 +339,6 @@ fn failure_word(failure: Failure) -> u64 {
         Failure::NoSpace => 5,
         Failure::NoGroup => 6,
         Failure::StandsStill => 7,
+        Failure::Starting => 8,
     }
 }

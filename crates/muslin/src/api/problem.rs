@@ -154,6 +154,13 @@ impl Problem {
                     .hint("ask another node, or make room; consistency=local reads what is here")
                     .retryable()
             }
+            Failure::Starting => {
+                let detail = "this node has started and has not read yet which groups it keeps; \
+                              nothing happened";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail)
+                    .hint("ask again, or ask another node")
+                    .retry_after(RETRY_AFTER_ELECTION)
+            }
             Failure::NoSpace => {
                 let detail = "the disk is full where the group needs it, and the write was refused";
                 Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)

@@ -158,19 +158,8 @@ async fn write(
     answered
 }
 
-/// Waits until a node that has started has read in the record that it keeps this group.
-async fn opened(handle: &Handle, group: GroupId) {
-    for _ in 0..600 {
-        match handle.group_status(Some(group)).await {
-            Err(Failure::NoGroup) => tokio::time::sleep(Duration::from_millis(50)).await,
-            _ => return,
-        }
-    }
-}
-
 /// Every command in a group's journal.
 async fn journal(handle: &Handle, group: GroupId) -> Vec<Bytes> {
-    opened(handle, group).await;
     let query = |query: Bytes| handle.group_query(group, query, Consistency::Linearizable);
     let count = query(Bytes::new()).await.unwrap();
     let count = u64::from_be_bytes(count[..].try_into().unwrap());

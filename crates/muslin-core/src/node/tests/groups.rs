@@ -200,6 +200,54 @@ fn a_group_that_was_taken_out_answers_nobody() {
     assert_eq!(count(world.answer(1, propose(2, "x"), 100)), 1);
 }
 
+#[test]
+fn a_node_that_has_started_answers_for_groups_it_has_not_read_of_yet() {
+    let mut world = world_of(1);
+    assert_eq!(count(world.answer(2, propose(1, "before"), 100)), 1);
+    // All it had is gone: it learns of the group from the log that the leader sends.
+    let anew = Options { boot: 2, ..options(3, 3) };
+    world.start(anew);
+    let unknown = world.ask(3, query(7));
+    let known = world.ask(3, query(1));
+    let status = world.answer(3, Request::GroupStatus(Some(GroupId(1))), 0);
+    assert_eq!(status, Some(Reply::Failed(Failure::Starting)), "nothing is known at once");
+    world.run(1_500);
+    assert_eq!(count(world.replies[&known].first().cloned()), 1, "and then it answers");
+    let nothing = Reply::Failed(Failure::NoGroup);
+    assert_eq!(world.replies[&unknown], [nothing.clone()], "there is none, by the record");
+    let status = world.answer(3, Request::GroupStatus(Some(GroupId(7))), 0);
+    assert_eq!(status, Some(nothing));
+}
+
+#[test]
+fn a_node_that_started_alone_says_that_it_does_not_know_its_groups() {
+    let mut world = world_of(1);
+    world.cut.insert(3);
+    let anew = Options { boot: 2, ..options(3, 3) };
+    world.start(anew);
+    assert_eq!(world.answer(3, query(1), 1_900), None, "it waits for an election");
+    let waited = world.ask(3, propose(1, "x"));
+    world.run(2_100);
+    assert_eq!(world.replies[&waited], [Reply::Failed(Failure::Starting)]);
+}
+
+#[test]
+fn a_group_is_known_on_every_replica_when_it_was_made_on_one() {
+    let mut world = World::of(3);
+    for number in 1..=5 {
+        let create = GroupCreate { id: 0, kind: "journal".into(), replicas: [1, 2, 3].into() };
+        let made = world.ask(1, Request::Write(Command::of(CommandKind::GroupCreate(create))));
+        while !world.replies.contains_key(&made) {
+            world.run(1);
+        }
+        let asked = (1..=3).map(|node| world.ask(node, propose(number, "x"))).collect::<Vec<_>>();
+        world.run(1_000);
+        for one in asked {
+            assert!(matches!(world.replies[&one][..], [Reply::Group(_)]), "{one:?}");
+        }
+    }
+}
+
 /// Commands asked while nodes are cut off and come back, one at a time; those answered.
 fn answered_through_cuts(world: &mut World, seed: u64) -> BTreeSet<(GroupId, Bytes)> {
     let mut prng = crate::base::Prng::seeded(seed);

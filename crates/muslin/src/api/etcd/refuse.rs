@@ -67,6 +67,7 @@ pub(super) fn failure(failure: Failure) -> Status {
         Failure::StandsStill => {
             Status::unavailable("muslin: the disk of this node is full; ask another node")
         }
+        Failure::Starting => Status::unavailable("muslin: the node has not read its groups yet"),
         Failure::NoSpace => Status::resource_exhausted("etcdserver: mvcc: database space exceeded"),
     }
 }
