@@ -20,13 +20,6 @@ macro_rules! bugs {
                     $(Bug::$bug => $name,)*
                 }
             }
-
-            /// What it does.
-            pub fn sentence(self) -> &'static str {
-                match self {
-                    $(Bug::$bug => $sentence,)*
-                }
-            }
         }
     };
 }
@@ -53,7 +46,7 @@ bugs! {
     ReadBeforeApplied "read-before-applied"
         "A read does not wait until the entries below its index are applied.",
     ReadIdReused "read-id-reused"
-        "All reads of a node have one context: an answer to an earlier one counts for a later one.",
+        "The contexts of reads recur: a late answer to an earlier read counts for a later one.",
     SnapshotWithoutVoters "snapshot-without-voters"
         "A snapshot that is sent names the founders as voters.",
     SnapshotNeverReported "snapshot-never-reported"

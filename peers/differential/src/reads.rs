@@ -14,6 +14,9 @@ pub(crate) struct Reads {
     waiting: VecDeque<Waiting>,
 }
 
+/// Contexts of a node with [`Bug::ReadIdReused`].
+const REUSED: u64 = 8;
+
 struct Waiting {
     id: ReadId,
     context: Vec<u8>,
@@ -33,7 +36,7 @@ impl Reads {
     /// The context for a read of a node.
     pub(crate) fn ask(&mut self, node: NodeId, id: ReadId, due: u64) -> Vec<u8> {
         let words = match is_planted(Bug::ReadIdReused) {
-            true => [node.0, 0, 0],
+            true => [node.0, 0, id.0 % REUSED],
             false => [node.0, self.process, id.0],
         };
         let context: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
