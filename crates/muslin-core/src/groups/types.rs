@@ -376,6 +376,7 @@ impl Event {
                     | E::RebuildBegun { .. }
                     | E::Rebuilt { .. }
                     | E::RebuildImpossible
+                    | E::Diverged { .. }
                     | E::PeerRebuilds { .. }
             ),
             Event::PeerAlive { .. } | Event::Driven { .. } | Event::UnknownKind { .. } => false,

@@ -102,6 +102,7 @@ impl Raft {
         let Some(first) = entries.get(known) else { return true };
         let from = first.id.index;
         if from <= self.commit {
+            out.push(Output::Report(Event::Diverged { at: from }));
             return false;
         }
         if from <= last {

@@ -269,6 +269,13 @@ pub enum Event {
     /// This replica rebuilds, votes alone by all it knows, and no leader speaks to it: nobody can
     /// take its vote away, so the process must stop and say why.
     RebuildImpossible,
+    /// The leader's log is another than what is committed here: some disk of the group was set back
+    /// to an earlier time and nobody noticed, or R3 is broken. Nothing here can be believed, nor
+    /// thrown away by a program: the process must stop and say why.
+    Diverged {
+        /// The first entry that differs.
+        at: Index,
+    },
     /// A peer began to rebuild, as its leader hears.
     PeerRebuilds {
         /// Which.

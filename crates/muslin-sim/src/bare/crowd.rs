@@ -386,6 +386,10 @@ impl<R: Replica> World<Bare<R>> {
         match event {
             raft::Event::SnapshotInstalled { .. } => self.counts.installs += 1,
             raft::Event::RebuildImpossible => self.crash_for_a_while(place),
+            raft::Event::Diverged { .. } => {
+                let facts = format!("{:?}: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("R3", facts));
+            }
             raft::Event::DataLost { .. } | raft::Event::RebuildBegun { .. }
                 if !self.hosts[place].was_damaged =>
             {

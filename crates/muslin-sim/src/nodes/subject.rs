@@ -443,6 +443,10 @@ impl Nodes {
                 let facts = format!("{:?}, whose disk is whole: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
             }
+            Event::Raft { event: raft::Event::Diverged { .. }, .. } => {
+                let facts = format!("{:?}: {event:?}", self.hosts[place].id);
+                return Err(Broken::new("R3", facts));
+            }
             Event::BadMessage { .. } => {
                 let facts = format!("{:?} of its peers: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("wire", facts));

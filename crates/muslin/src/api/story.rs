@@ -181,6 +181,7 @@ fn of_raft(event: &raft::Event, own: NodeId, names: &Names) -> Story {
         | raft::Event::RebuildBegun { .. }
         | raft::Event::Rebuilt { .. }
         | raft::Event::RebuildImpossible
+        | raft::Event::Diverged { .. }
         | raft::Event::PeerRebuilds { .. }
         | raft::Event::DiskRoomChanged { .. }
         | raft::Event::LeadershipShed { .. } => of_disks(event, names),
@@ -207,6 +208,11 @@ fn of_disks(event: &raft::Event, names: &Names) -> Story {
         raft::Event::RebuildImpossible => {
             let text = "the disk has lost what was acknowledged, and nobody else has it: stops";
             Story::new("rebuild-impossible", text.to_string())
+        }
+        raft::Event::Diverged { at } => {
+            let text =
+                format!("what is committed here differs from the leader's from {at} on: stops");
+            Story::new("diverged", text)
         }
         raft::Event::PeerRebuilds { peer } => {
             let text = format!("{} lost data and rebuilds: its vote is taken", names.of(*peer));

@@ -5,7 +5,7 @@ use super::log_thread::{self, Desk, Report, Save};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
-use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, PersistId, RequestId};
+use muslin_core::base::{GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, RequestId};
 use muslin_core::groups;
 use muslin_core::node::{
     Event, Failure, Input, Node, Options, Output, PeerMessage, Recovered, Reply, Request,
@@ -49,6 +49,19 @@ pub enum DriverError {
          the data or can take its vote away; restore the data directory from a backup"
     )]
     RebuildImpossible,
+    /// This replica and its leader have committed different things.
+    #[error(
+        "what is committed here differs from what {} committed, from entry {at} on: the disk of \
+         some node was set back to an earlier time, perhaps by a copy of its directory put in \
+         place alone; keep this directory, find out which of them is right, and replace the other",
+        group_words(*.group)
+    )]
+    Diverged {
+        /// Whose log.
+        group: GroupId,
+        /// The first entry that differs.
+        at: Index,
+    },
     /// The system gave no thread.
     #[error("cannot start the log thread: {0}")]
     Thread(std::io::Error),
@@ -111,6 +124,29 @@ pub fn start(
     let inboxes = Inboxes { mail, incoming, contacts, reports };
     let task = tokio::spawn(run.run(inboxes));
     Ok((handle, task))
+}
+
+/// Why a node to which this happened must not go on.
+fn failure_of(event: &Event) -> Option<DriverError> {
+    let (group, event) = match event {
+        Event::Raft { group, event } => (*group, event),
+        Event::Groups(groups::Event::Raft { group, event }) => (*group, event),
+        _ => return None,
+    };
+    match event {
+        raft::Event::RebuildImpossible if group == GroupId::CONTROL => {
+            Some(DriverError::RebuildImpossible)
+        }
+        raft::Event::Diverged { at } => Some(DriverError::Diverged { group, at: *at }),
+        _ => None,
+    }
+}
+
+fn group_words(group: GroupId) -> String {
+    match group {
+        GroupId::CONTROL => String::from("the cluster"),
+        other => format!("the replicas of group {other}"),
+    }
 }
 
 fn recovered_group(group: RecoveredGroup) -> groups::Recovered {
@@ -338,8 +374,8 @@ impl Run {
                     tracing::debug!(?event);
                 }
                 Output::Report(event) => {
-                    if let Event::Raft { event: raft::Event::RebuildImpossible, .. } = &event {
-                        self.failure.get_or_insert(DriverError::RebuildImpossible);
+                    if let Some(failure) = failure_of(&event) {
+                        self.failure.get_or_insert(failure);
                     }
                     self.report(event);
                 }

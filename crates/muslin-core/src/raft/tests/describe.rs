@@ -93,6 +93,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::RebuildBegun { why } => format!("rebuilds: {why}"),
         Event::Rebuilt { commit } => format!("is rebuilt at {commit}"),
         Event::RebuildImpossible => "cannot rebuild: it votes alone".into(),
+        Event::Diverged { at } => format!("has committed something else than the leader at {at}"),
         Event::PeerRebuilds { peer } => format!("hears that {peer:?} rebuilds"),
         Event::DiskRoomChanged { of, room } => format!("disk of {of:?}: {room:?}"),
         Event::LeadershipShed { to, why } => format!("hands over to {to:?}: {why}"),
