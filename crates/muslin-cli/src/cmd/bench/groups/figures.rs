@@ -15,6 +15,8 @@ pub(super) struct Figures {
     pub(super) led: Duration,
     pub(super) bytes_per_replica: u64,
     pub(super) idle_percent: f64,
+    /// The same nodes before there were groups.
+    pub(super) bare_percent: f64,
     pub(super) messages_per_second: [f64; KINDS.len()],
     pub(super) loaded: Loaded,
 }
@@ -38,6 +40,7 @@ impl Figures {
             "led_ms": ms(self.led),
             "bytes_per_replica": self.bytes_per_replica,
             "idle_cpu_percent": self.idle_percent,
+            "idle_cpu_percent_without_groups": self.bare_percent,
             "idle_messages_per_second": sent.collect::<serde_json::Map<_, _>>(),
             "idle_group_messages_per_second": self.of_groups(),
             "commits_per_second": self.loaded.rate(),
@@ -57,6 +60,7 @@ impl Figures {
             row("time until all are led", ms(self.led)),
             row("memory per replica", format!("{} bytes", self.bytes_per_replica)),
             row("idle, of one core", format!("{:.2} %", self.idle_percent)),
+            row("the same without groups", format!("{:.2} %", self.bare_percent)),
         ];
         for (kind, rate) in KINDS.iter().zip(self.messages_per_second) {
             rows.push((format!("idle, {}", kind.name), format!("{rate:.1} messages/s")));
