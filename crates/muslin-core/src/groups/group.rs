@@ -49,6 +49,7 @@ pub(super) struct Home {
     pub(super) boot: u64,
     pub(super) request_timeout: Duration,
     pub(super) snapshot_entries: u64,
+    pub(super) snapshot_bytes: u64,
 }
 
 /// One group's replica on this node. A clone goes its own way.
@@ -63,7 +64,14 @@ pub struct Group {
     applied: Index,
     /// Last entry whose effect is in the saved snapshot, or in the one being saved.
     snapshot_at: Index,
+    /// Bytes of the commands applied since.
+    unsaved_bytes: u64,
+    /// Bytes of that snapshot.
+    snapshot_size: u64,
+    /// A peer waits for a snapshot.
     is_snapshot_needed: bool,
+    /// The saved one has gone bad.
+    is_snapshot_lost: bool,
     proposals: Proposals,
     reads: Reads<Question>,
     /// Proposals of peers, for this leader to append at the next flush.
@@ -102,6 +110,7 @@ impl Group {
     pub(super) fn open(opening: Opening, now: Now) -> Group {
         let Opening { home, raft: options, record, mut machine, mut recovered, seed } = opening;
         let mut sessions = Sessions::default();
+        let snapshot_size = recovered.snapshot.as_ref().map_or(0, |bytes| bytes.len() as u64);
         match recovered.snapshot {
             Some(bytes) => {
                 sessions = restored(bytes, &mut *machine);
@@ -122,7 +131,10 @@ impl Group {
             sessions,
             applied,
             snapshot_at: applied,
+            unsaved_bytes: 0,
+            snapshot_size,
             is_snapshot_needed: false,
+            is_snapshot_lost: false,
             proposals: Proposals::new(home.id, home.boot, PROPOSALS_MAX),
             reads: Reads::new(READS_MAX),
             relayed: Relayed::default(),
@@ -537,6 +549,7 @@ impl Group {
             self.applied = entry.id.index;
             self.fresh += 1;
             let Payload::Command(bytes) = entry.payload else { continue };
+            self.unsaved_bytes += bytes.len() as u64;
             let Ok(proposal) = Proposal::decode(bytes) else { continue };
             let Proposal { origin, boot, sequence, settled_below, command } = proposal;
             let origin = NodeId(origin);
@@ -561,10 +574,18 @@ impl Group {
         self.sessions = restored(snapshot.data, &mut *self.machine);
         self.applied = snapshot.meta.last.index;
         self.snapshot_at = self.applied;
+        self.unsaved_bytes = 0;
+    }
+
+    /// The saved snapshot was found damaged: one of the present state takes its place, at once or
+    /// when the one that is being saved is.
+    pub(super) fn on_snapshot_lost(&mut self, now: Now, out: &mut Outputs<Output>) {
+        self.is_snapshot_lost = true;
+        self.take_snapshots(now, out);
     }
 
     /// Entries whose effect is in no snapshot.
-    pub(super) fn unsaved(&self) -> u64 {
+    pub(crate) fn unsaved(&self) -> u64 {
         self.applied.0.saturating_sub(self.snapshot_at.0)
     }
 
@@ -574,7 +595,11 @@ impl Group {
     }
 
     fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
-        let save = self.unsaved() >= self.home.snapshot_entries;
+        let enough = self.home.snapshot_bytes.max(self.snapshot_size.saturating_mul(2));
+        let is_due = self.unsaved() >= self.home.snapshot_entries
+            || self.unsaved_bytes >= enough
+            || self.is_snapshot_lost;
+        let save = is_due && !self.raft.is_saving();
         if save || self.is_snapshot_needed {
             self.take_snapshot(now, save, out);
         }
@@ -585,10 +610,12 @@ impl Group {
     pub(super) fn take_snapshot(&mut self, now: Now, save: bool, out: &mut Outputs<Output>) {
         assert!(self.applied == self.raft.applied(), "all that was handed out is applied");
         self.is_snapshot_needed = false;
+        let data = snapshot::encode(&self.sessions, self.machine.snapshot());
         if save {
             self.snapshot_at = self.applied;
+            (self.unsaved_bytes, self.snapshot_size) = (0, data.len() as u64);
+            self.is_snapshot_lost = false;
         }
-        let data = snapshot::encode(&self.sessions, self.machine.snapshot());
         let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data };
         self.handle(now, raft::Input::Snapshot { snapshot, save }, out);
     }

@@ -66,9 +66,9 @@ impl Groups {
     /// No group is open yet: [`Input::Open`] says which there are.
     pub fn new(options: Options, start: Start, seed: u64, now: Now) -> Groups {
         let Start { id, boot, request_timeout, recovered } = start;
-        let snapshot_entries = options.snapshot_entries;
+        let (snapshot_entries, snapshot_bytes) = (options.snapshot_entries, options.snapshot_bytes);
         Groups {
-            home: Home { id, boot, request_timeout, snapshot_entries },
+            home: Home { id, boot, request_timeout, snapshot_entries, snapshot_bytes },
             prng: Prng::seeded(seed),
             groups: BTreeMap::new(),
             dormant: recovered,
@@ -149,6 +149,12 @@ impl Machine for Groups {
             }
             Input::Saved { group, index } => {
                 self.step(now, group, raft::Input::Saved(index), out);
+            }
+            Input::SnapshotLost(id) => {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.on_snapshot_lost(now, out);
+                    self.refresh(now, id);
+                }
             }
             Input::Disk(room) => self.step_all(now, &raft::Input::Disk(room), out),
             Input::ControlLed(is_led) => self.on_control_led(now, is_led, out),
@@ -234,9 +240,15 @@ impl Groups {
             if since + REST_ENTRIES > self.applied {
                 return;
             }
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.take_snapshot(now, true, out);
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            if group.raft().is_saving() {
+                // Its turn comes again.
+                self.unsaved.remove(&(since, id));
+                self.unsaved.insert((self.applied, id));
+                self.unsaved_since.insert(id, self.applied);
+                continue;
             }
+            group.take_snapshot(now, true, out);
             self.refresh(now, id);
         }
     }

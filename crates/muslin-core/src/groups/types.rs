@@ -140,6 +140,8 @@ pub struct Options {
     pub fallback_after: Duration,
     /// Entries applied since the last snapshot that make the next one.
     pub snapshot_entries: u64,
+    /// The same by the bytes of their commands, or twice the last snapshot if that is more.
+    pub snapshot_bytes: u64,
 }
 
 impl Default for Options {
@@ -152,6 +154,8 @@ impl Default for Options {
             alive_timeout: Duration::from_millis(700),
             fallback_after: Duration::from_secs(10),
             snapshot_entries: 10_000,
+            // Half a segment of the log: hundreds of groups share it.
+            snapshot_bytes: 8 << 20,
         }
     }
 }
@@ -213,6 +217,8 @@ pub enum Input {
         /// Up to here.
         index: Index,
     },
+    /// The saved snapshot was found damaged: another is to take its place.
+    SnapshotLost(GroupId),
     /// The disk is full, or has room again.
     Disk(DiskRoom),
     /// Whether the control group has a leader, as this node knows.

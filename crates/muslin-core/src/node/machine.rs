@@ -67,6 +67,8 @@ pub struct Node {
     snapshot_size: u64,
     /// A peer waits for a snapshot.
     is_snapshot_needed: bool,
+    /// The saved one has gone bad.
+    is_snapshot_lost: bool,
     started: Now,
     pub(super) next_chores: Now,
     /// When this node last told the record its addresses.
@@ -130,6 +132,7 @@ impl Node {
             unsaved_bytes: 0,
             snapshot_size,
             is_snapshot_needed: false,
+            is_snapshot_lost: false,
             started: now,
             next_chores: now,
             described: None,
@@ -231,6 +234,13 @@ impl Machine for Node {
             Input::Peer { from, message } => self.on_peer(now, from, message, out),
             Input::Persisted { group, id } => self.on_persisted(now, group, id, out),
             Input::Saved { group, index } => self.on_saved(now, group, index, out),
+            Input::SnapshotLost(GroupId::CONTROL) => {
+                self.is_snapshot_lost = true;
+                self.take_snapshots(now, out);
+            }
+            Input::SnapshotLost(group) => {
+                self.handle_groups(now, groups::Input::SnapshotLost(group), out);
+            }
             Input::Disk(room) => {
                 self.handle_raft(now, raft::Input::Disk(room), out);
                 self.handle_groups(now, groups::Input::Disk(room), out);
@@ -807,7 +817,9 @@ impl Node {
     fn take_snapshots(&mut self, now: Now, out: &mut Outputs<Output>) {
         let since = self.applied.0.saturating_sub(self.snapshot_at.0);
         let enough = self.options.snapshot_bytes.max(self.snapshot_size.saturating_mul(2));
-        let is_due = since >= self.options.snapshot_entries || self.unsaved_bytes >= enough;
+        let is_due = since >= self.options.snapshot_entries
+            || self.unsaved_bytes >= enough
+            || self.is_snapshot_lost;
         let save = is_due && !self.raft.is_saving();
         if !save && !self.is_snapshot_needed {
             return;
@@ -817,6 +829,7 @@ impl Node {
         let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data: self.state.snapshot() };
         if save {
             self.snapshot_at = self.applied;
+            self.is_snapshot_lost = false;
             let (index, bytes) = (self.applied, snapshot.data.len() as u64);
             (self.unsaved_bytes, self.snapshot_size) = (0, bytes);
             out.push(Output::Report(Event::SnapshotTaken { index, bytes }));

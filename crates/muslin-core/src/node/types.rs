@@ -114,6 +114,8 @@ pub enum Input {
         /// Where it ends.
         index: Index,
     },
+    /// The saved snapshot of this group was found damaged: another is to take its place.
+    SnapshotLost(GroupId),
     /// The disk, which all groups share, is full, or has room again.
     Disk(raft::DiskRoom),
     /// A local client asks.

@@ -93,7 +93,8 @@ impl Raft {
         assert!(!snapshot.meta.configuration.voters.is_empty(), "R8: somebody votes");
         let term = self.log.term_at(last.index);
         assert!(term.is_none_or(|term| term == last.term), "R6: a snapshot is of this log");
-        if save && last.index > self.saved && term.is_some() && !self.is_saving() {
+        // One that ends where the last did replaces it: what is on the disk has gone bad.
+        if save && last.index >= self.saved && term.is_some() && !self.is_saving() {
             let keep_from = self.keep_from(last.index);
             self.saved = last.index;
             self.saving = Some((last.index, keep_from));

@@ -66,6 +66,10 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(contacts.len() as u64);
         }
         Input::Shutdown => hash.word(9),
+        Input::SnapshotLost(group) => {
+            hash.word(12);
+            hash.word(group.0);
+        }
         Input::Saved { group, index } => {
             hash.word(10);
             hash.word(group.0);

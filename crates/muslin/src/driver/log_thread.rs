@@ -37,7 +37,7 @@ pub(super) enum Report {
     /// The disk became full, or has room again.
     Room(DiskRoom),
     /// Damage was found, and is being put right.
-    Damaged(Damage),
+    Damaged(Damage, Option<GroupId>),
     /// The node must not go on.
     Failed(StoreError),
 }
@@ -284,7 +284,11 @@ impl Beside {
             Ok(Scrubbed::Some) => SCRUB_PAUSE,
             Ok(Scrubbed::All) => SCRUB_EVERY,
             Ok(Scrubbed::Damaged(damage)) => {
-                self.report(Report::Damaged(damage))?;
+                self.report(Report::Damaged(damage, None))?;
+                SCRUB_PAUSE
+            }
+            Ok(Scrubbed::SnapshotDamaged(group, damage)) => {
+                self.report(Report::Damaged(damage, Some(group)))?;
                 SCRUB_PAUSE
             }
             Err(error) => return self.fail(error),

@@ -318,10 +318,16 @@ impl Run {
                 }
                 self.step(Input::Disk(room));
             }
-            Report::Damaged(damage) => {
-                tracing::warn!(%damage, "written again from what is in memory");
-                let what = format!("{damage}; written again from what is in memory");
-                self.report(Event::DiskDamaged { what });
+            Report::Damaged(damage, snapshot_of) => {
+                let cure = match snapshot_of {
+                    None => "its entries are written again from memory",
+                    Some(_) => "a snapshot of the present state is taken to replace it",
+                };
+                tracing::warn!(%damage, "{cure}");
+                self.report(Event::DiskDamaged { what: format!("{damage}; {cure}") });
+                if let Some(group) = snapshot_of {
+                    self.step(Input::SnapshotLost(group));
+                }
             }
             Report::Failed(error) => return Err(error.into()),
         }

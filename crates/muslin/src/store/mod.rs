@@ -68,8 +68,11 @@ pub enum Scrubbed {
     Some,
     /// All that was there was read.
     All,
-    /// This was found, and can be put right.
+    /// This was found in the log, and is written again from memory by the next
+    /// [`Store::tend`].
     Damaged(Damage),
+    /// This was found in the snapshot of a group: another must be saved in its place.
+    SnapshotDamaged(GroupId, Damage),
 }
 
 /// What is wrong with a file.

@@ -248,6 +248,50 @@ fn a_group_is_known_on_every_replica_when_it_was_made_on_one() {
     }
 }
 
+/// What a node saves when it is told that a saved snapshot went bad, by where that ends.
+fn saved_anew(world: &mut World, node: u64, group: GroupId) -> Vec<crate::base::Index> {
+    let mut out = Outputs::new();
+    let now = world.now;
+    world.nodes.get_mut(&node).unwrap().handle(now, Input::SnapshotLost(group), &mut out);
+    let ends = out.as_slice().iter().filter_map(|output| match output {
+        Output::Save { group: of, snapshot, .. } if *of == group => Some(snapshot.meta.last.index),
+        _ => None,
+    });
+    ends.collect()
+}
+
+#[test]
+fn a_snapshot_that_went_bad_is_replaced_at_once_and_by_one_of_the_same_end_if_nothing_happened() {
+    let mut world = world_of(1);
+    for _ in 0..3 {
+        world.answer(1, propose(1, "x"), 100);
+        for group in [GroupId::CONTROL, GroupId(1)] {
+            let first = saved_anew(&mut world, 1, group);
+            assert_eq!(first.len(), 1, "{group}");
+            assert_eq!(saved_anew(&mut world, 1, group), [], "{group}: that one comes first");
+            world.step(1, Input::Saved { group, index: first[0] });
+            world.run(500);
+            let again = saved_anew(&mut world, 1, group);
+            assert_eq!(again.len(), 1, "{group}: asked for anew");
+            world.step(1, Input::Saved { group, index: again[0] });
+        }
+    }
+}
+
+#[test]
+fn groups_are_saved_when_their_commands_have_many_bytes() {
+    let mut world = world_of(1);
+    let command = Bytes::from(std::vec![7; 1 << 20]);
+    let before = world.nodes[&2].groups().group(GroupId(1)).unwrap().unsaved();
+    assert!(before < 10);
+    for _ in 0..9 {
+        let ask = Ask::Propose(command.clone());
+        world.answer(2, Request::Group { group: GroupId(1), ask }, 200);
+    }
+    let group = world.nodes[&2].groups().group(GroupId(1)).unwrap();
+    assert!(group.applied().0 >= 9 && group.unsaved() < 9, "{} are not saved", group.unsaved());
+}
+
 /// Commands asked while nodes are cut off and come back, one at a time; those answered.
 fn answered_through_cuts(world: &mut World, seed: u64) -> BTreeSet<(GroupId, Bytes)> {
     let mut prng = crate::base::Prng::seeded(seed);

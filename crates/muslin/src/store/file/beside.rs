@@ -12,7 +12,7 @@ use super::snapshot::{self, Effect};
 use super::spares::Spares;
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::Snapshot;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,6 +38,8 @@ struct State {
     closed: BTreeMap<u64, u32>,
     /// Closed segments that have gone bad, and in what way.
     spoiled: BTreeMap<u64, Damage>,
+    /// Groups whose snapshot has gone bad.
+    lost: BTreeSet<GroupId>,
 }
 
 impl Beside {
@@ -89,6 +91,7 @@ impl Beside {
         disk::publish(&unfinished, &path)?;
         state.published.insert(group, (snapshot.meta.last.index, effect));
         state.saved.remove(&group);
+        state.lost.remove(&group);
         Ok(effect)
     }
 
@@ -167,8 +170,9 @@ impl State {
                 let is_needed = self.closed.contains_key(&number);
                 is_needed && self.spoiled.insert(number, damage.clone()).is_none()
             }
-            // The next one replaces it.
-            Item::Snapshot(group) => self.published.contains_key(&group),
+            Item::Snapshot(group) => {
+                self.published.contains_key(&group) && self.lost.insert(group)
+            }
         }
     }
 
@@ -188,11 +192,12 @@ impl Aside for Beside {
         let last = snapshot.meta.last.index;
         let path = snapshot::path(&self.home.snapshots, group);
         let unfinished = self.unfinished(&path);
-        let (before, effect) = {
+        let (before, effect, is_lost) = {
             let state = self.lock();
-            (state.last(group), state.effect(group, snapshot, keep_from))
+            let effect = state.effect(group, snapshot, keep_from);
+            (state.last(group), effect, state.lost.contains(&group))
         };
-        if before >= Some(last) {
+        if before > Some(last) || before == Some(last) && !is_lost {
             return Ok(());
         }
         self.prepare(&unfinished, group, snapshot, effect)?;
@@ -205,6 +210,7 @@ impl Aside for Beside {
         disk::publish(&unfinished, &path).inspect_err(|_| disk::discard(&unfinished))?;
         state.published.insert(group, (last, effect));
         state.saved.insert(group, (last, effect));
+        state.lost.remove(&group);
         Ok(())
     }
 
@@ -220,7 +226,10 @@ impl Aside for Beside {
             Step::Judged(item, Some(damage)) => {
                 if self.lock().spoil(item, &damage) {
                     self.counters.damaged();
-                    return Ok(Scrubbed::Damaged(damage));
+                    return Ok(match item {
+                        Item::Segment(..) => Scrubbed::Damaged(damage),
+                        Item::Snapshot(group) => Scrubbed::SnapshotDamaged(group, damage),
+                    });
                 }
             }
             Step::Done => return Ok(Scrubbed::All),

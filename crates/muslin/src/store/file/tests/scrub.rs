@@ -12,7 +12,7 @@ fn scrubbed(store: &FileStore) -> Vec<Damage> {
         match store.aside().scrub(100).unwrap() {
             Scrubbed::Some => {}
             Scrubbed::All => return found,
-            Scrubbed::Damaged(damage) => found.push(damage),
+            Scrubbed::Damaged(damage) | Scrubbed::SnapshotDamaged(_, damage) => found.push(damage),
         }
     }
     panic!("a look comes to its end");
@@ -80,7 +80,7 @@ fn a_segment_that_goes_bad_is_written_again_from_memory() {
 }
 
 #[test]
-fn a_snapshot_that_goes_bad_is_told_and_replaced_by_the_next() {
+fn a_snapshot_that_goes_bad_is_told_once_and_replaced_by_one_of_the_same_end_or_later() {
     let (dir, mut store) = used();
     let path = dir.path().join("snapshot/0000000000000000.snap");
     let whole = fs::read(&path).unwrap();
@@ -89,6 +89,11 @@ fn a_snapshot_that_goes_bad_is_told_and_replaced_by_the_next() {
         bytes[at] ^= 1;
         fs::write(&path, bytes).unwrap();
         assert_eq!(scrubbed(&store).len(), 1, "at {at}");
+        assert_eq!(scrubbed(&store), [], "at {at}: it is told once");
+        // One that ends where the damaged one did, of a group in which nothing happened since.
+        let Write::Snapshot { snapshot, keep_from, .. } = saved(1, 8, 9, false) else { panic!() };
+        store.aside().save(GroupId(0), &snapshot, keep_from).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole, "at {at}: it is whole again");
     }
     let Write::Snapshot { snapshot, keep_from, .. } = saved(1, 20, 21, false) else { panic!() };
     store.aside().save(GroupId(0), &snapshot, keep_from).unwrap();
