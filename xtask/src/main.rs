@@ -37,7 +37,7 @@ cargo xtask COMMAND
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
-  model [--seconds MAX]    small parts, in every state that they can come to
+  model [--times N]        small parts, in every state that they can come to
   differential --seeds N   raft-rs under the simulator's faults and checkers: [--from S] [--nodes K]
                            [--profile P]; --bugs: each bug planted around it must be found
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/

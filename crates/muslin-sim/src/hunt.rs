@@ -103,7 +103,13 @@ fn ground(planted: Mutant) -> Option<Ground> {
         It::PassiveReadWithoutRound
         | It::SnapshotOfAnyCluster
         | It::RebuildEndsEarly
-        | It::LeaseIgnoresDrift => return None,
+        | It::LeaseIgnoresDrift
+        | It::StaleAssignmentTaken
+        | It::FullNodeNamed
+        | It::UnnamedCampaigns
+        | It::NamedNeverDeclines
+        | It::LongerLogStaysSilent
+        | It::LeaderNotSought => return None,
         It::JointCountsNewOnly
         | It::LearnerCounted
         | It::TwoChangesAtOnce

@@ -7,39 +7,81 @@
 
 mod configuration;
 mod fingerprint;
+mod leadership;
+mod nodes;
+mod record;
 mod replicas;
+mod rest;
 
 use configuration::{Bounds, Changing};
+use leadership::{Bounds as Leadership, Leading};
 use muslin_core::base::mutant::{self, Mutant};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-const USAGE: &str = "usage: peers-model [--seconds MAX]    MAX for each model (default 60)";
+const USAGE: &str = "usage: peers-model [--times N]    N times as many states of each model";
+
+/// States that are made of each model of changing voters: enough to find every planted bug.
+const CHANGES_STATES: usize = 80_000;
+
+/// States that are made of each model of named leaders. From each new one the groups must come to
+/// rest, which costs as much as some twenty states.
+const LEADERS_STATES: usize = 30_000;
 
 /// Voters change: one by one, in pairs, and one by one among three replicas that lose their disks.
 const SINGLE: Bounds = Bounds { voters: 4, elections: 2, changes: 2, pairs: false, losses: 0 };
 const PAIRS: Bounds = Bounds { pairs: true, ..SINGLE };
 const LOSSES: Bounds = Bounds { voters: 3, elections: 2, changes: 1, pairs: true, losses: 1 };
 
+/// One group of three whose leader is named, with each kind of trouble in a model of its own, and
+/// two groups on three nodes, one of them on two of these.
+const NAMED: Leadership = Leadership {
+    groups: &[&[1, 2, 3]],
+    nodes: 3,
+    decisions: 2,
+    depositions: 0,
+    beliefs: 0,
+    commands: 0,
+    restarts: 0,
+    losses: 0,
+    late: 0,
+    fallbacks: 0,
+    terms: 3,
+};
+const CROSSED: Leadership = Leadership { decisions: 4, terms: 1, ..NAMED };
+const DECIDERS: Leadership = Leadership { depositions: 1, decisions: 3, beliefs: 1, ..NAMED };
+const RESTARTS: Leadership = Leadership { restarts: 2, decisions: 1, ..NAMED };
+const COMMANDS: Leadership = Leadership { restarts: 1, commands: 1, ..NAMED };
+const LATE: Leadership = Leadership { late: 1, commands: 1, ..NAMED };
+const FALLBACK: Leadership = Leadership { fallbacks: 2, decisions: 1, ..NAMED };
+const EMPTIED: Leadership = Leadership { losses: 1, decisions: 1, ..NAMED };
+const SHARED: Leadership = Leadership { groups: &[&[1, 2], &[1, 2, 3]], decisions: 3, ..NAMED };
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let seconds = match words.as_slice() {
-        [] => Some(60),
-        [flag, number] if flag == "--seconds" => number.parse().ok(),
+    let times: Option<usize> = match words.as_slice() {
+        [] => Some(1),
+        [flag, number] if flag == "--times" => number.parse().ok(),
         _ => None,
     };
-    let Some(limit) = seconds.map(Duration::from_secs) else {
+    let Some(times) = times else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     // A planted bug may end in a panic of the core's own asserts: that is found, too.
     std::panic::set_hook(Box::new(|_| {}));
     let mut sum = Sum::default();
+    check_changes(CHANGES_STATES * times, &mut sum);
+    check_leadership(LEADERS_STATES * times, &mut sum);
+    sum.tell()
+}
+
+fn check_changes(states: usize, sum: &mut Sum) {
     let mut changing =
-        |name, bounds, planted| sum.add(check(name, Changing(bounds), planted, limit));
+        |name, bounds, planted| sum.add(check(name, Changing(bounds), planted, states));
     changing("voters change one by one", SINGLE, Mutant::None);
     changing("voters change one by one", SINGLE, Mutant::ChangeBeforeOwnTerm);
     changing("voters change in pairs", PAIRS, Mutant::None);
@@ -48,7 +90,27 @@ fn main() -> ExitCode {
     changing("a disk is lost", LOSSES, Mutant::None);
     changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaCounts);
     changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaVotes);
-    sum.tell()
+}
+
+fn check_leadership(states: usize, sum: &mut Sum) {
+    let mut leading =
+        |name, bounds, planted| sum.add(check(name, Leading(bounds), planted, states));
+    leading("leaders are named", NAMED, Mutant::None);
+    leading("leaders are named", NAMED, Mutant::UnnamedCampaigns);
+    leading("leaders are named", NAMED, Mutant::FullNodeNamed);
+    leading("leaders are named", NAMED, Mutant::LeaderNotSought);
+    leading("decisions cross", CROSSED, Mutant::None);
+    leading("decisions cross", CROSSED, Mutant::StaleAssignmentTaken);
+    leading("two deciders", DECIDERS, Mutant::None);
+    leading("nodes start again", RESTARTS, Mutant::None);
+    leading("commands and a restart", COMMANDS, Mutant::None);
+    leading("commands and a restart", COMMANDS, Mutant::LongerLogStaysSilent);
+    leading("a message comes late", LATE, Mutant::None);
+    leading("groups fall back", FALLBACK, Mutant::None);
+    leading("a disk is emptied", EMPTIED, Mutant::None);
+    leading("a disk is emptied", EMPTIED, Mutant::RebuildingReplicaVotes);
+    leading("a disk is emptied", EMPTIED, Mutant::NamedNeverDeclines);
+    leading("nodes share groups", SHARED, Mutant::None);
 }
 
 /// Figures of all checks.
@@ -89,13 +151,15 @@ impl Sum {
 }
 
 /// Checks a model, as it is or with a planted bug, which must then be found.
-fn check<M>(name: &str, model: M, planted: Mutant, limit: Duration) -> Checked
+fn check<M>(name: &str, model: M, planted: Mutant, limit: usize) -> Checked
 where
     M: Model + Send + Sync + 'static,
     M::State: Hash + Clone + Debug + PartialEq + Send + Sync + 'static,
     M::Action: Clone + Debug + PartialEq + Send + 'static,
 {
     mutant::activate(planted);
+    // The search ends with the bug, but threads come by it in no fixed order.
+    let limit = if planted == Mutant::None { limit } else { 2 * limit };
     let began = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let properties = model.properties();
@@ -104,7 +168,7 @@ where
         names.collect::<Vec<_>>()
     };
     let (always, sometimes) = (of_kind(Expectation::Always), of_kind(Expectation::Sometimes));
-    let mut builder = model.checker().threads(threads).timeout(limit);
+    let mut builder = model.checker().threads(threads).target_state_count(limit);
     if planted != Mutant::None {
         builder = builder.finish_when(HasDiscoveries::AnyFailures);
     }
@@ -118,7 +182,7 @@ where
         planted.name(),
         checker.state_count(),
         checker.max_depth(),
-        if took < limit { "complete" } else { "bounded" },
+        if checker.state_count() < limit { "complete" } else { "bounded" },
         took.as_secs_f64(),
     );
     if let Some(name) = broken {

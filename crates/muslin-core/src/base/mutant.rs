@@ -144,6 +144,18 @@ mutants! {
     PassiveReadWithoutRound = "passive-read-without-round",
     /// A replica installs a snapshot of another cluster.
     SnapshotOfAnyCluster = "snapshot-of-any-cluster",
+    /// An assignment is carried out whatever was assigned since it was decided.
+    StaleAssignmentTaken = "stale-assignment-taken",
+    /// A node whose disk is full is named to lead.
+    FullNodeNamed = "full-node-named",
+    /// A passive replica asks for votes although another is named.
+    UnnamedCampaigns = "unnamed-campaigns",
+    /// A replica that may not ask for votes does not say so when it is named.
+    NamedNeverDeclines = "named-never-declines",
+    /// A replica that has more than the one that asks for its vote leaves it at that.
+    LongerLogStaysSilent = "longer-log-stays-silent",
+    /// A query waits where no leader is known, and nobody is asked.
+    LeaderNotSought = "leader-not-sought",
 }
 
 #[cfg(feature = "mutants")]

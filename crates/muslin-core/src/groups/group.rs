@@ -3,6 +3,7 @@
 use super::snapshot;
 use super::types::Kept;
 use super::{Ask, Claim, Event, Failure, GroupMachine, GroupStatus, Message, Output, Recovered};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{
@@ -368,6 +369,7 @@ impl Group {
         let group = self.id();
         if let Some(to) = self.likely_leader()
             && self.seek_again <= now
+            && !mutant::is_active(Mutant::LeaderNotSought)
         {
             self.seek_again = now + SETTLE_AGAIN;
             let message = Message::Propose { group, proposals: Vec::new() };
@@ -417,7 +419,8 @@ impl Group {
     /// Whether who leads and who is named differ.
     fn look_for_dispute(&mut self, now: Now, pause: Duration) {
         let leads = self.raft.role() == Role::Leader;
-        let is_named = self.record.leader == Some(self.home.id.0);
+        let is_named = self.record.leader == Some(self.home.id.0)
+            || (!leads && mutant::is_active(Mutant::UnnamedCampaigns));
         if leads == is_named {
             self.dispute = None;
         } else if self.dispute.is_none() {
@@ -442,6 +445,9 @@ impl Group {
         if self.raft.role() != Role::Leader {
             if self.raft.is_rebuilding() || !self.raft.configuration().is_voter(self.home.id) {
                 // Nobody else campaigns while this one is named.
+                if mutant::is_active(Mutant::NamedNeverDeclines) {
+                    return;
+                }
                 return self.claim(true, out);
             }
             let leader = self.raft.leader();

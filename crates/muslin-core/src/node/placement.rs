@@ -4,6 +4,7 @@
 //! It changes nothing itself: each decision is a step for the log, and takes effect when it comes
 //! back from there. Another leader of the control group starts afresh, from the record.
 
+use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Index, NodeId, Now};
 use crate::groups::Claim;
 use crate::plan::{self, GroupView, LeaderView};
@@ -76,7 +77,8 @@ impl Vitals {
     /// Whether it could lead a group: it answers, by the word of the groups that are shared with it
     /// if there are any, and its disk has room and everything it promised.
     pub fn is_fit(&self) -> bool {
-        if self.is_full || self.is_rebuilding {
+        let is_full = self.is_full && !mutant::is_active(Mutant::FullNodeNamed);
+        if is_full || self.is_rebuilding {
             return false;
         }
         self.is_here || (!self.is_gone && self.is_heard.unwrap_or(!self.is_silent))

@@ -106,7 +106,9 @@ impl Raft {
             && self.may_vote()
             && !self.hears_leader()
             && self.is_up_to_date(last);
-        let is_behind = self.drive == Drive::Passive && last < self.log.last();
+        let is_behind = self.drive == Drive::Passive
+            && last < self.log.last()
+            && !mutant::is_active(Mutant::LongerLogStaysSilent);
         let term = if granted { term } else { self.term };
         out.push(Output::send(from, Unbound::PreVoteReply { term, granted }));
         if is_behind && matches!(self.part, Part::Follower) {

@@ -159,4 +159,6 @@ fn is_behind(peer: &Peer, last: Index, commit: Index) -> bool {
     peer.matched < last
         || peer.condition.commit < commit
         || matches!(peer.mode, Mode::AwaitSnapshot | Mode::Snapshot { .. })
+        // Its last answer left before it knew that it had rebuilt, and there may be no next one.
+        || peer.condition.rebuild.is_some()
 }
