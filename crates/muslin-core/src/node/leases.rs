@@ -147,8 +147,10 @@ impl LeaseClock {
 }
 
 /// Questions of local clients about leases, on their way to the leader.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LeaseForwards {
+    /// Never given twice by a node, whatever becomes of its process: an answer to a question of
+    /// before its last start may still be on its way, and be about another lease (K3).
     last_number: u64,
     waiting: BTreeMap<u64, Forward>,
 }
@@ -162,7 +164,15 @@ struct Forward {
     sent: Option<Now>,
 }
 
+/// Bits of the numbers that one start of a node gives away: no process lives long enough for more.
+const NUMBER_BITS: u32 = 32;
+
 impl LeaseForwards {
+    /// Of a node in this start of its process.
+    pub(super) fn new(boot: u64) -> LeaseForwards {
+        LeaseForwards { last_number: boot << NUMBER_BITS, waiting: BTreeMap::new() }
+    }
+
     pub(super) fn add(
         &mut self,
         now: Now,
@@ -247,4 +257,26 @@ impl LeaseForwards {
 pub(super) fn answer_to(node: NodeId, number: u64, answer: KeepAliveAnswer) -> super::Output {
     let message = PeerMessage::KeepAliveReply { number, answer };
     super::Output::Send { to: node, after: None, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number under which a fresh process of this start asks about a lease.
+    fn first_number(boot: u64, lease: u64) -> (LeaseForwards, u64) {
+        let mut forwards = LeaseForwards::new(boot);
+        forwards.add(Now::START, RequestId(1), LeaseId(lease), true).unwrap();
+        let number = *forwards.waiting.keys().next().unwrap();
+        (forwards, number)
+    }
+
+    #[test]
+    fn an_answer_to_the_process_before_is_about_nothing_that_waits() {
+        let (_, before) = first_number(7, 43);
+        let (mut forwards, number) = first_number(8, 42);
+        let alive = KeepAliveAnswer::Alive { ttl_ms: 2_751, left_ms: 2_239 };
+        assert_eq!(forwards.on_reply(before, alive), None);
+        assert_eq!(forwards.on_reply(number, alive), Some((RequestId(1), Some((2_751, 2_239)))));
+    }
 }

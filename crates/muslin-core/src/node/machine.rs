@@ -125,7 +125,7 @@ impl Node {
             record: Record::Unread,
             watches: Watches::default(),
             lease_clock: LeaseClock::default(),
-            lease_forwards: LeaseForwards::default(),
+            lease_forwards: LeaseForwards::new(options.boot),
             relayed: Relayed::default(),
             applied: snapshot_at,
             snapshot_at,
