@@ -34,22 +34,53 @@ fn table(items: &Value) -> Table {
     table
 }
 
-/// One row per field.
+/// One row per field, those of the replica on the asked node as `here.NAME`.
 fn fields(group: &Value) -> Table {
     let mut table = Table::new(&["FIELD", "VALUE"]);
-    for name in group.as_object().into_iter().flat_map(|object| object.keys()) {
-        let value = match &group[name] {
-            Value::Object(_) if name == "leader" => cell(&group[name], "name"),
-            Value::Array(_) => names(&group[name]),
-            _ => cell(group, name),
-        };
-        table.row([name.clone(), value]);
+    for (name, value) in group.as_object().into_iter().flatten() {
+        match value {
+            Value::Object(here) if name == "here" => {
+                for field in here.keys() {
+                    table.row([format!("here.{field}"), told(value, field)]);
+                }
+            }
+            _ => table.row([name.clone(), told(group, name)]),
+        }
     }
     table
+}
+
+/// Nodes by their names.
+fn told(of: &Value, field: &str) -> String {
+    match &of[field] {
+        node @ Value::Object(_) => cell(node, "name"),
+        nodes @ Value::Array(_) => names(nodes),
+        _ => cell(of, field),
+    }
 }
 
 fn names(nodes: &Value) -> String {
     let names: Vec<String> =
         nodes.as_array().into_iter().flatten().map(|node| cell(node, "name")).collect();
     names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_group_is_shown_in_words_with_the_replica_of_the_asked_node() {
+        let node = |name: &str| json!({ "id": "0000000000000001", "name": name });
+        let here = json!({ "role": "follower", "term": 3, "leader": node("n2") });
+        let group = json!({
+            "id": 1, "kind": "register", "replicas": [node("n1"), node("n2")],
+            "leader": node("n2"), "here": here,
+        });
+        let text = fields(&group).separated();
+        for line in ["here.leader\tn2", "here.role\tfollower", "leader\tn2", "replicas\tn1,n2"] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+    }
 }

@@ -136,6 +136,9 @@ fn named(names: &NodeStatus, id: NodeId) -> NodeName {
 
 /// By id, else by name.
 fn member_named(status: &NodeStatus, asked: &str) -> Result<NodeId, Problem> {
+    if asked.is_empty() {
+        return Err(Problem::bad_request("say &replicas=NODE,NODE,NODE, each by its name or id"));
+    }
     let members = || status.members.iter();
     let by_id = members().find(|member| NodeId(member.id).to_string() == asked);
     let found = by_id.or_else(|| members().find(|member| member.name == asked));
