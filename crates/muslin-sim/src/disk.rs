@@ -79,6 +79,10 @@ impl Image {
         self.entries.extend(entries);
     }
 
+    fn is_used(&self) -> bool {
+        self.hard_state != HardState::default() || self.last() != LogId::ZERO
+    }
+
     fn snapshot_last(&self) -> LogId {
         self.snapshot.as_ref().map_or(LogId::ZERO, |snapshot| snapshot.meta.last)
     }
@@ -122,6 +126,12 @@ pub(crate) struct Shelf {
 }
 
 impl Shelf {
+    /// Whether the replica has not yet made up for what the disk lost. One of which nothing is left
+    /// is not opened yet: whoever opens it must know.
+    fn is_rebuilding(&self) -> bool {
+        self.durable.hard_state.rebuilding || self.lost.is_some() && !self.durable.is_used()
+    }
+
     fn of(durable: Image, founding: &raft::Configuration) -> Shelf {
         let written = Written::of(&durable, founding);
         let hard_state = durable.hard_state;
@@ -225,7 +235,7 @@ impl Disk {
     pub(crate) fn has(&self, group: GroupId, id: LogId) -> bool {
         let Some(shelf) = self.shelves.get(group.0 as usize) else { return false };
         match &shelf.lost {
-            Some(lost) if shelf.durable.hard_state.rebuilding => lost.has(id),
+            Some(lost) if shelf.is_rebuilding() => lost.has(id),
             _ => shelf.durable.has(id),
         }
     }
@@ -250,11 +260,8 @@ impl Disk {
 
     /// The groups of which anything is on the disk, besides the control group.
     pub(crate) fn groups(&self) -> impl Iterator<Item = GroupId> + '_ {
-        let is_used = |shelf: &Shelf| {
-            shelf.durable.hard_state != HardState::default() || shelf.durable.last() != LogId::ZERO
-        };
         let shelves = self.shelves.iter().enumerate().skip(1);
-        shelves.filter(move |(_, shelf)| is_used(shelf)).map(|(it, _)| GroupId(it as u64))
+        shelves.filter(|(_, shelf)| shelf.durable.is_used()).map(|(it, _)| GroupId(it as u64))
     }
 
     /// Takes a write that was noted.
@@ -358,22 +365,29 @@ impl Disk {
         for shelf in &mut self.shelves {
             let lost = shelf.lost.take();
             *shelf = Shelf::of(std::mem::take(&mut shelf.durable), &shelf.founding);
-            shelf.lost = lost.filter(|_| shelf.durable.hard_state.rebuilding);
+            shelf.lost = lost;
+            if !shelf.is_rebuilding() {
+                shelf.lost = None;
+            }
         }
         whole
     }
 
     /// Something of what was durable is gone. What is left is handed out under the mark of a
-    /// replica that rebuilds, as a store does that finds damage.
+    /// replica that rebuilds, as a store does that finds damage. Of a group of which nothing is
+    /// left a store knows nothing; the control group it always knows.
     pub(crate) fn damage(&mut self, prng: &mut Prng, damage: Damage) {
-        for shelf in &mut self.shelves {
+        for (group, shelf) in self.shelves.iter_mut().enumerate() {
+            if group > 0 && !shelf.durable.is_used() && shelf.lost.is_none() {
+                continue;
+            }
             let mut durable = std::mem::take(&mut shelf.durable);
             let lost = shelf.lost.take().unwrap_or_else(|| durable.clone());
             match damage {
                 Damage::All => durable = Image::default(),
                 Damage::Part => durable.rot(prng),
             }
-            durable.hard_state.rebuilding = true;
+            durable.hard_state.rebuilding = group == 0 || durable.is_used();
             if mutant::is_active(Mutant::DiskLossForgotten) && damage == Damage::All
                 || mutant::is_active(Mutant::DamageCutAsTail) && damage == Damage::Part
             {
@@ -386,7 +400,15 @@ impl Disk {
 
     /// Whether a replica here has not yet made up for what its disk lost.
     pub(crate) fn is_rebuilding(&self) -> bool {
-        self.shelves.iter().any(|shelf| shelf.durable.hard_state.rebuilding)
+        self.shelves.iter().any(Shelf::is_rebuilding)
+    }
+
+    /// Whether this disk, from what is known to be committed to the end of its log of a group,
+    /// knows only of the voters that the group was made with: nobody's vote is taken away.
+    pub(crate) fn votes_as_founded(&self, group: GroupId, commit: Index) -> bool {
+        let shelf = self.shelf(group);
+        let known = shelf.written.voters_from(shelf.hard_state.commit.max(commit));
+        known.into_iter().all(|it| *it == shelf.founding)
     }
 
     /// How many writes are under way.

@@ -357,7 +357,7 @@ impl Groups {
                 self.step(now, group, raft::Input::Message { from, message }, out);
             }
             Message::Alive { boot, is_deaf } => {
-                if let Some(change) = self.liveness.on_alive(from, boot, is_deaf) {
+                if let Some(change) = self.liveness.on_alive(now, from, (boot, is_deaf)) {
                     self.on_liveness(now, change, out);
                 }
             }

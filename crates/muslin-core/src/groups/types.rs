@@ -269,7 +269,7 @@ pub enum Message {
     Propose {
         /// Which group.
         group: GroupId,
-        /// In order.
+        /// In order. None: the sender asks to be told who leads.
         proposals: Vec<Bytes>,
     },
     /// These proposals of the receiver, by sequence, were not appended.

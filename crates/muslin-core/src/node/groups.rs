@@ -4,7 +4,7 @@
 use super::machine::{CHORES_BUSY, encoded, fail};
 use super::reads::{Ask, Record, What};
 use super::{Event, Failure, Node, Output, PeerMessage, Placement, Reply, Seen, Vitals};
-use crate::base::{GroupId, NodeId, Now, Outputs, RequestId};
+use crate::base::{GroupId, Index, NodeId, Now, Outputs, RequestId};
 use crate::groups::{self, Claim, Groups};
 use crate::raft::Role;
 use crate::state::{
@@ -169,10 +169,11 @@ impl Node {
         self.next_chores = now;
     }
 
-    /// While this node's control replica rebuilds, its disk may have lost the group as well, and
-    /// what it promised there (R11). A group of which that is not so votes again all the sooner.
+    /// A disk that lost something of the control group may have lost a group as well, and what this
+    /// node promised there (R11), unless the group was made later than that: then nothing was
+    /// promised. Control's rebuilding may end with the very batch that names the group.
     fn opening(&self, record: GroupRecord) -> groups::Input {
-        let rebuilding = self.raft.hard_state().rebuilding;
+        let rebuilding = Index(record.created_at) <= self.raft.lost_up_to();
         groups::Input::Open { record, rebuilding }
     }
 

@@ -99,8 +99,12 @@ impl World {
     }
 
     fn start(&mut self, options: Options) {
+        self.start_from(options, Recovered::default());
+    }
+
+    fn start_from(&mut self, options: Options, recovered: Recovered) {
         let id = options.id.0;
-        let node = Node::new(options, Recovered::default(), id, self.now);
+        let node = Node::new(options, recovered, id, self.now);
         self.nodes.insert(id, node);
         let contacts = (1..=3).filter(|other| *other != id).map(address).collect();
         self.step(id, Input::Contacts(contacts));

@@ -161,4 +161,6 @@ fn is_behind(peer: &Peer, last: Index, commit: Index) -> bool {
         || matches!(peer.mode, Mode::AwaitSnapshot | Mode::Snapshot { .. })
         // Its last answer left before it knew that it had rebuilt, and there may be no next one.
         || peer.condition.rebuild.is_some()
+        // That it has room again it says when it is asked.
+        || peer.condition.is_full
 }

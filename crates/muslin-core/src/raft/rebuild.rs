@@ -35,6 +35,13 @@ impl Raft {
         self.rebuild.is_some()
     }
 
+    /// What its disk has lost was promised when the group had committed no more than this: the
+    /// fence, or anything as long as that is not known. It holds after the rebuilding as well, for
+    /// what else was on the disk; zero when nothing was lost.
+    pub fn lost_up_to(&self) -> Index {
+        self.lost_up_to
+    }
+
     /// What its answers say about it.
     pub(super) fn condition(&self) -> Condition {
         Condition {
@@ -49,6 +56,7 @@ impl Raft {
     pub(super) fn begin_rebuild(&mut self, why: &'static str, out: &mut Outputs<Output>) {
         if self.rebuild.is_none() {
             self.rebuild = Some(Rebuild::numbered(RebuildId(self.prng.draw())));
+            self.lost_up_to = Index(u64::MAX);
             self.disk.mark_hard_state();
             out.push(Output::Report(Event::RebuildBegun { why }));
         }
@@ -66,6 +74,7 @@ impl Raft {
     pub(super) fn on_fence(&mut self, fence: Index) {
         if let Some(rebuild) = &mut self.rebuild {
             rebuild.fence = Some(fence);
+            self.lost_up_to = fence;
         }
     }
 

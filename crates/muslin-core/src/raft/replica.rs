@@ -54,6 +54,8 @@ pub struct Raft {
     /// begin when it is saved.
     pub(super) saving: Option<(Index, Index)>,
     pub(super) rebuild: Option<Rebuild>,
+    /// See [`Raft::lost_up_to`].
+    pub(super) lost_up_to: Index,
     pub(super) room: DiskRoom,
     /// What it may still take while its disk is full.
     pub(super) reserve: Reserve,
@@ -149,6 +151,7 @@ impl Raft {
             saved,
             saving: None,
             rebuild: None,
+            lost_up_to: Index::ZERO,
             room: DiskRoom::Room,
             reserve: Reserve::default(),
             drive,
@@ -168,6 +171,10 @@ impl Raft {
         }
         if hard_state.rebuilding {
             raft.rebuild = Some(Rebuild::numbered(RebuildId(raft.prng.draw())));
+            raft.lost_up_to = Index(u64::MAX);
+            // Whoever opened it may know of the loss from elsewhere: the disk must have the mark
+            // before anything else of this replica.
+            raft.disk.mark_hard_state();
         }
         if !raft.is_sole_voter() || raft.is_rebuilding() {
             raft.rearm_election();
@@ -424,6 +431,9 @@ impl Machine for Raft {
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Outputs<Output>) {
         self.now = self.now.max(now);
+        if self.is_rebuilding() {
+            self.persist_hard_state(out);
+        }
         // What the disk already knew to be committed.
         self.hand_out(out);
         match input {

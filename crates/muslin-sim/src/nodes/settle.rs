@@ -30,6 +30,9 @@ impl Nodes {
         if let Some((group, place)) = self.lagging_group() {
             return rest(format!("{:?} has not caught up with {group}", self.hosts[place].id));
         }
+        if !self.do_groups_vote_as_founded() {
+            return rest("a replica of a group has no vote".into());
+        }
         if !self.is_configured() {
             let voters = self.leader().and_then(|place| self.hosts[place].process.as_ref());
             let voters = voters.map(|process| process.subject.raft().configuration().clone());

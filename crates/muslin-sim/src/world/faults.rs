@@ -7,7 +7,7 @@ use crate::host::Standing;
 use crate::net::Parcel;
 use crate::subject::Subject;
 use crate::time::{Clock, Time};
-use muslin_core::base::Prng;
+use muslin_core::base::{GroupId, Index, Prng};
 use muslin_core::raft::DiskRoom;
 use std::time::Duration;
 
@@ -338,7 +338,20 @@ impl<S: Subject> World<S> {
             && in_force.voters.len() >= VOTERS_FOR_DAMAGE
             && self.hosts[host].process.is_some()
             && self.hosts.iter().all(whole)
+            && self.do_groups_vote_as_founded()
             && !S::is_shrinking(self)
+    }
+
+    /// Whether nobody's vote is taken away in any of the groups besides the control group. The
+    /// newest configuration is on the disk of somebody.
+    pub(crate) fn do_groups_vote_as_founded(&self) -> bool {
+        let groups = (1..S::groups(&self.crowd)).map(|group| GroupId(group as u64));
+        let mut all = groups.flat_map(|group| self.hosts.iter().map(move |host| (host, group)));
+        all.all(|(host, group)| {
+            // What is on the disk about commits is older than what a running machine knows.
+            let seen = host.process.as_ref().and_then(|it| it.seen.get(group.0 as usize));
+            host.disk.votes_as_founded(group, seen.map_or(Index::ZERO, |seen| seen.commit))
+        })
     }
 
     fn transfer(&mut self, victim: usize) {

@@ -38,6 +38,7 @@ impl<S: Subject> World<S> {
         let is_whole = self.hosts.iter().all(|host| !host.disk.is_rebuilding() && votes(host));
         if !is_fixed
             || !is_whole
+            || !self.do_groups_vote_as_founded()
             || self.profile.faults.every.is_zero()
             || !self.draws.fault.chance(LASTING_PPM)
         {

@@ -348,3 +348,39 @@ fn journal(node: &Node, group: GroupId) -> Vec<Bytes> {
     let count = u64::from_be_bytes(machine.query(b"")[..].try_into().unwrap());
     (1..=count).map(|place| machine.query(&place.to_be_bytes())).collect()
 }
+
+/// Starts node 3 with an empty disk, of which the store says that it lost what it promised.
+fn wipe(world: &mut World) {
+    world.cut.insert(3);
+    world.run(2_000);
+    world.queue.retain(|_, (to, _)| *to != 3);
+    let mut recovered = Recovered::default();
+    recovered.raft.hard_state.rebuilding = true;
+    world.start_from(Options { boot: 2, ..options(3, 3) }, recovered);
+    world.cut.clear();
+}
+
+#[test]
+fn a_group_that_a_lost_disk_may_have_had_is_opened_as_one_that_rebuilds() {
+    let mut world = world_of(2);
+    assert_eq!(count(world.answer(2, propose(1, "a"), 100)), 1);
+    wipe(&mut world);
+    let mut begun = BTreeSet::new();
+    for _ in 0..3_000 {
+        world.run(1);
+        let groups = world.nodes[&3].groups().iter();
+        let rebuilding = groups.filter(|group| group.raft().is_rebuilding());
+        begun.extend(rebuilding.map(|group| group.id().0));
+    }
+    assert_eq!(begun, BTreeSet::from([1, 2]), "however soon the control replica was done");
+    assert!(!world.nodes[&3].raft().is_rebuilding());
+    let group = create(&mut world, &[1, 2, 3]);
+    let replica = world.nodes[&3].groups().group(group).expect("made on all");
+    assert!(!replica.raft().is_rebuilding(), "nothing was promised in a group made later");
+    world.run(5_000);
+    for group in 1..=3 {
+        let replica = world.nodes[&3].groups().group(GroupId(group)).expect("made on all");
+        assert!(!replica.raft().is_rebuilding(), "{group}");
+        assert_eq!(replica.raft().configuration().voters.len(), 3, "{group}");
+    }
+}

@@ -11,7 +11,7 @@
 //! isolate N | cut A B | heal | lose KIND.. | hold-disk N | release-disk N
 //! crash N | start N | wipe N | join N
 //! damage N keep=I | set-back N keep=I           its disk loses what follows; nobody notices
-//! ack N from=M term=T session=S matched=I      a forged acknowledgement
+//! ack N from=M term=T session=S matched=I [rebuild=R]   a forged acknowledgement
 //! refuse N from=M term=T session=S prev=I      a forged refusal
 //! ask N from=M term=T last=I                   a forged request for a vote
 //! forge N from=M term=T wrong=WHAT             an append no correct leader sends
@@ -23,7 +23,7 @@ use super::describe;
 use crate::base::{Index, LogId, Machine, NodeId, Term};
 use crate::raft::{
     AppendResult, Bound, Change, Condition, Configuration, DiskRoom, Drive, Entry, Input, Message,
-    Options, Payload, Raft, SessionId, Unbound,
+    Options, Payload, Raft, RebuildId, SessionId, Unbound,
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -243,7 +243,9 @@ fn promise(cluster: &mut Cluster, command: &Command) -> Answer<String> {
         "ack" => {
             let result = AppendResult::Accepted { matched: Index(number("matched")?) };
             let session = SessionId(number("session")?);
-            Bound::AppendReply { term, session, result, condition: Condition::default() }
+            let rebuild = number("rebuild").ok().map(RebuildId);
+            let condition = Condition { rebuild, ..Condition::default() };
+            Bound::AppendReply { term, session, result, condition }
         }
         "refuse" => {
             let prev = Index(number("prev")?);
