@@ -21,8 +21,8 @@ const fn part(world: &'static str, profile: &'static str, nodes: u64, share: u64
 
 /// Most time passes in long runs, which are mostly calm, as real clusters are; most faults strike
 /// in the short ones, in which they never stop. A bare group costs a quarter of whole nodes.
-const PARTS: [Part; 12] = [
-    part("nodes", "long", 3, 3_000),
+const PARTS: [Part; 14] = [
+    part("nodes", "long", 3, 2_970),
     part("nodes", "long", 5, 900),
     part("group", "long", 3, 4_000),
     part("group", "long", 5, 1_600),
@@ -30,6 +30,8 @@ const PARTS: [Part; 12] = [
     part("nodes", "swarm", 5, 20),
     part("nodes", "churn", 3, 25),
     part("nodes", "admit", 3, 15),
+    part("nodes", "groups", 3, 20),
+    part("nodes", "groups", 5, 10),
     part("group", "swarm", 3, 200),
     part("group", "swarm", 5, 80),
     part("group", "churn", 3, 80),

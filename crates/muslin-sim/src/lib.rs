@@ -40,14 +40,16 @@
 //!   log or a snapshot that rotted; nothing left at all.
 //! - **Processes**: killed (at leaders, after acknowledgements, in the midst of a batch, all at
 //!   once), stopped, standing still, starving.
-//! - **Clocks**: of any rate within a bound, and changing it.
+//! - **Clocks**: of any rate within a bound, and changing it; leaping forward by up to hours, where
+//!   no promise rests on them.
 //! - **Operators**: admission, removal, changes of who votes, moved leadership.
 //!
 //! Disks lose what they promised only one at a time, where all voters are whole: a group does not
 //! survive more, and does not promise to.
 //!
 //! # Limits
-//! Clocks drift and do not jump: machines read monotonic ones. The state machines of groups are
+//! Clocks leap forward only, since machines read monotonic ones, and not on a leader of a run with
+//! leases of keys, nor on the others of a run with reads by lease. The state machines of groups are
 //! those that come with the project.
 #![forbid(unsafe_code)]
 

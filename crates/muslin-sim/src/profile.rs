@@ -188,6 +188,8 @@ pub struct Faults {
     pub layout: bool,
     /// A clock runs at another rate from here on.
     pub drift: bool,
+    /// A clock leaps forward, by up to hours, where that is harmless by promise.
+    pub leap: bool,
     /// A disk has no room for entries.
     pub full_disk: bool,
     /// A sync fails, and the process stops as it must.
@@ -223,6 +225,7 @@ impl Faults {
             flap: false,
             layout: false,
             drift: false,
+            leap: false,
             full_disk: false,
             sync_error: false,
             rot: false,
@@ -241,7 +244,7 @@ impl Faults {
         }
         kinds!(
             crash, crash_all, stop, pause, partition, one_way, partial, slow_link, slow_disk,
-            starve, flap, layout, drift, full_disk, sync_error, rot, wipe, transfer,
+            starve, flap, layout, drift, leap, full_disk, sync_error, rot, wipe, transfer,
         )
     }
 
@@ -271,6 +274,7 @@ impl Faults {
             sync_error: with(300_000),
             rot: with(350_000),
             wipe: with(250_000),
+            leap: with(250_000),
             ..Faults::none()
         };
         faults.every = scale(prng, Duration::from_millis(150), Duration::from_secs(4));

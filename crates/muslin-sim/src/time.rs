@@ -58,6 +58,12 @@ impl Clock {
         Clock { offset, since: at, drift_ppm }
     }
 
+    /// From here on it shows so much more.
+    pub(crate) fn leap(&mut self, at: Time, by: Duration) {
+        let shown = self.now(at);
+        *self = Clock::started(at, (shown + by).0, self.drift_ppm);
+    }
+
     /// What it shows at a moment.
     pub(crate) fn now(&self, at: Time) -> Now {
         let passed = at.0.saturating_sub(self.since.0) as i64;
@@ -94,6 +100,14 @@ mod tests {
                 assert!(at.0 <= 1_234_567 || clock.now(Time(at.0 - 2)) < now, "{drift} {shown}");
             }
         }
+    }
+
+    #[test]
+    fn a_clock_that_leaps_goes_on_at_its_rate() {
+        let mut clock = Clock::started(Time::START, 5, 1_000);
+        clock.leap(Time(1_000_000), Duration::from_secs(3_600));
+        assert_eq!(clock.now(Time(1_000_000)), Now(3_600_001_001_005));
+        assert_eq!(clock.now(Time(2_000_000)), Now(3_600_002_002_005));
     }
 
     #[test]

@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn who_says_that_it_hears_is_alive() {
         let mut liveness = shared();
-        assert!(hear(&mut liveness, 2_000, Some(false)).is_empty());
+        assert_eq!(hear(&mut liveness, 2_000, Some(false)), [(0, Change::Met(PEER))]);
         assert_eq!(liveness.is_alive(PEER), Some(true));
     }
 
@@ -190,7 +190,8 @@ mod tests {
     fn who_was_silent_is_alive_at_its_first_word() {
         let mut liveness = shared();
         assert_eq!(liveness.on_tick(Now::from_millis(900), &mut Outputs::new()).len(), 1);
-        assert_eq!(hear(&mut liveness, 2_000, Some(false)), [(1_000, Change::Back(PEER))]);
+        let back = [(1_000, Change::Back(PEER)), (1_000, Change::Met(PEER))];
+        assert_eq!(hear(&mut liveness, 2_000, Some(false)), back);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::net::Parcel;
 use crate::subject::Subject;
 use crate::time::{Clock, Time};
 use muslin_core::base::{GroupId, Index, Prng};
-use muslin_core::raft::DiskRoom;
+use muslin_core::raft::{DiskRoom, Role};
 use std::time::Duration;
 
 /// How a fault ends.
@@ -49,6 +49,7 @@ enum Kind {
     Flap,
     Layout,
     Drift,
+    Leap,
     FullDisk,
     SyncError,
     Rot,
@@ -62,6 +63,13 @@ const FOR_GOOD: Duration = Duration::from_secs(1_000_000_000);
 /// Disks lose what they promised only where so many vote: one of them can be spared then, and two
 /// are a quorum of what is left.
 const VOTERS_FOR_DAMAGE: usize = 3;
+
+/// A clock leaps by so much at most.
+const LEAP_MOST: Duration = Duration::from_secs(6 * 3_600);
+
+/// Leaps are halved up to so many times less one: those of the length of a time-out are as likely
+/// as those of hours.
+const LEAP_HALVINGS: u64 = 20;
 
 /// A sync on a disk that stays slow takes up to this.
 const SLOW_FOR_GOOD: Duration = Duration::from_millis(400);
@@ -121,6 +129,7 @@ impl<S: Subject> World<S> {
                 self.cut(links, lasts);
             }
             Kind::Drift => self.drift(victim),
+            Kind::Leap => self.leap(victim),
             Kind::FullDisk => self.fill_disk(victim, lasts),
             Kind::SyncError => self.hosts[victim].sync_fails = true,
             Kind::Rot => self.damage(victim, Damage::Part),
@@ -145,6 +154,7 @@ impl<S: Subject> World<S> {
             (faults.flap, Kind::Flap),
             (faults.layout, Kind::Layout),
             (faults.drift, Kind::Drift),
+            (faults.leap, Kind::Leap),
             (faults.full_disk, Kind::FullDisk),
             (faults.sync_error, Kind::SyncError),
             (faults.rot, Kind::Rot),
@@ -292,6 +302,29 @@ impl<S: Subject> World<S> {
         process.clock = Clock::started(self.time, shown.0, drift);
         let id = self.hosts[host].id;
         self.trace.tell(self.time, format_args!("the clock of {id:?} drifts by {drift} ppm"));
+    }
+
+    /// A clock shows hours that have not passed, as that of a machine that was moved may. Two
+    /// promises rest on clocks that drift only: that leases of keys last, on the leader's; and
+    /// reads by lease, on those of all others. Who leads is known at this moment alone, which is
+    /// enough: a node that comes to lead gives leases their whole time, and one that leads has
+    /// outlived the lease of whoever led before it.
+    fn leap(&mut self, host: usize) {
+        let by = self.draws.fault.duration(Duration::from_millis(1), LEAP_MOST);
+        let by = by / (1 << self.draws.fault.below(LEAP_HALVINGS));
+        let leads = self.leader() == Some(host);
+        let is_harmless = match leads {
+            true => self.profile.load.holders == 0,
+            false => !self.profile.raft.lease_reads,
+        };
+        let Some(process) = &mut self.hosts[host].process else { return };
+        if !is_harmless || (!leads && process.seen[0].role == Role::Leader) {
+            return;
+        }
+        process.clock.leap(self.time, by);
+        let id = self.hosts[host].id;
+        self.trace.tell(self.time, format_args!("the clock of {id:?} leaps by {by:?}"));
+        self.rouse_soon(host);
     }
 
     fn fill_disk(&mut self, host: usize, lasts: Duration) {
