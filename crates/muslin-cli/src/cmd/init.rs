@@ -10,7 +10,8 @@ use std::path::Path;
 /// Founds a cluster and prints the line that others join it with.
 pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
     check_new_node(&init.node)?;
-    let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, .. } = init.node;
+    let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, profile: chosen, .. } =
+        init.node;
     let answer = daemon::init(InitOptions {
         data_dir: data_dir.clone(),
         name,
@@ -19,7 +20,7 @@ pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
         advertise,
         etcd_listen,
         roles,
-        profile: profile(init.profile),
+        profile: profile(chosen),
     });
     let answer = answer.map_err(super::up::failure)?;
     let address = advertise.unwrap_or(listen);
@@ -43,7 +44,7 @@ fn join_line(address: SocketAddr, token: &str) -> String {
     format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen IP:PORT")
 }
 
-fn profile(profile: Profile) -> daemon::Profile {
+pub(crate) fn profile(profile: Profile) -> daemon::Profile {
     match profile {
         Profile::Fast => daemon::Profile::Fast,
         Profile::Lan => daemon::Profile::Lan,
@@ -59,10 +60,17 @@ pub(crate) fn check_new_node(node: &NewNode) -> Result<(), Failure> {
         let failure = Failure::new(Kind::Usage, sentence);
         return Err(failure.hint("say how others reach it with --advertise IP:PORT"));
     }
-    if node.name.is_empty() || node.name.contains(char::is_whitespace) {
-        return Err(Failure::new(Kind::Usage, "a node's name is one word"));
+    check_port(node.listen, "--listen")?;
+    node.advertise.map_or(Ok(()), |address| check_port(address, "--advertise"))
+}
+
+/// Others remember where a node is: a port that each start chooses anew would be of no use to them.
+fn check_port(address: SocketAddr, option: &str) -> Result<(), Failure> {
+    if address.port() != 0 {
+        return Ok(());
     }
-    Ok(())
+    let sentence = format!("{option} {address} names no port: the others must know which it is");
+    Err(Failure::new(Kind::Usage, sentence).hint(format!("say which one: {option} IP:PORT")))
 }
 
 /// Plain etcd clients are nobody in particular: from this machine only, unless asked for.

@@ -11,7 +11,7 @@ pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {
     if join.up {
         super::up::log_to_stderr(&join.log)?;
     }
-    let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, .. } = join.node;
+    let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, profile, .. } = join.node;
     let contact = super::up::resolve(&join.contact).await?;
     let answer = daemon::join(JoinOptions {
         contact,
@@ -22,6 +22,7 @@ pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {
         advertise,
         etcd_listen,
         roles,
+        profile: super::init::profile(profile),
     });
     let answer = answer.await.map_err(super::up::failure)?;
     match global.output {

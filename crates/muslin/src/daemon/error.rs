@@ -3,7 +3,7 @@
 use crate::discovery::SeedError;
 use crate::driver::DriverError;
 use crate::identity::IdentityError;
-use crate::join::JoinError;
+use crate::join::{JoinError, Unfit};
 use crate::store::StoreError;
 use crate::transport::quic::TransportError;
 use std::net::SocketAddr;
@@ -44,12 +44,15 @@ pub enum DaemonError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Others cannot reach 0.0.0.0.
+    /// Others cannot reach 0.0.0.0, nor port 0.
     #[error("{0} is no address that others can reach; say which one is with --advertise HOST:PORT")]
     Unspecified(SocketAddr),
-    /// A name that cannot be a label.
-    #[error("`{0}` cannot be a name: use 1 to 63 letters, digits, `-`, `_` or `.`")]
-    Name(String),
+    /// A name or roles that no other node could be told of.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The same in the settings of a node that was made.
+    #[error("node.json is not as it was made: {0}; put back what `muslin init` or `join` wrote")]
+    Edited(Unfit),
     /// Founders must differ.
     #[error("{0}")]
     Founders(&'static str),

@@ -1,10 +1,10 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
 use super::DaemonError;
-use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile};
+use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{Identity, draw_node_id};
-use crate::join::{Joiner, Token, Wish};
+use crate::join::{Joiner, Token, Wish, check_name, check_roles};
 use muslin_core::base::{Epoch, NodeId};
 use muslin_core::state::{Founding, Member};
 use std::collections::BTreeMap;
@@ -17,9 +17,6 @@ const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 /// The first epoch of a cluster.
 const FIRST_EPOCH: Epoch = Epoch(1);
 
-/// Longest name of a node or a cluster: as a DNS label.
-const NAME_CHARS_MAX: usize = 63;
-
 /// Makes the first node of a new cluster: its id, CA, gossip key, and a token for those who join.
 pub fn init(options: InitOptions) -> Result<InitAnswer, DaemonError> {
     let answers = init_founders(vec![options])?;
@@ -31,6 +28,7 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     for founder in &founders {
         check_name(&founder.name)?;
         check_name(&founder.cluster_name)?;
+        check_roles(&founder.roles)?;
         reachable(founder.listen, founder.advertise)?;
     }
     check_founders(&founders)?;
@@ -67,6 +65,7 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
 /// Asks a cluster to admit a node and makes it. Private keys stay here.
 pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
     check_name(&options.name)?;
+    check_roles(&options.roles)?;
     let advertise = reachable(options.listen, options.advertise)?;
     // Before the cluster is asked: a node that could not be made must not be admitted.
     DataDir::check_unused(&options.data_dir)?;
@@ -87,7 +86,7 @@ pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
         name: options.name,
         addresses,
         roles: options.roles,
-        profile: Profile::default().name().to_string(),
+        profile: options.profile.name().to_string(),
         epoch: joined.epoch,
     };
     let directory = DataDir::create(&options.data_dir, config, joined.founding)?;
@@ -135,18 +134,10 @@ pub(super) fn reachable(
     advertise: Option<SocketAddr>,
 ) -> Result<SocketAddr, DaemonError> {
     let address = advertise.unwrap_or(listen);
-    if address.ip().is_unspecified() {
+    if address.ip().is_unspecified() || address.port() == 0 {
         return Err(DaemonError::Unspecified(address));
     }
     Ok(address)
-}
-
-fn check_name(name: &str) -> Result<(), DaemonError> {
-    let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if name.is_empty() || name.len() > NAME_CHARS_MAX || !name.chars().all(is_fit) {
-        return Err(DaemonError::Name(name.to_string()));
-    }
-    Ok(())
 }
 
 fn check_founders(founders: &[InitOptions]) -> Result<(), DaemonError> {

@@ -82,6 +82,8 @@ pub struct JoinOptions {
     pub etcd_listen: Option<SocketAddr>,
     /// As in [`InitOptions`].
     pub roles: Vec<String>,
+    /// As in [`InitOptions`].
+    pub profile: Profile,
 }
 
 /// What join made.

@@ -28,8 +28,8 @@ pub enum IdentityError {
     },
     /// A file is not what it should be.
     #[error(
-        "{} cannot be used: {what}; restore it from a backup, or remove this node from \
-         the cluster and join again with an empty directory",
+        "{} cannot be used: {what}; restore it from a backup of this directory, or \
+         join as another node, with an empty directory and a --name of its own",
         path.display()
     )]
     Damaged {
@@ -67,7 +67,7 @@ pub enum IdentityError {
     /// A certificate or a TLS configuration could not be made.
     #[error(
         "cannot {action}: {what}; this is a bug or a damaged identity, please report it with the \
-         output of `muslin doctor`"
+         output of `muslin version` and the log of the node"
     )]
     Crypto {
         /// What was tried.

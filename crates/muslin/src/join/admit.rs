@@ -2,6 +2,7 @@
 
 use super::message::{JoinAnswer, JoinMember, JoinRequest, REQUEST_BYTES_MAX};
 use super::token::secret_hash_of;
+use super::words::{Unfit, check_name, check_roles};
 use crate::driver::Handle;
 use crate::identity::{Identity, IdentityError, SignedRequest};
 use base64::Engine;
@@ -14,14 +15,11 @@ use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// Most roles of one node.
-pub const ROLES_MAX: usize = 16;
-
-/// Longest name of a node or a role: a DNS label.
-const NAME_BYTES_MAX: usize = 63;
-
 /// The role whose holders may vote, and hold the authority's key.
 const CONTROL: &str = "control";
+
+/// Where tokens come from.
+const BY_TOKEN: &str = "`muslin init` prints the token of its cluster, which admits for an hour";
 
 /// Why a joiner was not admitted, in the shape of a problem over HTTP.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -133,15 +131,9 @@ impl Wanted {
     fn of(request: &JoinRequest, identity: &Identity) -> Result<Wanted, JoinRefusal> {
         let node = NodeId::parse(&request.node).filter(|node| node.0 != 0);
         let node = node.ok_or_else(|| JoinRefusal::bad("the node id is not 16 hex digits"))?;
-        if !is_label(&request.name) {
-            let detail = format!("{:?} cannot be the name of a node", request.name);
-            let hint = "choose 1 to 63 letters, digits, dots, dashes and underscores with --name";
-            return Err(JoinRefusal::new(400, "bad-name", detail, hint));
-        }
-        if request.roles.len() > ROLES_MAX || !request.roles.iter().all(|role| is_label(role)) {
-            let detail = format!("a node has at most {ROLES_MAX} roles, each named like a node");
-            return Err(JoinRefusal::new(400, "bad-role", detail, "change --role"));
-        }
+        let unfit = |code, unfit: Unfit, hint| JoinRefusal::new(400, code, unfit.to_string(), hint);
+        check_name(&request.name).map_err(|e| unfit("bad-name", e, "choose another --name"))?;
+        check_roles(&request.roles).map_err(|e| unfit("bad-role", e, "change --roles"))?;
         let address = reachable(&request.address)?;
         if !request.etcd_address.is_empty() {
             reachable(&request.etcd_address)?;
@@ -167,11 +159,6 @@ impl Wanted {
     fn sign(&self, identity: &Identity) -> Result<String, IdentityError> {
         identity.authority()?.sign_node(self.node, &[self.address.ip()], &self.request)
     }
-}
-
-fn is_label(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_plain)
 }
 
 fn reachable(text: &str) -> Result<SocketAddr, JoinRefusal> {
@@ -229,8 +216,8 @@ fn unsettled(failure: Failure) -> JoinRefusal {
 
 fn refused(refusal: Refusal) -> JoinRefusal {
     let (status, code, hint) = match refusal {
-        Refusal::TokenInvalid => (403, "token-invalid", "make one with `muslin token create`"),
-        Refusal::TokenExpired => (403, "token-expired", "make one with `muslin token create`"),
+        Refusal::TokenInvalid => (403, "token-invalid", BY_TOKEN),
+        Refusal::TokenExpired => (403, "token-expired", BY_TOKEN),
         Refusal::NameTaken(_) => {
             (409, "name-taken", "see `muslin node ls` for the names there are")
         }

@@ -27,13 +27,15 @@ mod message;
 #[cfg(feature = "client")]
 mod request;
 mod token;
+mod words;
 
-pub use admit::{JoinRefusal, ROLES_MAX, admit, answer};
+pub use admit::{JoinRefusal, admit, answer};
 pub use joiner::{JoinError, Joined, Joiner, Wish};
 pub use message::{ANSWER_BYTES_MAX, JoinAnswer, JoinMember, JoinRequest, REQUEST_BYTES_MAX};
 #[cfg(feature = "client")]
 pub use request::request;
 pub use token::{Token, TokenError};
+pub use words::{ROLES_MAX, Unfit, check_name, check_roles};
 
 #[cfg(test)]
 mod tests;

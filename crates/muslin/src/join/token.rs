@@ -38,7 +38,7 @@ pub enum TokenError {
     /// It begins otherwise.
     #[error(
         "this is not a join token: it must begin with {PREFIX}; copy the token that `muslin init` \
-         or `muslin token create` printed"
+         printed"
     )]
     Prefix,
     /// It is of another format.
