@@ -1,5 +1,6 @@
 //! Where every request arrives: checked for who calls, then handed to gRPC or HTTP.
 
+use super::bodies::{Bodies, Counted};
 use super::caller::Caller;
 use super::desk::Desk;
 use super::etcd::Offered;
@@ -24,11 +25,13 @@ pub(super) struct Front {
     desk: Arc<Desk>,
     etcd: Offered,
     http: Router,
+    bodies: Bodies,
 }
 
 impl Front {
     pub(super) fn new(desk: Arc<Desk>) -> Front {
-        Front { etcd: Offered::new(desk.clone()), http: http::router(desk.clone()), desk }
+        let (etcd, http) = (Offered::new(desk.clone()), http::router(desk.clone()));
+        Front { etcd, http, bodies: Bodies::default(), desk }
     }
 
     /// Answers one request. An error of any kind is an answer too.
@@ -37,7 +40,13 @@ impl Front {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
+        // Held until the answer is there: so long what came stands in memory.
+        let held = self.bodies.hold();
         if is_grpc(request.headers()) {
+            let request = match is_stream(request.uri().path()) {
+                true => request.map(Counted::stream),
+                false => request.map(|b| Counted::call(b, held.clone(), self.desk.patience.body)),
+            };
             self.desk.metrics.grpc_requests.increment(1);
             let body = match caller.check(request.method(), request.uri()) {
                 Ok(()) => self.grpc(request).await?,
@@ -53,7 +62,10 @@ impl Front {
             .check(request.method(), request.uri())
             .and_then(|()| check_origin(caller, request.headers()));
         let response = match checked {
-            Ok(()) => self.http.clone().oneshot(request).await?,
+            Ok(()) => {
+                let request = request.map(|body| Counted::http(body, held.clone()));
+                self.http.clone().oneshot(request).await?
+            }
             Err(problem) => {
                 self.desk.metrics.refused_calls.increment(1);
                 problem.into_response()
@@ -65,7 +77,7 @@ impl Front {
     /// The names are etcd's: `/package.Service/Method`.
     async fn grpc(
         &self,
-        request: Request<Incoming>,
+        request: Request<Counted>,
     ) -> Result<Response<tonic::body::Body>, Infallible> {
         let path = request.uri().path();
         let service = path.strip_prefix("/etcdserverpb.").and_then(|rest| rest.split('/').next());
@@ -78,6 +90,11 @@ impl Front {
             _ => Ok(Status::unimplemented(format!("muslin: {path} is not offered")).into_http()),
         }
     }
+}
+
+/// Calls whose caller goes on sending.
+fn is_stream(path: &str) -> bool {
+    path == "/etcdserverpb.Watch/Watch" || path == "/etcdserverpb.Lease/LeaseKeepAlive"
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

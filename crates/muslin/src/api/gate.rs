@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Most connections at once. Each costs some tens of kilobytes, so this bounds them to about 256
-/// MB.
-pub(super) const CONNECTIONS_MAX: usize = 4_096;
+/// Most connections at once, where the process may have so many files open. Each that is quiet
+/// costs some tens of kilobytes and at most 64 kB more while a head is read: about 256 MB in all.
+/// What bodies take is bounded apart from it, see [`bodies`](super::bodies).
+pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// Most connections from other machines. The rest is for this one: an operator can always get in.
-pub(super) const REMOTE_CONNECTIONS_MAX: usize = 3_072;
+pub(super) const REMOTE_CONNECTIONS_MAX: usize = CONNECTIONS_MAX / 4 * 3;
 
 /// Most connections from one other address: a busy client of ours uses a handful.
 pub(super) const CONNECTIONS_PER_ADDRESS_MAX: usize = 256;
 
 /// Counts connections in and out.
-#[derive(Default)]
 pub(super) struct Gate {
+    max: usize,
     counts: Mutex<Counts>,
 }
 
@@ -34,18 +35,24 @@ pub(super) struct Pass {
 }
 
 impl Gate {
+    /// For so many connections, and never more than [`CONNECTIONS_MAX`].
+    pub(super) fn new(max: usize) -> Gate {
+        Gate { max: max.min(CONNECTIONS_MAX), counts: Mutex::default() }
+    }
+
     /// Lets a connection in, unless there are too many.
     pub(super) fn enter(self: &Arc<Gate>, address: IpAddr) -> Option<Pass> {
         let address = address.to_canonical();
         let mut counts = self.counts.lock().expect("no holder of this lock panics");
-        if counts.local + counts.remote >= CONNECTIONS_MAX {
+        if counts.local + counts.remote >= self.max {
             return None;
         }
         if address.is_loopback() {
             counts.local += 1;
         } else {
             let here = counts.by_address.get(&address).copied().unwrap_or(0);
-            if counts.remote >= REMOTE_CONNECTIONS_MAX || here >= CONNECTIONS_PER_ADDRESS_MAX {
+            let remote_max = REMOTE_CONNECTIONS_MAX.min(self.max / 4 * 3);
+            if counts.remote >= remote_max || here >= CONNECTIONS_PER_ADDRESS_MAX {
                 return None;
             }
             counts.remote += 1;
@@ -89,7 +96,7 @@ mod tests {
 
     #[test]
     fn one_address_cannot_take_every_place() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new(CONNECTIONS_MAX));
         let one = enter(&gate, "192.0.2.1", 1_000);
         assert_eq!(one.len(), CONNECTIONS_PER_ADDRESS_MAX);
         assert_eq!(enter(&gate, "192.0.2.2", 1).len(), 1);
@@ -97,7 +104,7 @@ mod tests {
 
     #[test]
     fn other_machines_leave_room_for_this_one() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new(CONNECTIONS_MAX));
         let remote: Vec<Pass> =
             (0..100).flat_map(|n| enter(&gate, &format!("192.0.2.{n}"), 100)).collect();
         assert_eq!(remote.len(), REMOTE_CONNECTIONS_MAX);
@@ -106,8 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn where_files_are_few_connections_are_fewer() {
+        let gate = Arc::new(Gate::new(40));
+        let remote = enter(&gate, "192.0.2.1", 100);
+        assert_eq!((remote.len(), enter(&gate, "127.0.0.1", 100).len()), (30, 10));
+    }
+
+    #[test]
     fn a_place_is_given_back() {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Gate::new(CONNECTIONS_MAX));
         for _ in 0..3 {
             assert_eq!(enter(&gate, "192.0.2.1", 300).len(), CONNECTIONS_PER_ADDRESS_MAX);
         }

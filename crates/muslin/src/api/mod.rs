@@ -25,6 +25,7 @@
 //! The certificates ([`identity`](crate::identity)), the check of join tokens (behind
 //! [`Admission`]), users and permissions.
 
+mod bodies;
 mod caller;
 mod connection;
 mod desk;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use caller::Caller;
 pub use connection::Patience;
+pub use gate::CONNECTIONS_MAX;
 pub use metrics::{Row, TABLE};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use server::{Admission, ApiOptions, BoxFuture, serve};

@@ -61,6 +61,11 @@ pub struct ApiOptions {
     pub join: Option<Arc<dyn Admission>>,
     /// The transport's numbers, told at `/metrics`.
     pub transport: Option<Arc<TransportCounters>>,
+    /// Most connections at once: what the limit of open files leaves, [`CONNECTIONS_MAX`] at
+    /// most. More are hung up on.
+    ///
+    /// [`CONNECTIONS_MAX`]: super::CONNECTIONS_MAX
+    pub connections_max: usize,
     /// How long slow clients are waited for.
     pub patience: Patience,
     /// Turns true when the process stops.
@@ -70,7 +75,7 @@ pub struct ApiOptions {
 /// Serves until told to stop; then lets what is under way finish, for a short while.
 pub async fn serve(options: ApiOptions) {
     let shutdown = options.shutdown.clone();
-    let gate = Arc::new(Gate::default());
+    let gate = Arc::new(Gate::new(options.connections_max));
     let desk = Arc::new(Desk {
         handle: options.handle,
         id: options.id,

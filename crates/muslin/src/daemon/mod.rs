@@ -13,6 +13,7 @@
 mod admission;
 mod contacts;
 mod error;
+mod files;
 mod found;
 mod options;
 mod run;

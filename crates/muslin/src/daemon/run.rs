@@ -2,12 +2,13 @@
 
 use super::admission::Gatekeeper;
 use super::found::reachable;
-use super::{DaemonError, Profile, UpOptions, contacts};
+use super::{DaemonError, Profile, UpOptions, contacts, files};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
-use crate::data_dir::{Addresses, DataDir};
+use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::discovery::{Announcement, Combined, Fixed, Local, Seeds, runtime_directory};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
+use crate::join::{check_name, check_roles};
 use crate::transport::quic::{QuicTransport, Start};
 use muslin_core::node::Options;
 use muslin_core::swim;
@@ -34,6 +35,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
     let (mut directory, identity) = open(&options.data_dir)?;
+    check_words(directory.config())?;
     let sockets = Sockets::bind(&options, &directory).await?;
     directory.set_addresses(sockets.addresses)?;
     let identity = Arc::new(certified_for(identity, &directory, sockets.addresses.advertise)?);
@@ -51,16 +53,25 @@ fn open(path: &Path) -> Result<(DataDir, Identity), DaemonError> {
     }
 }
 
+/// The file may have been edited: what others are told must fit into a packet.
+fn check_words(config: &NodeConfig) -> Result<(), DaemonError> {
+    let named = check_name(&config.name).and_then(|()| check_roles(&config.roles));
+    named.map_err(DaemonError::Edited)
+}
+
 /// The ports of a node, taken.
 struct Sockets {
     addresses: Addresses,
     udp: UdpSocket,
     tcp: TcpListener,
     etcd: Option<TcpListener>,
+    /// What the limit of open files leaves for connections.
+    connections_max: usize,
 }
 
 impl Sockets {
     async fn bind(options: &UpOptions, directory: &DataDir) -> Result<Sockets, DaemonError> {
+        let connections_max = files::raise();
         let before = directory.config().addresses;
         let wanted = options.listen.unwrap_or(before.listen);
         let refuse =
@@ -86,7 +97,8 @@ impl Sockets {
         // An address that was advertised before holds unless the node listens elsewhere now.
         let kept = (options.listen.is_none()).then_some(before.advertise);
         let advertise = reachable(listen, options.advertise.or(kept))?;
-        Ok(Sockets { addresses: Addresses { listen, advertise, etcd_listen }, udp, tcp, etcd })
+        let addresses = Addresses { listen, advertise, etcd_listen };
+        Ok(Sockets { addresses, udp, tcp, etcd, connections_max })
     }
 }
 
@@ -159,6 +171,7 @@ impl Running {
                 founding: Arc::new(directory.founding().clone()),
             })),
             transport: Some(transport_counters),
+            connections_max: sockets.connections_max,
             patience: Patience::default(),
             shutdown,
         }));

@@ -1,5 +1,6 @@
 //! What stands in a request's address and headers.
 
+use crate::api::bodies::{self, NoRoom};
 use crate::api::problem::Problem;
 use axum::body::Body;
 use bytes::Bytes;
@@ -116,6 +117,11 @@ pub(super) async fn body(request: Request<Body>, limit: BodyLimit) -> Result<Byt
     match timeout(time, collected).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::too_large(limit)),
+        Ok(Err(error)) if NoRoom::is_cause_of(error.as_ref()) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", NoRoom.to_string())
+                .hint("ask again, or ask another node; with fewer at once none is refused")
+                .retry_after(bodies::RETRY_AFTER))
+        }
         Ok(Err(error)) => Err(Problem::bad_request(format!("the body cannot be read: {error}"))),
         Err(_) => {
             let detail = format!("the body did not come within {} s", time.as_secs());

@@ -147,7 +147,7 @@ async fn connection_from(world: &World, tls: Option<TlsAcceptor>, peer: &str) ->
             version: String::new(),
         },
         join: None,
-        metrics: Metrics::new(Arc::new(Gate::default()), None),
+        metrics: Metrics::new(Arc::new(Gate::new(1)), None),
         patience: Patience::default(),
         shutdown: world.shutdown.subscribe(),
         caught_up: AtomicBool::new(false),

@@ -100,6 +100,7 @@ impl World {
         let serving = tokio::spawn(serve(ApiOptions {
             handle: handle.clone(),
             id: NodeId(1),
+            connections_max: CONNECTIONS_MAX,
             cluster: ClusterId(0xabc << 64 | 0xdef),
             facts: NodeFacts {
                 name: String::from("n1"),

@@ -124,7 +124,10 @@ impl Spares {
             if let Some((slot, is_reused)) = state.ready.pop_last() {
                 let path = self.shared.path(slot);
                 let file = OpenOptions::new().read(true).write(true).open(&path);
-                let file = disk::explain("open", &path, file)?;
+                if file.as_ref().is_err_and(is_short_of_files) {
+                    state.ready.insert(slot, is_reused);
+                }
+                let file = short_as_full(disk::explain("open", &path, file))?;
                 return Ok(Spare { path, file, is_reused });
             }
             if state.is_making {
@@ -239,7 +242,7 @@ impl Shared {
         if is_blank(&path, self.size) {
             return Ok(());
         }
-        segment::blank(&path, self.size)
+        short_as_full(segment::blank(&path, self.size))
     }
 
     fn path(&self, slot: u8) -> PathBuf {
@@ -256,12 +259,29 @@ fn path(dir: &Path, slot: u8) -> PathBuf {
     dir.join(format!("{slot}{ENDING}"))
 }
 
+/// Too many files are open, in the process or on the system. It passes, as a full disk does.
+fn is_short_of_files(error: &std::io::Error) -> bool {
+    let code = error.raw_os_error();
+    [nix::libc::EMFILE, nix::libc::ENFILE].into_iter().any(|short| code == Some(short))
+}
+
+/// Being short of files is not the end: a spare is tried again later, as on a full disk.
+fn short_as_full<T>(done: Result<T, StoreError>) -> Result<T, StoreError> {
+    match done {
+        Err(StoreError::Io { path, source, .. }) if is_short_of_files(&source) => {
+            tracing::warn!(path = %path.display(), %source, "no new segment of the log for now");
+            Err(StoreError::Full { path, done: 0 })
+        }
+        done => done,
+    }
+}
+
 /// Whether a file has this length and nothing but zeros. One that cannot be read is not.
 fn is_blank(path: &Path, size: u64) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
-    if !file.metadata().is_ok_and(|found| found.len() == size) {
+    if !path.metadata().is_ok_and(|found| found.is_file() && found.len() == size) {
         return false;
     }
+    let Ok(mut file) = File::open(path) else { return false };
     let mut piece = vec![0; LOOK_BYTES];
     loop {
         match file.read(&mut piece) {
