@@ -98,7 +98,13 @@ impl DataDir {
         let _lock = Lock::take(path).map_err(|error| error.explain(path))?;
         let bytes = fs::read(&node).map_err(|error| unusable("read", &node, error))?;
         let stored = Stored::from_json(&bytes).map_err(|refusal| refusal.explain(&node))?;
-        FileStore::check(path, owner_of(&stored.config))
+        FileStore::check(path, owner_of(&stored.config)).map_err(|error| match error {
+            // Nothing ran, so nothing stops.
+            StoreError::Io { action, path, source } => {
+                refuse(&path, &format!("cannot {action} it: {source}"))
+            }
+            other => other,
+        })
     }
 
     /// Opens a directory that must be this node's. Another's is refused unchanged.

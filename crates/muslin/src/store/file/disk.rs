@@ -158,6 +158,10 @@ fn is_unfinished(name: &str) -> bool {
 fn all_names(dir: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            let why = "it should be a directory: put back the one that was there".to_string();
+            return Err(StoreError::Unusable { path: dir.to_owned(), why });
+        }
         read => explain("list", dir, read)?,
     };
     let name = |entry: io::Result<fs::DirEntry>| {
@@ -188,7 +192,20 @@ pub(super) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
 
 /// Opens a file that is there, for writing too.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
+    must_be_file(path)?;
     explain("open", path, OpenOptions::new().read(true).write(true).open(path))
+}
+
+/// Refuses what is not a file but has the name of one: to open a pipe would wait for its writer.
+pub(super) fn must_be_file(path: &Path) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let why = "it has the name of a file of ours and is none (a directory, a pipe or a \
+                       device): move it out of the data directory";
+            Err(StoreError::Unusable { path: path.to_owned(), why: why.to_string() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// One change of the disk, in the order of issue.

@@ -152,7 +152,13 @@ pub(super) fn list(dir: &Path) -> Result<Vec<u64>, StoreError> {
 
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(ENDING).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
+    hexadecimal(digits)
+}
+
+/// A number as names of files have it: in digits and lower case, so that it has one name only.
+pub(super) fn hexadecimal(digits: &str) -> Option<u64> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    digits.bytes().all(is_digit).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
 /// Makes a segment of a length of its own: zeros behind the header, all of it and its name on the

@@ -4,7 +4,7 @@ use super::super::{Damage, StoreError};
 use super::crc::{Crc, crc32c};
 use super::disk;
 use super::record::{Place, configuration_bytes, decode_configuration, encode_configuration};
-use super::segment::{Owner, check_header, damaged, u32_at, u64_at, unreadable};
+use super::segment::{Owner, check_header, damaged, hexadecimal, u32_at, u64_at, unreadable};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, LogId, Term};
 use muslin_core::raft::{Snapshot, SnapshotMeta};
@@ -103,10 +103,11 @@ pub(super) fn path(dir: &Path, group: GroupId) -> PathBuf {
 
 fn group_of(name: &str) -> Option<GroupId> {
     let digits = name.strip_suffix(ENDING).filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok().map(GroupId)
+    hexadecimal(digits).map(GroupId)
 }
 
 fn load(path: &Path, owner: Owner, group: GroupId) -> Result<Saved, StoreError> {
+    disk::must_be_file(path)?;
     let read = fs::read(path).map_err(|error| unreadable(path, 0, error))?;
     let bytes = Bytes::from(read);
     let mut body = Body::default();
