@@ -77,6 +77,11 @@ impl Machines {
         self
     }
 
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.by_name.keys().map(String::as_str)
+    }
+
     pub(super) fn make(&self, name: &str, group: GroupId) -> Option<Kept> {
         let make = Arc::clone(self.by_name.get(name)?);
         Some(Kept { machine: make(group), make, group })

@@ -46,7 +46,8 @@ impl Groups {
         members: &BTreeMap<NodeId, Member>,
     ) -> Result<Creation, Refusal> {
         let replicas = checked_replicas(&create.replicas, members)?;
-        if create.kind.is_empty() || create.kind.len() > GROUP_KIND_BYTES_MAX {
+        let is_odd = create.kind.chars().any(char::is_control);
+        if is_odd || create.kind.is_empty() || create.kind.len() > GROUP_KIND_BYTES_MAX {
             return Err(Refusal::GroupKind);
         }
         let id = match create.id {

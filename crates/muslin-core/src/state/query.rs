@@ -247,7 +247,9 @@ impl fmt::Display for Refusal {
             Refusal::GroupIdSpent => {
                 "ids of groups count up and are never given again; choose 0 to have one chosen"
             }
-            Refusal::GroupKind => "the kind of a group is a name of 1 to 64 bytes",
+            Refusal::GroupKind => {
+                "the kind of a group is a name of 1 to 64 bytes, without control characters"
+            }
             Refusal::GroupReplicas => {
                 "a group has 1 to 7 replicas, each a member and named once, and one of them leads"
             }

@@ -33,6 +33,7 @@ struct Shared {
     epoch: AtomicU64,
     revision: AtomicU64,
     disk: Arc<DiskCounters>,
+    kinds: Vec<String>,
 }
 
 /// A node's numbers at a glance. The driver shows them; readers ask nobody.
@@ -80,7 +81,11 @@ pub struct EventRecord {
 }
 
 impl Handle {
-    pub(crate) fn new(mail: mpsc::Sender<Mail>, disk: Arc<DiskCounters>) -> Handle {
+    pub(crate) fn new(
+        mail: mpsc::Sender<Mail>,
+        disk: Arc<DiskCounters>,
+        kinds: Vec<String>,
+    ) -> Handle {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let shared = Shared {
             mail,
@@ -92,6 +97,7 @@ impl Handle {
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             disk,
+            kinds,
         };
         Handle { shared: Arc::new(shared) }
     }
@@ -129,6 +135,11 @@ impl Handle {
             Reply::Status(status) => Ok(*status),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// Kinds of groups whose state machines this node has, by name.
+    pub fn group_kinds(&self) -> &[String] {
+        &self.shared.kinds
     }
 
     /// Hands leadership to another voter.

@@ -103,7 +103,8 @@ pub fn start(
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
     let disk = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
-    let handle = Handle::new(mail_sender, disk.counters());
+    let kinds = options.groups.machines.names().map(String::from).collect();
+    let handle = Handle::new(mail_sender, disk.counters(), kinds);
     let mut run = Run {
         started: Instant::now(),
         node: Node::new(options, recovered, seed, Now::START),

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use muslin_core::base::{GroupId, NodeId};
 use muslin_core::groups::GroupStatus;
-use muslin_core::node::{NodeStatus, role_name};
+use muslin_core::node::{Consistency, NodeStatus, role_name};
 use muslin_core::state::GroupRecord;
 use serde::Serialize;
 use serde_json::json;
@@ -83,9 +83,8 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let replicas = params.text("replicas")?;
     params.finish()?;
     let replicas = replicas.ok_or_else(|| Problem::bad_request("say &replicas=NODE,NODE,NODE"))?;
-    let status = known(&desk).await?;
-    let replicas: Result<Vec<NodeId>, Problem> =
-        replicas.split(',').map(|asked| member_named(&status, asked)).collect();
+    check_kind(&desk, &kind)?;
+    let replicas = replicas_named(&desk, &replicas).await;
     let made = desk.handle.group_create(&kind, replicas?).await;
     let id = made.map_err(|error| problem(&desk, error))?;
     Ok(Json(json!({ "id": id.0 })).into_response())
@@ -132,6 +131,32 @@ fn here_of(status: &GroupStatus, names: &NodeStatus) -> Here {
 
 fn named(names: &NodeStatus, id: NodeId) -> NodeName {
     NodeName { id: id.to_string(), name: name_of(names, id) }
+}
+
+/// A group of a kind that no node knows would never work. This node stands for all: they run the
+/// same application.
+fn check_kind(desk: &Desk, kind: &str) -> Result<(), Problem> {
+    let kinds = desk.handle.group_kinds();
+    if kinds.iter().any(|known| known == kind) {
+        return Ok(());
+    }
+    let detail = format!("this node knows no groups of the kind {kind:?}; nothing happened");
+    let hint = format!("the kinds it knows: {}", kinds.join(", "));
+    Err(Problem::bad_request(detail).hint(hint))
+}
+
+/// The members with these names or ids. A node that has just started may not have read of them yet:
+/// it asks the leader before it says that there is none.
+async fn replicas_named(desk: &Desk, asked: &str) -> Result<Vec<NodeId>, Problem> {
+    let find = |status: &NodeStatus| -> Result<Vec<NodeId>, Problem> {
+        asked.split(',').map(|one| member_named(status, one)).collect()
+    };
+    if let Ok(found) = find(&known(desk).await?) {
+        return Ok(found);
+    }
+    let caught_up = desk.handle.group_records(Consistency::Linearizable).await;
+    caught_up.map_err(|error| problem(desk, error))?;
+    find(&known(desk).await?)
 }
 
 /// By id, else by name.
