@@ -1,7 +1,10 @@
 //! Everything that can be asked, as types. Every help text ends with examples; a test parses them.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use muslin_core::node::COMMAND_BYTES_MAX;
+use muslin_core::state::GROUPS_MAX;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// A light-weight cluster fabric: membership, agreement and a key-value store in one binary
@@ -31,7 +34,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "MUSLIN_IDENTITY", value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
     /// Seconds to wait for an answer
-    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS")]
+    #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS",
+        value_parser = seconds())]
     pub(crate) timeout: u64,
 }
 
@@ -130,9 +134,6 @@ pub(crate) struct Init {
     /// What the cluster is called
     #[arg(long, default_value = "muslin")]
     pub(crate) cluster_name: String,
-    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic
-    #[arg(long, value_enum, default_value_t = Profile::Lan)]
-    pub(crate) profile: Profile,
 }
 
 /// How fast failures are noticed.
@@ -165,6 +166,10 @@ pub(crate) struct NewNode {
     /// Duties of the node
     #[arg(long, value_delimiter = ',', default_value = "control")]
     pub(crate) roles: Vec<String>,
+    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic; the
+    /// same on all nodes
+    #[arg(long, value_enum, default_value_t = Profile::Lan)]
+    pub(crate) profile: Profile,
     /// Allow plain etcd clients from other machines: no encryption, no identity
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -352,16 +357,16 @@ pub(crate) enum Bench {
 #[command(after_help = examples::BENCH_GROUPS)]
 pub(crate) struct BenchGroups {
     /// How many groups, each with a replica on all three nodes
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = within::<u64>(1..=GROUPS, "more have no room"))]
     pub(crate) groups: u64,
     /// How long they idle, and how long they are written to
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = seconds())]
     pub(crate) seconds: u64,
     /// Clients of each group while they are written to, each with one command at a time
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clients())]
     pub(crate) clients: usize,
     /// Size of a command
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = bytes())]
     pub(crate) payload_bytes: usize,
 }
 
@@ -372,19 +377,19 @@ pub(crate) struct BenchKv {
     #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379")]
     pub(crate) endpoints: Vec<String>,
     /// Clients, each with one request at a time
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = clients())]
     pub(crate) clients: usize,
     /// Connections they share [default: one each]
-    #[arg(long)]
+    #[arg(long, value_parser = clients())]
     pub(crate) connections: Option<usize>,
     /// How long
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = seconds())]
     pub(crate) seconds: u64,
     /// Size of a value
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = bytes())]
     pub(crate) value_bytes: usize,
     /// Keys used
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = keys())]
     pub(crate) keys: u64,
     /// What is asked; `mixed` is half and half
     #[arg(long, value_enum, default_value_t = Mix::Put)]
@@ -409,13 +414,13 @@ pub(crate) struct BenchRaft {
     #[arg(long, value_enum, default_value_t = LogMode::Both)]
     pub(crate) mode: LogMode,
     /// Proposals under way at any time; one run for each number
-    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024")]
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024", value_parser = clients())]
     pub(crate) proposers: Vec<usize>,
     /// How long each run is measured
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = seconds())]
     pub(crate) seconds: u64,
     /// Size of a proposal
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = bytes())]
     pub(crate) payload_bytes: usize,
     /// Directory on the disk to be measured [default: the one for temporary files]
     #[arg(long, value_name = "DIR")]
@@ -443,6 +448,50 @@ impl LogMode {
         }
     }
 }
+
+/// A number in a range, refused with the reason for its bounds.
+fn within<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+    why: &'static str,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("a number from {} to {}: {why}", range.start(), range.end()))
+    }
+}
+
+/// How long something takes.
+fn seconds() -> impl Fn(&str) -> Result<u64, String> + Clone {
+    within(1..=DAY, "at least something, and at most a day")
+}
+
+/// How many do something at once.
+fn clients() -> impl Fn(&str) -> Result<usize, String> + Clone {
+    within(1..=AT_ONCE, "a cluster lets no more wait at once")
+}
+
+/// The size of what is written.
+fn bytes() -> impl Fn(&str) -> Result<usize, String> + Clone {
+    within(0..=COMMAND_BYTES_MAX as u64, "a cluster takes nothing larger")
+}
+
+/// How many keys are used.
+fn keys() -> impl Fn(&str) -> Result<u64, String> + Clone {
+    within(1..=KEYS, "a key is numbered with nine digits at most")
+}
+
+/// Seconds in a day: a longer run is a mistyped one.
+const DAY: u64 = 86_400;
+
+/// As many as a group lets wait uncommitted.
+const AT_ONCE: u64 = 65_536;
+
+/// As many as a cluster has room for.
+const GROUPS: u64 = GROUPS_MAX as u64;
+
+/// A benchmark's keys: all numbers of nine digits.
+const KEYS: u64 = 1_000_000_000;
 
 /// What each help text ends with.
 mod examples {
@@ -589,6 +638,30 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_measured_are_refused_with_the_reason() {
+        let most = u64::MAX.to_string();
+        for line in [
+            "bench raft --seconds N",
+            "bench raft --payload-bytes N",
+            "bench raft --proposers 1,N",
+            "bench groups --groups N",
+            "bench groups --clients N",
+            "bench kv --seconds N",
+            "bench kv --value-bytes N",
+            "bench kv --keys N",
+            "bench kv --connections N",
+            "status --timeout N",
+        ] {
+            for number in [most.as_str(), "-1", "x"] {
+                let line = format!("muslin {}", line.replace('N', number));
+                assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+            }
+        }
+        let refused = Cli::try_parse_from(["muslin", "bench", "raft", "--proposers", "0"]);
+        assert!(refused.unwrap_err().to_string().contains("from 1 to 65536: a cluster lets"));
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn failure(error: ClientError) -> Failure {
             .hint("a write may still happen; wait longer with --timeout SECONDS"),
         ClientError::Protocol { .. } => Failure::new(Kind::Unreachable, sentence)
             .hint("a write may or may not have happened: read before you repeat it"),
+        ClientError::Unsendable { .. } => Failure::new(Kind::Usage, sentence),
         ClientError::Problem { status, hint, .. } => {
             let failure = Failure::new(Kind::of_status(status), sentence);
             if hint.is_empty() { failure } else { failure.hint(hint) }

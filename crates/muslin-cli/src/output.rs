@@ -33,14 +33,16 @@ impl Table {
 
     /// For people: aligned, with its head.
     pub(crate) fn aligned(&self) -> String {
+        let escape = |row: &Vec<String>| row.iter().map(|cell| printable(cell)).collect();
+        let rows: Vec<Vec<String>> = self.rows.iter().map(escape).collect();
         let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            let cells = rows.iter().map(|row| row[column].chars().count());
             cells.chain([self.head[column].len()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
         let head: Vec<String> = self.head.iter().map(|name| name.to_string()).collect();
         let mut text = String::new();
-        for row in std::iter::once(&head).chain(&self.rows) {
+        for row in std::iter::once(&head).chain(&rows) {
             let padded = row.iter().zip(&widths).map(|(cell, w)| format!("{cell:<w$}"));
             let line = padded.collect::<Vec<_>>().join(&" ".repeat(GAP));
             text += line.trim_end();
@@ -49,14 +51,10 @@ impl Table {
         text
     }
 
-    /// For programs: one line per row, cells between tabs. Tabs and line ends inside are escaped.
+    /// For programs: one line per row, cells between tabs. Tabs and line ends inside are escaped,
+    /// and so is what else a terminal would obey.
     pub(crate) fn separated(&self) -> String {
-        let escape = |cell: &String| {
-            cell.replace('\\', "\\\\")
-                .replace('\t', "\\t")
-                .replace('\n', "\\n")
-                .replace('\r', "\\r")
-        };
+        let escape = |cell: &String| printable(&cell.replace('\\', "\\\\"));
         let line = |row: &Vec<String>| row.iter().map(escape).collect::<Vec<_>>().join("\t") + "\n";
         self.rows.iter().map(line).collect()
     }
@@ -68,6 +66,19 @@ impl Table {
             false => text(&self.separated()),
         }
     }
+}
+
+/// A text that moves no cursor and changes no colour: control characters as `\t`, `\n` or
+/// `\u{1b}`.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => printable.extend(letter.escape_default()),
+            false => printable.push(letter),
+        }
+    }
+    printable
 }
 
 /// Prints a body as JSON, or what `table` makes of it.
@@ -159,12 +170,20 @@ mod tests {
 
     #[test]
     fn people_get_columns_and_a_head() {
-        assert_eq!(sample().aligned(), "KEY     VALUE\na       one\ttwo\nlonger  3\n");
+        assert_eq!(sample().aligned(), "KEY     VALUE\na       one\\ttwo\nlonger  3\n");
     }
 
     #[test]
     fn programs_get_tabs_and_no_head() {
         assert_eq!(sample().separated(), "a\tone\\ttwo\nlonger\t3\n");
+    }
+
+    #[test]
+    fn no_cell_commands_the_terminal() {
+        let mut table = Table::new(&["KIND"]);
+        table.row(["a\x1b[31mb\u{9b}c\\".to_string()]);
+        assert_eq!(table.aligned(), "KIND\na\\u{1b}[31mb\\u{9b}c\\\n");
+        assert_eq!(table.separated(), "a\\u{1b}[31mb\\u{9b}c\\\\\n");
     }
 
     #[test]

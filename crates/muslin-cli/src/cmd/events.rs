@@ -21,7 +21,10 @@ pub(crate) async fn run(global: &Global, events: Events) -> Result<(), Failure> 
     let mut lines = client.lines(Call::get("/v1/events?watch=1")).await?;
     while let Some(line) = lines.next().await? {
         match (global.output, serde_json::from_str::<Value>(&line)) {
-            (Format::Table, Ok(event)) => output::text(&format!("{}\n", cells(&event).join("\t")))?,
+            (Format::Table, Ok(event)) => output::text(&format!(
+                "{}\n",
+                cells(&event).map(|cell| output::printable(&cell)).join("\t")
+            ))?,
             _ => output::text(&format!("{line}\n"))?,
         }
     }

@@ -7,7 +7,7 @@ use muslin::daemon::{self, DaemonError, UpOptions};
 use muslin::join::JoinError;
 use muslin::store::StoreError;
 use std::future::Future;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use tracing_subscriber::EnvFilter;
 
@@ -75,11 +75,28 @@ pub(crate) fn log_to_stderr(level: &str) -> Result<(), Failure> {
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Lossy(std::io::stderr()))
+        // Told on stderr, by a macro that panics when it cannot.
+        .log_internal_errors(false)
         .with_ansi(is_coloured);
     // A second call in one process keeps the first.
     let _ = subscriber.try_init();
     Ok(())
+}
+
+/// Drops what cannot be written: a log that nobody takes must not end the node.
+struct Lossy<W>(W);
+
+impl<W: Write> Write for Lossy<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// The first address of a host and port.
@@ -102,7 +119,7 @@ pub(crate) fn failure(error: DaemonError) -> Failure {
 
 fn kind(error: &DaemonError) -> Kind {
     match error {
-        DaemonError::Unspecified(_) | DaemonError::Name(_) | DaemonError::Seed(_) => Kind::Usage,
+        DaemonError::Unspecified(_) | DaemonError::Unfit(_) | DaemonError::Seed(_) => Kind::Usage,
         DaemonError::Listen { .. } => Kind::Conflict,
         DaemonError::Store(StoreError::Locked { .. } | StoreError::Foreign { .. }) => {
             Kind::Conflict
@@ -116,5 +133,29 @@ fn kind(error: &DaemonError) -> Kind {
             JoinError::Identity(_) | JoinError::Answer { .. } => Kind::Failed,
         },
         _ => Kind::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A full disk, or a pipe whose reader has gone.
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_dropped() {
+        let mut log = Lossy(Broken);
+        assert!(writeln!(log, "a line").is_ok() && log.flush().is_ok());
     }
 }

@@ -28,6 +28,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// times.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Longest path with its query: what an address in a request can hold.
+const PATH_BYTES_MAX: usize = 65_534;
+
 /// Calls one node.
 #[derive(Clone)]
 pub struct Client {
@@ -153,6 +156,7 @@ impl Client {
     }
 
     async fn send(&self, call: Call) -> Result<Response<Incoming>, ClientError> {
+        check_path(&call.path)?;
         let connecting = async {
             let stream = TcpStream::connect(&self.address).await?;
             // A request is one small write: waiting to fill a packet only delays it.
@@ -196,6 +200,18 @@ impl Client {
     fn broken(&self, reason: impl Display) -> ClientError {
         ClientError::Protocol { address: self.address.clone(), reason: reason.to_string() }
     }
+}
+
+/// A path that is no address is not sent. Keys stand in paths, and long ones do not fit.
+fn check_path(path: &str) -> Result<(), ClientError> {
+    let reason = match path.parse::<hyper::Uri>() {
+        Ok(_) => return Ok(()),
+        Err(_) if path.len() > PATH_BYTES_MAX => {
+            format!("its address has {} bytes, and {PATH_BYTES_MAX} fit", path.len())
+        }
+        Err(error) => format!("{error}: {path}"),
+    };
+    Err(ClientError::Unsendable { reason })
 }
 
 /// This client speaks HTTP/1.1, so it must not offer more.

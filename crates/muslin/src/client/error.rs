@@ -17,6 +17,12 @@ pub enum ClientError {
         /// What the system says.
         reason: String,
     },
+    /// What is asked does not fit into a request. Nobody was asked.
+    #[error("the request cannot be made: {reason}; nothing was sent")]
+    Unsendable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The answer did not come in time. A write may or may not have happened.
     #[error("{address} did not answer in time")]
     Timeout {

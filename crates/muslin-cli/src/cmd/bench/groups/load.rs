@@ -13,9 +13,17 @@ pub(super) struct Loaded {
     micros: Vec<u32>,
     elapsed: Duration,
     pub(super) errors: u64,
+    /// Why the first command failed, if one did.
+    first_error: Option<String>,
 }
 
 impl Loaded {
+    /// Why nothing at all was answered; `None` if something was.
+    pub(super) fn why_nothing(&self) -> Option<&str> {
+        let why = self.first_error.as_deref().unwrap_or("no answer");
+        self.micros.is_empty().then_some(why)
+    }
+
     /// Answered commands a second.
     pub(super) fn rate(&self) -> f64 {
         self.micros.len() as f64 / self.elapsed.as_secs_f64().max(1e-9)
@@ -50,7 +58,10 @@ pub(super) async fn run(
                         let micros = asked.elapsed().as_micros().min(u128::from(u32::MAX));
                         seen.micros.push(micros as u32);
                     }
-                    Err(_) => seen.errors += 1,
+                    Err(failure) => {
+                        seen.errors += 1;
+                        seen.first_error.get_or_insert_with(|| failure.to_string());
+                    }
                 }
             }
             seen
@@ -61,6 +72,7 @@ pub(super) async fn run(
         let seen = seen.map_err(|error| error.to_string())?;
         all.micros.extend(seen.micros);
         all.errors += seen.errors;
+        all.first_error = all.first_error.or(seen.first_error);
     }
     all.elapsed = start.elapsed();
     all.micros.sort_unstable();

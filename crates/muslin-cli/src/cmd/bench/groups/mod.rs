@@ -27,6 +27,9 @@ pub(crate) async fn run(global: &Global, bench: BenchGroups) -> Result<(), Failu
             table.print()?;
         }
     }
+    if let Some(why) = figures.loaded.why_nothing() {
+        return Err(Failure::new(Kind::Failed, format!("no command was answered: {why}")));
+    }
     match figures.of_groups() {
         0.0 => Ok(()),
         rate => {

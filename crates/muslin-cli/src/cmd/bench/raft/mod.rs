@@ -16,6 +16,11 @@ use serde_json::Value;
 
 /// Runs every size in every mode and prints what came of it.
 pub(crate) fn run(global: &Global, bench: &BenchRaft) -> Result<(), Failure> {
+    if let Some(dir) = bench.dir.as_deref().filter(|dir| !dir.is_dir()) {
+        let sentence = format!("{} is no directory: nothing can be measured", dir.display());
+        let failure = Failure::new(Kind::Usage, sentence);
+        return Err(failure.hint("name one that is there, on the disk to be measured, with --dir"));
+    }
     let all = runs::run(bench).map_err(|why| Failure::new(Kind::Failed, why))?;
     match global.output {
         Format::Json => output::json(&Value::Array(all.iter().map(Figures::json).collect())),
