@@ -1,6 +1,6 @@
 //! What CI runs, in the order in which failures are cheapest.
 
-use crate::{budget, campaign, conformance, deny, nostd, process, simulate, tidy};
+use crate::{budget, campaign, conformance, deny, nostd, peers, process, simulate, tidy};
 use std::time::Instant;
 
 /// One step: its name and what it does.
@@ -9,7 +9,7 @@ struct Step {
     run: fn() -> Result<(), String>,
 }
 
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step { name: "tools", run: conformance::install_tools },
     Step { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: || tidy::run(&crate::root(), &[]) },
@@ -23,6 +23,7 @@ const STEPS: [Step; 15] = [
     Step { name: "simulation", run: || campaign::run(campaign::CI_DAYS, 1) },
     Step { name: "determinism", run: || simulate::determinism(&[]) },
     Step { name: "mutants", run: || simulate::mutants(&["--starts", "1"].map(str::to_string)) },
+    Step { name: "model", run: || peers::model(&[]) },
     Step { name: "budget", run: budget::run },
     Step { name: "deny", run: deny::run },
 ];

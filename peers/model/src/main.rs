@@ -37,7 +37,7 @@ const PAIRS: Bounds = Bounds { pairs: true, ..SINGLE };
 const LOSSES: Bounds = Bounds { voters: 3, elections: 2, changes: 1, pairs: true, losses: 1 };
 
 /// One group of three whose leader is named, with each kind of trouble in a model of its own, and
-/// two groups on three nodes, one of them on two of these.
+/// three groups on three nodes, one of them on two of these.
 const NAMED: Leadership = Leadership {
     groups: &[&[1, 2, 3]],
     nodes: 3,
@@ -58,7 +58,8 @@ const COMMANDS: Leadership = Leadership { restarts: 1, commands: 1, ..NAMED };
 const LATE: Leadership = Leadership { late: 1, commands: 1, ..NAMED };
 const FALLBACK: Leadership = Leadership { fallbacks: 2, decisions: 1, ..NAMED };
 const EMPTIED: Leadership = Leadership { losses: 1, decisions: 1, ..NAMED };
-const SHARED: Leadership = Leadership { groups: &[&[1, 2], &[1, 2, 3]], decisions: 3, ..NAMED };
+const SHARED: Leadership =
+    Leadership { groups: &[&[1, 2, 3], &[1, 2, 3], &[1, 2]], decisions: 3, ..NAMED };
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

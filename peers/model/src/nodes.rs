@@ -252,7 +252,7 @@ impl Nodes {
         if !self.is_ticking(at) {
             let time = if is_patient { LOOK } else { PATIENCE };
             self.hosts[at].clock = self.hosts[at].clock + time;
-            self.run(at, Input::Tick, with, kind, &mut said);
+            self.run(at, Input::Tick, (with, kind), &mut said);
             return said;
         }
         self.let_leaders_be_forgotten(at);
@@ -261,7 +261,7 @@ impl Nodes {
             let deadline = self.groups(at).deadline();
             let Some((due, _)) = deadline.filter(|(due, _)| *due < end) else { break };
             self.hosts[at].clock = due.max(self.hosts[at].clock);
-            self.run(at, Input::Tick, with, kind, &mut said);
+            self.run(at, Input::Tick, (with, kind), &mut said);
         }
         self.hosts[at].clock = end;
         self.seal(1 << at);
@@ -334,11 +334,11 @@ impl Nodes {
     /// Gives one node something to do; messages run among it and others, a bit for each place.
     pub(crate) fn step(&mut self, at: usize, input: Input, with: u32, kind: Kind) -> Said {
         let mut said = Said::default();
-        self.run(at, input, with, kind, &mut said);
+        self.run(at, input, (with, kind), &mut said);
         said
     }
 
-    fn run(&mut self, at: usize, input: Input, with: u32, kind: Kind, said: &mut Said) {
+    fn run(&mut self, at: usize, input: Input, (with, kind): (u32, Kind), said: &mut Said) {
         let present = with | 1 << at;
         let mut waiting = VecDeque::from([(at, input)]);
         let mut touched = 0;
