@@ -118,6 +118,9 @@ pub(crate) struct Dev {
     /// End by itself after so many seconds
     #[arg(long, value_name = "SECS")]
     pub(crate) exit_after: Option<u64>,
+    /// Start the nodes with `--lease-reads`, see `muslin up --help`
+    #[arg(long)]
+    pub(crate) lease_reads: bool,
     /// What the nodes write to their log files
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log: String,
@@ -215,6 +218,11 @@ pub(crate) struct Up {
     /// Look for members here too; may be given more than once
     #[arg(long = "seed", value_name = "HOST:PORT")]
     pub(crate) seeds: Vec<String>,
+    /// While it leads, answer reads that ask for `--consistency lease` at once: as fresh as others
+    /// as long as no machine's clock stops (suspended, or a paused virtual machine) or runs more
+    /// than 0.1 % fast or slow. May differ between nodes
+    #[arg(long)]
+    pub(crate) lease_reads: bool,
     /// What is written to stderr: error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
     pub(crate) log: String,
@@ -523,6 +531,7 @@ Examples:
 Examples:
   muslin up --data-dir n1
   muslin up --data-dir n1 --listen 10.0.0.7:7400 --seed 10.0.0.2:7400
+  muslin up --data-dir n1 --lease-reads
   muslin up --data-dir n1 --log debug";
     pub(super) const STATUS: &str = "\
 Examples:

@@ -20,6 +20,7 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         advertise: up.advertise,
         etcd_listen: up.etcd_listen,
         seeds: up.seeds,
+        lease_reads: up.lease_reads,
         ..UpOptions::new(up.data_dir)
     };
     run_node(options, up.exit_with_parent).await

@@ -40,7 +40,7 @@ impl Raft {
     /// Whether a leader may still count on this replica's giving no vote, whatever has happened to
     /// this replica since it heard that leader.
     fn is_bound_by_lease(&self) -> bool {
-        self.options.lease_reads && self.bound_until > self.now && !self.is_sole_voter()
+        self.options.is_bound_by_leases() && self.bound_until > self.now && !self.is_sole_voter()
     }
 
     /// No leader was heard for too long.

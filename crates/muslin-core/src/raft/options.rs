@@ -40,6 +40,11 @@ pub struct Options {
     /// Whether [`Input::LeaseRead`](super::Input::LeaseRead) may be answered without asking a
     /// quorum. Rests on monotonic clocks that differ by no more than `clock_drift_ppm`.
     pub lease_reads: bool,
+    /// Whether this replica keeps what leaders with `lease_reads` rest on: having heard a leader it
+    /// gives no vote for the shortest election time-out, not even after it started anew. Goes
+    /// without saying with `lease_reads`. A group in which any member has those needs one of the
+    /// two on every member.
+    pub keeps_leases: bool,
     /// How much faster than true time, in parts per million, any member's clock may run, or
     /// slower.
     pub clock_drift_ppm: u32,
@@ -76,6 +81,7 @@ impl Default for Options {
             log_tail_bytes: 64 << 20,
             uncommitted_entries_max: 65_536,
             lease_reads: false,
+            keeps_leases: false,
             clock_drift_ppm: CLOCK_DRIFT_PPM,
             drive: Drive::Ticking,
             cluster: ClusterId::default(),
@@ -96,6 +102,11 @@ impl fmt::Display for OptionsError {
 impl core::error::Error for OptionsError {}
 
 impl Options {
+    /// Whether what leaders count on is kept here.
+    pub(super) fn is_bound_by_leases(&self) -> bool {
+        self.lease_reads || self.keeps_leases
+    }
+
     /// How long a leader may count on a quorum that heard it, by its own clock: the voters' clocks
     /// may run fast by the drift, its own slow.
     pub(super) fn lease_time(&self) -> Duration {

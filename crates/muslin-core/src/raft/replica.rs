@@ -165,7 +165,7 @@ impl Raft {
             stopping: false,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
-        if raft.options.lease_reads && raft.term > Term::ZERO {
+        if raft.options.is_bound_by_leases() && raft.term > Term::ZERO {
             // A leader may count on what this replica heard before it started.
             raft.bound_until = now + raft.options.election_timeout_min;
         }

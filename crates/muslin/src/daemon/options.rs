@@ -108,11 +108,21 @@ pub struct UpOptions {
     pub etcd_listen: Option<SocketAddr>,
     /// Where members may be, `host:port`; names are resolved at every try.
     pub seeds: Vec<String>,
+    /// Whether this node, while it leads, answers reads that allow it by its lease: at once, on the
+    /// strength of clocks that run evenly. Every node keeps what others' leases rest on.
+    pub lease_reads: bool,
 }
 
 impl UpOptions {
     /// As last time.
     pub fn new(data_dir: PathBuf) -> UpOptions {
-        UpOptions { data_dir, listen: None, advertise: None, etcd_listen: None, seeds: Vec::new() }
+        UpOptions {
+            data_dir,
+            listen: None,
+            advertise: None,
+            etcd_listen: None,
+            seeds: Vec::new(),
+            lease_reads: false,
+        }
     }
 }

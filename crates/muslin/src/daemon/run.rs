@@ -11,6 +11,7 @@ use crate::identity::Identity;
 use crate::join::{check_name, check_roles};
 use crate::transport::quic::{QuicTransport, Start};
 use muslin_core::node::Options;
+use muslin_core::raft;
 use muslin_core::swim;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -143,7 +144,7 @@ impl Running {
         let (discovery, announcement) = discover(options, directory)?;
         let contacts = contacts::start(discovery)?;
         let (handle, driver) = driver::start(Driver {
-            options: node_options(directory, advertise, &etcd)?,
+            options: node_options(options, directory, advertise, &etcd)?,
             store: Box::new(directory.store()),
             transport,
             incoming,
@@ -204,6 +205,7 @@ impl Running {
 }
 
 fn node_options(
+    up: &UpOptions,
     directory: &DataDir,
     advertise: SocketAddr,
     etcd: &str,
@@ -226,6 +228,12 @@ fn node_options(
         swim: match profile {
             Profile::Fast => swim::Options::fast(),
             Profile::Lan => swim::Options::lan(),
+        },
+        raft: raft::Options {
+            lease_reads: up.lease_reads,
+            // Whatever this node was told: the next leader may have been told otherwise.
+            keeps_leases: true,
+            ..options.raft
         },
         ..options
     })

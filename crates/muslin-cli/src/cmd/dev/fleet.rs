@@ -1,6 +1,7 @@
 //! The child processes of a `dev` cluster.
 
 use super::plan::NodePlan;
+use crate::args::Dev;
 use crate::failure::{Failure, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(10);
 /// All nodes.
 pub(crate) struct Fleet {
     nodes: Vec<DevNode>,
-    log_level: String,
+    /// Options of `muslin up` that are the same for all.
+    options: Vec<String>,
 }
 
 /// One node and its process.
@@ -46,9 +48,11 @@ pub(crate) struct Exit {
 
 impl Fleet {
     /// Nodes, none of which runs.
-    pub(crate) fn new(plans: &[NodePlan], log_level: &str) -> Fleet {
+    pub(crate) fn new(plans: &[NodePlan], dev: &Dev) -> Fleet {
         let idle = |plan: &NodePlan| DevNode { plan: plan.clone(), process: Process::Ended };
-        Fleet { nodes: plans.iter().map(idle).collect(), log_level: log_level.to_string() }
+        let mut options = vec!["--log".to_string(), dev.log.clone()];
+        options.extend(dev.lease_reads.then(|| "--lease-reads".to_string()));
+        Fleet { nodes: plans.iter().map(idle).collect(), options }
     }
 
     /// The nodes, in order.
@@ -60,17 +64,17 @@ impl Fleet {
     /// kernel's death signal follows the thread that started a child.
     pub(crate) fn start_all(&mut self) -> Result<(), Failure> {
         for node in &mut self.nodes {
-            node.start(&self.log_level)?;
+            node.start(&self.options)?;
         }
         Ok(())
     }
 
     /// Starts a node that has ended; its process id.
     pub(crate) fn start(&mut self, name: &str) -> Result<u32, Failure> {
-        let log_level = self.log_level.clone();
+        let options = self.options.clone();
         let node = self.find(name)?;
         match node.process {
-            Process::Ended => node.start(&log_level),
+            Process::Ended => node.start(&options),
             _ => Err(Failure::new(Kind::Conflict, format!("{name} is running"))),
         }
     }
@@ -175,7 +179,7 @@ impl DevNode {
         !matches!(self.process, Process::Ended)
     }
 
-    fn start(&mut self, log_level: &str) -> Result<u32, Failure> {
+    fn start(&mut self, options: &[String]) -> Result<u32, Failure> {
         let log = OpenOptions::new().create(true).append(true).open(&self.plan.log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -185,7 +189,7 @@ impl DevNode {
             .args(["--listen", &self.plan.listen.to_string()])
             .args(["--advertise", &self.plan.listen.to_string()])
             .args(["--etcd-listen", &self.plan.etcd.to_string()])
-            .args(["--log", log_level])
+            .args(options)
             .args(["--exit-with-parent", &std::process::id().to_string()])
             // Ctrl-C at the terminal is for the supervisor, which stops the nodes in its own way.
             .process_group(0)

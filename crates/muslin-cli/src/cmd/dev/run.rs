@@ -39,7 +39,7 @@ async fn run_planned(
     if !plan.is_resumed {
         found(plan)?;
     }
-    let mut fleet = Fleet::new(&plan.nodes, &dev.log);
+    let mut fleet = Fleet::new(&plan.nodes, dev);
     let voice = Voice::new(global.output);
     let answer = tokio::select! {
         answer = supervise(&mut fleet, dev, plan, voice) => answer,
