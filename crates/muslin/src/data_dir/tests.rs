@@ -287,3 +287,18 @@ fn a_later_format_is_refused_by_number() {
     fs::write(&path, r#"{"format":2,"anything":[]}"#).unwrap();
     check_refusal(DataDir::open(dir.path()), &["has format 2, this version reads 1"]);
 }
+
+#[test]
+fn what_has_a_segments_name_and_is_none_is_refused_at_once() {
+    let dir = made();
+    let pipe = dir.path().join("log").join("0000000000000009.log");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let refused = DataDir::check(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("a pipe") && !refused.contains("stops"), "{refused}");
+    let open = DataDir::open(dir.path()).unwrap();
+    assert!(matches!(open.store().recover(), Err(StoreError::Unusable { .. })));
+    fs::remove_file(&pipe).unwrap();
+    // Another spelling of a number is no segment.
+    fs::write(dir.path().join("log").join("00000000000000FF.log"), "mine").unwrap();
+    assert!(open.store().recover().is_ok());
+}

@@ -170,9 +170,7 @@ impl State {
                 let is_needed = self.closed.contains_key(&number);
                 is_needed && self.spoiled.insert(number, damage.clone()).is_none()
             }
-            Item::Snapshot(group) => {
-                self.published.contains_key(&group) && self.lost.insert(group)
-            }
+            Item::Snapshot(group) => self.published.contains_key(&group) && self.lost.insert(group),
         }
     }
 

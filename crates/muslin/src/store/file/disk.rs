@@ -192,7 +192,6 @@ pub(super) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
 
 /// Opens a file that is there, for writing too.
 pub(super) fn open(path: &Path) -> Result<File, StoreError> {
-    must_be_file(path)?;
     explain("open", path, OpenOptions::new().read(true).write(true).open(path))
 }
 

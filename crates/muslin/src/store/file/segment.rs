@@ -147,7 +147,9 @@ pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
 /// The numbers of the segments in a directory, in order.
 pub(super) fn list(dir: &Path) -> Result<Vec<u64>, StoreError> {
     let names = disk::names(dir)?;
-    Ok(names.iter().filter_map(|name| number_of(name)).collect())
+    let numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.iter().try_for_each(|number| disk::must_be_file(&path(dir, *number)))?;
+    Ok(numbers)
 }
 
 fn number_of(name: &str) -> Option<u64> {
