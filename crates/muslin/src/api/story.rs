@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::status::name_of;
+use crate::driver::EventRecord;
 use muslin_core::base::NodeId;
 use muslin_core::groups;
 use muslin_core::node::{Event, MemberChange, NodeStatus};
@@ -61,6 +62,15 @@ impl Story {
     }
 }
 
+/// Tells what `own` recorded.
+pub(super) fn of_record(record: &EventRecord, own: NodeId, names: &Names) -> Story {
+    let mut story = of(&record.event, own, names);
+    if record.more > 0 {
+        story.text += &format!(", and {} groups more", record.more);
+    }
+    story
+}
+
 /// Tells an event that `own` reported.
 pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
     let story = match event {
@@ -95,7 +105,7 @@ pub(super) async fn log(desk: Arc<Desk>) {
                 {
                     names.learn(&status);
                 }
-                let story = of(&record.event, desk.id, &names);
+                let story = of_record(&record, desk.id, &names);
                 tracing::info!(kind = story.kind, "{}", story.text);
             }
             Err(RecvError::Lagged(missed)) => tracing::info!(missed, "events came too fast to log"),

@@ -78,6 +78,8 @@ pub struct EventRecord {
     pub time: SystemTime,
     /// What happened.
     pub event: Event,
+    /// To so many groups more the same happened within a moment.
+    pub more: u64,
 }
 
 impl Handle {

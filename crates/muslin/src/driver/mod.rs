@@ -5,6 +5,7 @@
 //! gathers in turn whatever came during the last sync (group commit), so that the loop never waits
 //! for a disk.
 
+mod crowd;
 mod groups;
 mod handle;
 mod log_thread;

@@ -1,5 +1,6 @@
 //! The loop.
 
+use super::crowd::{Crowd, Gathered};
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::log_thread::{self, Desk, Report, Save};
 use crate::store::{RecoveredGroup, Store, StoreError};
@@ -116,6 +117,7 @@ pub fn start(
         durable: BTreeMap::new(),
         held: BTreeMap::new(),
         next_event: 1,
+        crowd: Crowd::default(),
         stopping: None,
         failure: None,
     };
@@ -189,6 +191,7 @@ struct Run {
     /// Messages behind writes that are not durable.
     held: BTreeMap<(GroupId, PersistId), Vec<(NodeId, Bytes)>>,
     next_event: u64,
+    crowd: Crowd,
     stopping: Option<Stopping>,
     /// Why it must not go on.
     failure: Option<DriverError>,
@@ -354,6 +357,9 @@ impl Run {
 
     fn flush(&mut self) {
         self.step(Input::Flush);
+        if let Some(told) = self.crowd.due(Instant::now()) {
+            self.publish(told);
+        }
         self.handle.gauge(Gauge {
             term: self.node.raft().term(),
             leader: self.node.raft().leader(),
@@ -393,9 +399,15 @@ impl Run {
 
     fn report(&mut self, event: Event) {
         tracing::debug!(?event);
-        let record = EventRecord { number: self.next_event, time: SystemTime::now(), event };
+        if let Some(event) = self.crowd.take(event, Instant::now()) {
+            self.publish(Gathered { event, time: SystemTime::now(), more: 0 });
+        }
+    }
+
+    fn publish(&mut self, told: Gathered) {
+        let Gathered { event, time, more } = told;
+        self.handle.publish(EventRecord { number: self.next_event, time, event, more });
         self.next_event += 1;
-        self.handle.publish(record);
     }
 
     fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {
@@ -433,7 +445,7 @@ impl Run {
         let stop = self.stopping.as_ref().map(|stopping| stopping.until);
         let node = self.node.deadline().map(|(at, _)| self.started + Duration::from_nanos(at.0));
         let idle = Instant::now() + Duration::from_secs(60);
-        [stop, node].into_iter().flatten().min().unwrap_or(idle)
+        [stop, node, self.crowd.until()].into_iter().flatten().min().unwrap_or(idle)
     }
 
     fn now(&self) -> Now {

@@ -112,7 +112,7 @@ async fn told(desk: &Desk, names: &mut Names, record: &EventRecord) -> Told {
             names.learn(&status);
         }
     }
-    let story = story::of(&record.event, desk.id, names);
+    let story = story::of_record(record, desk.id, names);
     Told {
         number: record.number,
         time: Timestamp::try_from(record.time).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
