@@ -40,10 +40,10 @@ pub struct Options {
     /// Whether [`Input::LeaseRead`](super::Input::LeaseRead) may be answered without asking a
     /// quorum. Rests on monotonic clocks that differ by no more than `clock_drift_ppm`.
     pub lease_reads: bool,
-    /// Whether this replica keeps what leaders with `lease_reads` rest on: having heard a leader it
-    /// gives no vote for the shortest election time-out, not even after it started anew. Goes
-    /// without saying with `lease_reads`. A group in which any member has those needs one of the
-    /// two on every member.
+    /// Whether this replica keeps what leaders with `lease_reads` rest on: having heard a leader
+    /// it gives no vote for the shortest election time-out, not even after it started anew.
+    /// Goes without saying with `lease_reads`. A group in which any member has those needs one
+    /// of the two on every member.
     pub keeps_leases: bool,
     /// How much faster than true time, in parts per million, any member's clock may run, or
     /// slower.

@@ -253,13 +253,16 @@ impl Cluster {
     pub(super) fn start(&mut self, id: NodeId) {
         let seed = self.prng.draw();
         let local = self.local(id);
+        let mut options = self.options.clone();
+        // Where all keep leases, only the odd ones use them.
+        options.lease_reads &= !options.keeps_leases || id.0 % 2 == 1;
         let node = self.nodes.get_mut(&id).expect("the node exists");
         node.starts += 1;
         node.durable = PersistId::ZERO;
         node.is_disk_held = false;
         node.state = node.disk.snapshot.data.to_vec();
         let recovered = node.disk.recovered();
-        node.raft = Some(Raft::new(id, self.options.clone(), recovered, seed, local));
+        node.raft = Some(Raft::new(id, options, recovered, seed, local));
         self.tell(format!("{id:?} starts"));
     }
 

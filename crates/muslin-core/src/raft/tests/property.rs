@@ -71,7 +71,8 @@ fn live(seed: u64, is_told: bool) -> Totals {
     let mut prng = Prng::seeded(seed);
     let voters = [1, 2, 3, 3, 3, 4, 5, 5][prng.below(8) as usize];
     let founding = Configuration::of_voters((1..=voters).map(NodeId));
-    let mut cluster = Cluster::founded(founding, options(&mut prng), seed);
+    let options = Options { keeps_leases: seed.is_multiple_of(2), ..options(&mut prng) };
+    let mut cluster = Cluster::founded(founding, options, seed);
     drift(&mut cluster, &mut prng);
     cluster.is_traced = is_told;
     cluster.is_loud = is_told;

@@ -90,7 +90,10 @@ fn found(command: &Command) -> Answer<Cluster> {
             }
             "append-bytes" => options.append_bytes_max = value.parse()?,
             "uncommitted" => options.uncommitted_entries_max = value.parse()?,
-            "lease" => options.lease_reads = value == "yes",
+            "lease" => {
+                options.lease_reads = value != "no";
+                options.keeps_leases = value == "odd";
+            }
             "drift" => options.clock_drift_ppm = value.parse()?,
             "drive" => options.drive = drive(value)?,
             _ => return Err(format!("what is {key}?").into()),
