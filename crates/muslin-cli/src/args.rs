@@ -649,6 +649,46 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What stands behind `muslin` between backticks, in the texts of a folder of sources.
+    fn named_in(folder: &std::path::Path, named: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                named_in(&path, named);
+                continue;
+            }
+            // A text that goes on in the next line of the source goes on in the next word.
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let text = text.replace("\\\n", " ").replace("//!", " ").replace("///", " ");
+            let begun = text.split("`muslin ").skip(1);
+            named.extend(begun.filter_map(|rest| rest.split('`').next()).map(|words| {
+                let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+                (path.display().to_string(), words)
+            }));
+        }
+    }
+
+    #[test]
+    fn every_command_that_a_text_names_is_there() {
+        let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut named = Vec::new();
+        for sources in ["muslin/src", "muslin-cli/src"] {
+            named_in(&crates.join(sources), &mut named);
+        }
+        assert!(named.len() > 20, "hints name commands: {named:?}");
+        let all = Cli::command();
+        for (place, words) in named {
+            let mut command = &all;
+            for word in words.split(' ').take_while(|word| word.starts_with(char::is_lowercase)) {
+                if !command.has_subcommands() {
+                    break;
+                }
+                let below = command.find_subcommand(word);
+                command = below.unwrap_or_else(|| panic!("{place}: `muslin {words}` is none"));
+            }
+        }
+    }
+
     #[test]
     fn numbers_that_cannot_be_measured_are_refused_with_the_reason() {
         let most = u64::MAX.to_string();

@@ -108,8 +108,8 @@ pub struct UpOptions {
     pub etcd_listen: Option<SocketAddr>,
     /// Where members may be, `host:port`; names are resolved at every try.
     pub seeds: Vec<String>,
-    /// Whether this node, while it leads, answers reads that allow it by its lease: at once, on the
-    /// strength of clocks that run evenly. Every node keeps what others' leases rest on.
+    /// Whether this node, while it leads, answers reads that allow it by its lease: at once, on
+    /// the strength of clocks that run evenly. Every node keeps what others' leases rest on.
     pub lease_reads: bool,
 }
 
