@@ -365,7 +365,7 @@ pub(crate) enum Bench {
 #[command(after_help = examples::BENCH_GROUPS)]
 pub(crate) struct BenchGroups {
     /// How many groups, each with a replica on all three nodes
-    #[arg(long, default_value_t = 256, value_parser = within::<u64>(1..=GROUPS, "more have no room"))]
+    #[arg(long, default_value_t = 256, value_parser = groups())]
     pub(crate) groups: u64,
     /// How long they idle, and how long they are written to
     #[arg(long, default_value_t = 10, value_parser = seconds())]
@@ -482,6 +482,11 @@ fn clients() -> impl Fn(&str) -> Result<usize, String> + Clone {
 /// The size of what is written.
 fn bytes() -> impl Fn(&str) -> Result<usize, String> + Clone {
     within(0..=COMMAND_BYTES_MAX as u64, "a cluster takes nothing larger")
+}
+
+/// How many groups there are.
+fn groups() -> impl Fn(&str) -> Result<u64, String> + Clone {
+    within(1..=GROUPS, "a cluster has room for no more")
 }
 
 /// How many keys are used.
