@@ -105,7 +105,9 @@ impl Beside {
     ) -> Result<(), StoreError> {
         let prepare = || snapshot::prepare(unfinished, self.home.owner, group, snapshot, effect);
         let mut prepared = prepare();
-        if matches!(prepared, Err(StoreError::Full { .. })) && self.spares.give_up()? {
+        if matches!(prepared, Err(StoreError::Full { .. }))
+            && self.spares.give_up(snapshot.data.len() as u64)?
+        {
             prepared = prepare();
         }
         if prepared.is_ok() {

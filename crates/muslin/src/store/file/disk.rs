@@ -111,8 +111,23 @@ pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
     publish(&unfinished, path)
 }
 
-/// Makes a file that has all but its final name. Leaves nothing behind when there is no room.
+/// Bytes that a file system has for files of this process.
+pub(super) fn room(dir: &Path) -> Result<u64, StoreError> {
+    let stats = nix::sys::statvfs::statvfs(dir).map_err(std::io::Error::from);
+    let stats = explain("look for room in", dir, stats)?;
+    // Their types differ from system to system.
+    #[allow(clippy::useless_conversion)]
+    Ok(u64::from(stats.blocks_available()).saturating_mul(u64::from(stats.fragment_size())))
+}
+
+/// Makes a file that has all but its final name. Leaves nothing behind when there is no room, and
+/// writes nothing when that can be known before.
 pub(super) fn prepare(unfinished: &Path, parts: &[&[u8]]) -> Result<(), StoreError> {
+    let needed: usize = parts.iter().map(|part| part.len()).sum();
+    let dir = unfinished.parent().unwrap_or(unfinished);
+    if room(dir)? < needed as u64 {
+        return Err(StoreError::Full { path: unfinished.to_owned(), done: 0 });
+    }
     let written = create(unfinished).and_then(|file| {
         let mut at = 0;
         for piece in parts.iter().flat_map(|part| part.chunks(PIECE_BYTES)) {

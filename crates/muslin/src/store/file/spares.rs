@@ -174,10 +174,15 @@ impl Spares {
         self.shared.lock().error.take().map_or(Ok(()), Err)
     }
 
-    /// A snapshot finds no room: gives up all spares but one. Whether any was.
-    pub(super) fn give_up(&self) -> Result<bool, StoreError> {
+    /// A snapshot finds no room: gives up all spares but one, if that makes room for so many bytes.
+    /// Whether any was.
+    pub(super) fn give_up(&self, needed: u64) -> Result<bool, StoreError> {
         let mut state = self.shared.lock();
-        state.is_saving = true;
+        let surplus = state.ready.len().saturating_sub(1) as u64 * self.shared.size;
+        state.is_saving = disk::room(&self.shared.dir)?.saturating_add(surplus) >= needed;
+        if !state.is_saving {
+            return Ok(false);
+        }
         let mut is_given = false;
         while state.ready.len() > 1 {
             let (slot, _) = state.ready.pop_last().expect("there are two at least");
