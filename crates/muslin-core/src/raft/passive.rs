@@ -159,9 +159,8 @@ fn is_behind(peer: &Peer, last: Index, commit: Index) -> bool {
     peer.matched < last
         || peer.condition.commit < commit
         || matches!(peer.mode, Mode::AwaitSnapshot | Mode::Snapshot { .. })
-        // It was met anew and has not answered: it may have heard of no leader yet. A full one
-        // stays like this.
-        || (matches!(peer.mode, Mode::Probe { .. }) && !peer.condition.is_full)
+        // It was met anew and has not answered: it may have heard of no leader yet.
+        || matches!(peer.mode, Mode::Probe { .. })
         // Its last answer left before it knew that it had rebuilt, and there may be no next one.
         || peer.condition.rebuild.is_some()
         // That it has room again it says when it is asked.
