@@ -4,7 +4,7 @@ use crate::disk::Disk;
 use crate::replica::View;
 use crate::subject::Subject;
 use crate::time::{Clock, Time};
-use muslin_core::base::{GroupId, NodeId, Now, PersistId};
+use muslin_core::base::{GroupId, Index, NodeId, Now, PersistId};
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(crate) struct Host<S: Subject> {
     pub(crate) sync_fails: bool,
     /// Its disk has lost what it promised, at some time.
     pub(crate) was_damaged: bool,
+    /// What the group had committed when it did, the last time.
+    pub(crate) lost_when: Index,
     /// When somebody last hindered it: its answers may be late for a while.
     pub(crate) hindered: Time,
 }

@@ -4,9 +4,9 @@
 //! many run side by side as the machine has cores. Each is hunted several times, from seeds far
 //! apart: one lucky seed says nothing.
 
+use crate::grounds::{Ground, World, ground};
 use muslin_core::base::mutant::{self, Mutant};
-use muslin_core::raft::Raft;
-use muslin_sim::{Cluster, Delay, Faults, Group, Preset, Profile, Violation};
+use muslin_sim::{Preset, Violation};
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
@@ -14,133 +14,6 @@ use std::time::{Duration, Instant};
 
 /// Hunts begin this far apart.
 const START_EVERY: u64 = 1_000_000;
-
-/// The world a planted bug is hunted in: the one it shows in soonest. Others see most of them too.
-#[derive(Clone, Copy)]
-struct Ground {
-    world: World,
-    preset: Preset,
-    nodes: usize,
-}
-
-/// What is run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum World {
-    /// Whole nodes.
-    Nodes,
-    /// Raft alone.
-    Group,
-    /// Raft alone that answers by leases, among clocks and links that are as bad as they may be.
-    Leases,
-}
-
-impl World {
-    fn name(self) -> &'static str {
-        match self {
-            World::Nodes => "nodes",
-            World::Group => "group",
-            World::Leases => "leases",
-        }
-    }
-
-    fn named(name: &str) -> Option<World> {
-        [World::Nodes, World::Group, World::Leases].into_iter().find(|world| world.name() == name)
-    }
-}
-
-impl Ground {
-    fn run(self, seed: u64, time: Duration) -> Result<(), Violation> {
-        let summary = match self.world {
-            World::Nodes => Cluster::seeded(seed).nodes(self.nodes).preset(self.preset).run(time),
-            World::Group => {
-                Group::<Raft>::seeded(seed).nodes(self.nodes).preset(self.preset).run(time)
-            }
-            World::Leases => {
-                let group = Group::<Raft>::seeded(seed).nodes(self.nodes).preset(self.preset);
-                let profile = profile_of_leases(group.drawn());
-                group.profile(profile).run(time)
-            }
-        };
-        summary.map(|_| ())
-    }
-}
-
-/// Leaders are cut off or told to hand over all the time, and everybody reads.
-fn profile_of_leases(mut drawn: Profile) -> Profile {
-    drawn.raft.lease_reads = true;
-    drawn.raft.clock_drift_ppm = 100_000;
-    drawn.machines.drift_ppm = 100_000;
-    drawn.load.reads_ppm = 600_000;
-    drawn.load.clients = 9;
-    drawn.load.think = Delay {
-        least: Duration::from_micros(200),
-        most: Duration::from_millis(2),
-        slow_ppm: 0,
-        slowest: Duration::from_millis(2),
-    };
-    drawn.disks.sync = drawn.load.think.clone();
-    drawn.network.delay = Delay { most: Duration::from_millis(1), ..drawn.load.think.clone() };
-    drawn.faults = Faults {
-        every: Duration::from_millis(250),
-        lasts: Duration::from_millis(500),
-        leader_ppm: 900_000,
-        partition: true,
-        one_way: true,
-        partial: true,
-        slow_link: true,
-        drift: true,
-        transfer: true,
-        ..Faults::none()
-    };
-    drawn
-}
-
-/// `None` for what shows elsewhere: in a script of the core, where the simulator has no such world.
-fn ground(planted: Mutant) -> Option<Ground> {
-    use Mutant as It;
-    use World::{Group, Leases, Nodes};
-    let (world, preset, nodes) = match planted {
-        It::PassiveReadWithoutRound => (Nodes, Preset::Groups, 3),
-        It::SnapshotOfAnyCluster
-        | It::RebuildEndsEarly
-        | It::LeaseIgnoresDrift
-        | It::StaleAssignmentTaken
-        | It::FullNodeNamed
-        | It::UnnamedCampaigns
-        | It::NamedNeverDeclines
-        | It::LongerLogStaysSilent
-        | It::LeaderNotSought => return None,
-        It::JointCountsNewOnly
-        | It::LearnerCounted
-        | It::TwoChangesAtOnce
-        | It::NoJoint
-        | It::ChangeBeforeOwnTerm
-        | It::TruncationKeepsVoters
-        | It::InstallKeepsVoters
-        | It::SnapshotWithoutVoters
-        | It::VoteByIndexOnly => (Group, Preset::Churn, 3),
-        It::DeafLeaderStays | It::TruncatesKnown | It::DeposedAnswersReads => {
-            (Group, Preset::Nasty, 5)
-        }
-        It::LossUnnoticed | It::FullFollowerAcks => (Group, Preset::Nasty, 5),
-        It::HeartbeatCommits
-        | It::InstallKeepsLog
-        | It::ReadIdReused
-        | It::RebuildingReplicaCounts
-        | It::RebuildingReplicaVotes
-        | It::DamageCutAsTail
-        | It::IndexAheadOfState
-        | It::DiskLossForgotten
-        | It::SyncErrorIgnored => (Group, Preset::Swarm, 3),
-        It::LeaseSurvivesTransfer | It::ReadWithoutQuorum | It::ReadRoundReused => {
-            (Leases, Preset::Swarm, 3)
-        }
-        It::RetriesForgottenEarly => (Nodes, Preset::Nasty, 3),
-        It::LeaseEndForwarded => (Nodes, Preset::Admit, 3),
-        _ => (Nodes, Preset::Swarm, 3),
-    };
-    Some(Ground { world, preset, nodes })
-}
 
 /// How to use it.
 const USAGE: &str = "\
@@ -150,7 +23,7 @@ usage: muslin-sim mutants [options]    run every planted bug until it is found
   --starts N       hunts for each bug, from seeds far apart (default 3)
   --from S         the first seed (default 1)
   --mutant NAME    this planted bug only
-  --world NAME     nodes or group, not where the bug shows soonest
+  --world NAME     nodes, group or one made for a bug, not where the bug shows soonest
   --profile NAME   in this profile
   --nodes K        with so many nodes
   --seconds S      how long things go wrong, in seconds of the cluster (default 10)";
@@ -237,6 +110,8 @@ struct Catch {
     /// How often it was which invariant.
     by: BTreeMap<&'static str, u64>,
     missed: u64,
+    /// Seeds that fail without the bug as well, which no seed may.
+    broken: u64,
 }
 
 /// Hunts all planted bugs, or the one that is named.
@@ -275,7 +150,11 @@ fn hunt_here(args: &Args, planted: Mutant) -> ExitCode {
             let violation = ground.run(seed, time).err()?;
             // The same run of the same world: only the planted bug may make the difference.
             mutant::activate(Mutant::None);
-            ground.run(seed, time).is_ok().then_some((seed, violation))
+            if ground.run(seed, time).is_err() {
+                caught.broken += 1;
+                return None;
+            }
+            Some((seed, violation))
         });
         match found {
             Some((seed, violation)) => caught.add(seed - from + 1, (seed, violation)),
@@ -284,7 +163,7 @@ fn hunt_here(args: &Args, planted: Mutant) -> ExitCode {
     }
     let took = began.elapsed();
     println!("{}", caught.line(planted, ground, took));
-    if caught.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if caught.is_whole() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 impl Catch {
@@ -294,16 +173,24 @@ impl Catch {
         self.first.get_or_insert(found);
     }
 
+    fn is_whole(&self) -> bool {
+        self.missed == 0 && self.broken == 0
+    }
+
     fn line(&self, planted: Mutant, ground: Ground, took: Duration) -> String {
         let mut seeds = self.seeds.clone();
         seeds.sort_unstable();
-        let verdict = if self.missed == 0 { "caught  " } else { "survived" };
+        let verdict = match (self.missed, self.broken) {
+            (0, 0) => "caught  ",
+            (_, 0) => "survived",
+            _ => "broken  ",
+        };
         let by: Vec<String> = self.by.iter().map(|(by, times)| format!("{by} x{times}")).collect();
         let median = seeds.get(seeds.len() / 2).map_or("-".into(), u64::to_string);
         let most = seeds.last().map_or("-".into(), u64::to_string);
         let seed = self.first.as_ref().map_or("-".into(), |(seed, _)| seed.to_string());
         format!(
-            "{verdict} {:<26} median={median:<5} most={most:<5} of={:<2} {:<5} {:<5} \
+            "{verdict} {:<26} median={median:<5} most={most:<5} of={:<2} {:<9} {:<6} \
              nodes={} seed={seed:<8} took={:<5.1} by={}",
             planted.name(),
             self.seeds.len() as u64 + self.missed,

@@ -2,6 +2,8 @@
 
 mod args;
 #[cfg(feature = "mutants")]
+mod grounds;
+#[cfg(feature = "mutants")]
 mod hunt;
 mod minimize;
 

@@ -74,6 +74,9 @@ const LONG_HEARTBEAT_MIN: Duration = Duration::from_millis(60);
 /// Groups besides the control group, at most, where there are any.
 const GROUPS_MOST: u64 = 8;
 
+/// How often, in a million, another cluster is heard of.
+const STRANGERS_PPM: u64 = 200_000;
+
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
 
@@ -148,6 +151,8 @@ pub struct Machines {
     pub timer_late: Duration,
     /// Most that a clock is fast or slow, in parts per million.
     pub drift_ppm: i64,
+    /// Clocks are as fast or as slow as they may be, nothing in between.
+    pub drift_is_extreme: bool,
 }
 
 /// Where a kind of fault is switched on and off.
@@ -200,6 +205,8 @@ pub struct Faults {
     pub wipe: bool,
     /// An operator moves the leadership.
     pub transfer: bool,
+    /// A snapshot of another cluster comes from a leader at the address of this one's.
+    pub stranger: bool,
     /// After an acknowledged write, in a million: the node that gave it, the leader or all lose
     /// power.
     pub crash_after_ack_ppm: u64,
@@ -231,6 +238,7 @@ impl Faults {
             rot: false,
             wipe: false,
             transfer: false,
+            stranger: false,
             crash_after_ack_ppm: 0,
         }
     }
@@ -245,6 +253,7 @@ impl Faults {
         kinds!(
             crash, crash_all, stop, pause, partition, one_way, partial, slow_link, slow_disk,
             starve, flap, layout, drift, leap, full_disk, sync_error, rot, wipe, transfer,
+            stranger,
         )
     }
 
@@ -346,9 +355,28 @@ pub struct Profile {
     pub snapshot_entries: u64,
 }
 
+impl Machines {
+    /// How much faster than true time a clock runs, in parts per million.
+    pub(crate) fn draw_drift(&self, prng: &mut Prng) -> i64 {
+        let most = self.drift_ppm;
+        match self.drift_is_extreme {
+            true => pick(prng, &[-most, most]),
+            false => prng.below(2 * most.unsigned_abs() + 1) as i64 - most,
+        }
+    }
+}
+
 impl Profile {
     /// What this seed is like.
     pub fn drawn(seed: u64, nodes: usize, preset: Preset) -> Profile {
+        let mut profile = Profile::drawn_without_strangers(seed, nodes, preset);
+        // A stream of its own: all else is what it would be without them.
+        let mut prng = Prng::seeded(seed ^ 0x7374_7261_6e67_6572);
+        profile.faults.stranger = !profile.faults.every.is_zero() && prng.chance(STRANGERS_PPM);
+        profile
+    }
+
+    fn drawn_without_strangers(seed: u64, nodes: usize, preset: Preset) -> Profile {
         // A stream of its own: what a run is like must not hang on how it goes.
         let mut prng = Prng::seeded(seed ^ 0x7072_6f66_696c_6573);
         match preset {
@@ -454,6 +482,7 @@ impl Profile {
                 input_cost: Duration::from_micros(2),
                 timer_late: Duration::from_micros(100),
                 drift_ppm: 100,
+                drift_is_extreme: false,
             },
             faults: Faults::none(),
             load: Load {
@@ -569,6 +598,7 @@ fn draw_machines(prng: &mut Prng) -> Machines {
         input_cost: scale(prng, Duration::from_micros(1), Duration::from_micros(100)),
         timer_late: scale(prng, Duration::from_micros(10), Duration::from_millis(5)),
         drift_ppm: pick(prng, &[0, 200, 5_000, 50_000, 100_000]),
+        drift_is_extreme: false,
     }
 }
 

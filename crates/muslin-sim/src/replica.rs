@@ -69,6 +69,11 @@ pub trait Replica: Sized {
     }
     /// What a message promises about its sender's disk.
     fn promise(message: &Self::Message) -> Option<Promise>;
+    /// What a leader of another cluster, whose voters these are, would say to a replica that looks
+    /// like this: to be refused. Worlds of replicas that have nothing against it do without.
+    fn of_another_cluster(_: &View, _voters: Configuration) -> Option<Self::Message> {
+        None
+    }
     /// Adds what a message says to the hash of the run.
     fn fold(message: &Self::Message, fold: &mut dyn FnMut(u64));
     /// A message through its encoding and back, where there is one.

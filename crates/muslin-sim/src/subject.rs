@@ -69,6 +69,11 @@ pub(crate) trait Subject: Sized {
     fn act(output: Self::Output) -> Act<Self>;
     /// What a message promises about its sender's disk.
     fn promise(message: &Self::Message) -> Option<(GroupId, Promise)>;
+    /// What a leader of another cluster would say to a replica that looks like this, where that is
+    /// played.
+    fn of_another_cluster(_: &View, _voters: Configuration) -> Option<Self::Message> {
+        None
+    }
     /// Through its encoding and back.
     fn encoded(message: Self::Message) -> Result<Self::Message, Broken>;
 

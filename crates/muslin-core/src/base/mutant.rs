@@ -144,6 +144,8 @@ mutants! {
     PassiveReadWithoutRound = "passive-read-without-round",
     /// A replica installs a snapshot of another cluster.
     SnapshotOfAnyCluster = "snapshot-of-any-cluster",
+    /// A node numbers its questions about leases from 1 at each start.
+    LeaseAnswerMixed = "lease-answer-mixed",
     /// An assignment is carried out whatever was assigned since it was decided.
     StaleAssignmentTaken = "stale-assignment-taken",
     /// A node whose disk is full is named to lead.

@@ -170,7 +170,11 @@ const NUMBER_BITS: u32 = 32;
 impl LeaseForwards {
     /// Of a node in this start of its process.
     pub(super) fn new(boot: u64) -> LeaseForwards {
-        LeaseForwards { last_number: boot << NUMBER_BITS, waiting: BTreeMap::new() }
+        let last_number = match mutant::is_active(Mutant::LeaseAnswerMixed) {
+            true => 0,
+            false => boot << NUMBER_BITS,
+        };
+        LeaseForwards { last_number, waiting: BTreeMap::new() }
     }
 
     pub(super) fn add(

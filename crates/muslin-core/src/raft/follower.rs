@@ -27,10 +27,14 @@ impl Raft {
             let offered = entries.len();
             if self.room == DiskRoom::Full {
                 let known = self.known_of(&entries);
-                entries.truncate(known + self.reserve.take(&entries[known..]));
+                let fitting = match mutant::is_active(Mutant::FullFollowerAcks) {
+                    true => 0,
+                    false => self.reserve.take(&entries[known..]),
+                };
+                entries.truncate(known + fitting);
             }
             let taken = match mutant::is_active(Mutant::FullFollowerAcks) {
-                true => offered.min((self.log.last().index.0 - prev.index.0) as usize),
+                true => offered,
                 false => entries.len(),
             };
             let matched = Index(prev.index.0 + taken as u64);

@@ -385,6 +385,7 @@ impl<R: Replica> World<Bare<R>> {
     pub(super) fn on_event(&mut self, place: usize, event: &raft::Event) -> Result<(), Broken> {
         match event {
             raft::Event::SnapshotInstalled { .. } => self.counts.installs += 1,
+            raft::Event::Rebuilt { commit } => return self.check_rebuilt(place, *commit),
             raft::Event::RebuildImpossible => self.crash_for_a_while(place),
             raft::Event::Diverged { .. } => {
                 let facts = format!("{:?}: {event:?}", self.hosts[place].id);

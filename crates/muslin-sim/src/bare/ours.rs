@@ -1,6 +1,6 @@
 //! This project's own Raft as a replica.
 
-use crate::nodes::{promise_of, view_of};
+use crate::nodes::{foreign_snapshot, promise_of, view_of};
 use crate::replica::{Input, Output, Promise, Replica, Seat, View};
 use crate::trace::WordHash;
 use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs};
@@ -56,6 +56,10 @@ impl Replica for Raft {
             Message::Bound(bound) => Some(promise_of(bound)),
             Message::Unbound(_) => None,
         }
+    }
+
+    fn of_another_cluster(view: &View, voters: Configuration) -> Option<Message> {
+        Some(foreign_snapshot(view, voters))
     }
 
     fn fold(message: &Message, fold: &mut dyn FnMut(u64)) {

@@ -305,6 +305,10 @@ impl<R: Replica> Subject for Bare<R> {
         R::promise(message).map(|promise| (GroupId::CONTROL, promise))
     }
 
+    fn of_another_cluster(view: &View, voters: Configuration) -> Option<R::Message> {
+        R::of_another_cluster(view, voters)
+    }
+
     fn encoded(message: R::Message) -> Result<R::Message, Broken> {
         R::encoded(message).map_err(|facts| Broken::new("wire", facts))
     }

@@ -21,6 +21,6 @@ mod trace;
 
 #[cfg(test)]
 pub(crate) use asks::Answer;
-pub(crate) use subject::{Nodes, promise_of, view_of, world};
+pub(crate) use subject::{Nodes, foreign_snapshot, promise_of, view_of, world};
 use subject::{SECRET_HASH, TOKEN, member_of};
 pub(crate) use trace::fold_raft;

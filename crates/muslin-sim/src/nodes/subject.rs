@@ -17,9 +17,12 @@ use crate::time::Time;
 use crate::trace::{Trace, WordHash};
 use crate::world::{Happening, World};
 use bytes::Bytes;
-use muslin_core::base::{ClusterId, GroupId, Index, NodeId, Now, Outputs, PersistId};
+use muslin_core::base::{ClusterId, Fnv64, GroupId, Index, LogId, NodeId, Now, Outputs, PersistId};
 use muslin_core::node::{self, CONTROL_ROLE, Event, Input, Node, Output, PeerMessage, Request};
-use muslin_core::raft::{self, AppendResult, Bound, Configuration, DiskRoom, Message, Raft, Write};
+use muslin_core::raft::{
+    self, AppendResult, Bound, Configuration, DiskRoom, Message, Raft, SessionId, SnapshotMeta,
+    Unbound, Write,
+};
 use muslin_core::state::{CommandKind, Founding, Member, Token};
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
@@ -200,6 +203,11 @@ impl Subject for Node {
             }
             _ => None,
         }
+    }
+
+    fn of_another_cluster(view: &View, voters: Configuration) -> Option<PeerMessage> {
+        let message = foreign_snapshot(view, voters);
+        Some(PeerMessage::Raft { group: GroupId::CONTROL, message })
     }
 
     fn encoded(message: PeerMessage) -> Result<PeerMessage, Broken> {
@@ -426,12 +434,34 @@ pub(crate) fn promise_of(bound: &Bound) -> Promise {
     }
 }
 
+/// How far the log of another cluster is ahead.
+const FOREIGN_LEAD: u64 = 7;
+
+/// A whole snapshot of another cluster, from a leader in the term that a replica is in, and ahead
+/// of it.
+pub(crate) fn foreign_snapshot(view: &View, voters: Configuration) -> Message {
+    let last = LogId::new(view.term, Index(view.last.index.0 + FOREIGN_LEAD));
+    Message::Unbound(Unbound::SnapshotChunk {
+        term: view.term,
+        session: SessionId(0),
+        cluster: ClusterId(CLUSTER.0 + 1),
+        meta: SnapshotMeta { last, configuration: voters },
+        offset: 0,
+        total: 0,
+        checksum: Fnv64::new().finish(),
+        data: Bytes::new(),
+    })
+}
+
 impl Nodes {
     /// Some events must never be told where disks keep what they synced and peers speak well.
     fn on_event(&mut self, place: usize, event: &Event) -> Result<(), Broken> {
         match event {
             Event::Raft { event: raft::Event::SnapshotInstalled { .. }, .. } => {
                 self.counts.installs += 1;
+            }
+            Event::Raft { group: GroupId::CONTROL, event: raft::Event::Rebuilt { commit } } => {
+                return self.check_rebuilt(place, *commit);
             }
             Event::Raft { event: raft::Event::RebuildImpossible, .. } => {
                 self.crash_for_a_while(place);

@@ -2,13 +2,14 @@
 
 use super::World;
 use super::steps::Happening;
+use crate::checkers::Broken;
 use crate::disk::Damage;
-use crate::host::Standing;
+use crate::host::{Host, Standing, id_of};
 use crate::net::Parcel;
 use crate::subject::Subject;
 use crate::time::{Clock, Time};
 use muslin_core::base::{GroupId, Index, Prng};
-use muslin_core::raft::{DiskRoom, Role};
+use muslin_core::raft::{Configuration, DiskRoom, Role};
 use std::time::Duration;
 
 /// How a fault ends.
@@ -55,6 +56,7 @@ enum Kind {
     Rot,
     Wipe,
     Transfer,
+    Stranger,
 }
 
 /// Longer than any run.
@@ -135,6 +137,7 @@ impl<S: Subject> World<S> {
             Kind::Rot => self.damage(victim, Damage::Part),
             Kind::Wipe => self.damage(victim, Damage::All),
             Kind::Transfer => self.transfer(victim),
+            Kind::Stranger => self.hear_stranger(victim),
         }
     }
 
@@ -160,6 +163,7 @@ impl<S: Subject> World<S> {
             (faults.rot, Kind::Rot),
             (faults.wipe, Kind::Wipe),
             (faults.transfer, Kind::Transfer),
+            (faults.stranger, Kind::Stranger),
         ];
         all.into_iter().filter(|(is_on, _)| *is_on).map(|(_, kind)| kind).collect()
     }
@@ -295,8 +299,7 @@ impl<S: Subject> World<S> {
 
     /// Another rate, within what clocks may do.
     fn drift(&mut self, host: usize) {
-        let most = self.profile.machines.drift_ppm;
-        let drift = self.draws.fault.below(2 * most.unsigned_abs() + 1) as i64 - most;
+        let drift = self.profile.machines.draw_drift(&mut self.draws.fault);
         let Some(process) = &mut self.hosts[host].process else { return };
         let shown = process.clock.now(self.time);
         process.clock = Clock::started(self.time, shown.0, drift);
@@ -353,9 +356,24 @@ impl<S: Subject> World<S> {
             return;
         }
         self.hosts[host].was_damaged = true;
+        self.hosts[host].lost_when = self.committed();
         self.hosts[host].disk.damage(&mut self.draws.fault, damage);
         let id = self.hosts[host].id;
         self.trace.tell(self.time, format_args!("disk of {id:?} has lost: {damage:?}"));
+    }
+
+    /// R11: a replica takes part again only once it has all that was committed when its disk lost
+    /// what it had promised.
+    pub(crate) fn check_rebuilt(&self, place: usize, commit: Index) -> Result<(), Broken> {
+        let Host { id, lost_when, .. } = &self.hosts[place];
+        if commit >= *lost_when {
+            return Ok(());
+        }
+        let facts = format!(
+            "{id:?} ends its rebuilding at {commit}; {lost_when} was committed when its disk lost \
+             what it had promised"
+        );
+        Err(Broken::new("R11", facts))
     }
 
     /// Whether a quorum has everything without this one, and every voter of it is whole.
@@ -391,6 +409,22 @@ impl<S: Subject> World<S> {
         let Some(leader) = self.leader() else { return };
         let to = self.hosts[victim].id;
         S::on_transfer(self, leader, to);
+    }
+
+    /// A leader of another cluster, which has the address, the identity and the term of the one
+    /// that the victim follows, sends it a snapshot.
+    fn hear_stranger(&mut self, victim: usize) {
+        let founders = (0..self.profile.founders).map(id_of);
+        let Some(process) = &self.hosts[victim].process else { return };
+        let Some(leader) = process.seen[0].leader.filter(|id| *id != self.hosts[victim].id) else {
+            return;
+        };
+        let voters = Configuration::of_voters(founders);
+        let Some(message) = S::of_another_cluster(&process.seen[0], voters) else { return };
+        let id = self.hosts[victim].id;
+        self.trace.tell(self.time, format_args!("{id:?} hears {leader:?} of another cluster"));
+        self.arrive(victim, S::received(leader, message));
+        self.rouse_soon(victim);
     }
 
     pub(crate) fn on_mend(&mut self, mend: Mend) {

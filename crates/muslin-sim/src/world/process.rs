@@ -20,8 +20,7 @@ impl<S: Subject> World<S> {
     /// Starts a machine from what its disk has.
     pub(crate) fn start(&mut self, place: usize) {
         let offset = self.draws.process.below(1 << 50);
-        let drift_most = self.profile.machines.drift_ppm;
-        let drift = self.draws.process.below(2 * drift_most.unsigned_abs() + 1) as i64 - drift_most;
+        let drift = self.profile.machines.draw_drift(&mut self.draws.process);
         let host = &mut self.hosts[place];
         let may_run = matches!(host.standing, Standing::Member | Standing::Removed);
         if host.process.is_some() || !may_run {

@@ -133,6 +133,7 @@ impl<S: Subject> World<S> {
             is_full: false,
             sync_fails: false,
             was_damaged: false,
+            lost_when: Index::ZERO,
             hindered: Time::START,
         });
         let hosts = hosts.collect();
