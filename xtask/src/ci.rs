@@ -22,7 +22,7 @@ const STEPS: [Step; 16] = [
     Step { name: "conformance", run: conformance::run },
     Step { name: "simulation", run: || campaign::run(campaign::CI_DAYS, 1) },
     Step { name: "determinism", run: || simulate::determinism(&[]) },
-    Step { name: "mutants", run: || simulate::mutants(&["--starts", "1"].map(str::to_string)) },
+    Step { name: "mutants", run: simulate::mutants_once },
     Step { name: "model", run: || peers::model(&[]) },
     Step { name: "budget", run: budget::run },
     Step { name: "deny", run: deny::run },

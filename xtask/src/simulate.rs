@@ -42,3 +42,13 @@ pub(crate) fn mutants(arguments: &[String]) -> Result<(), String> {
     let mut command = process::cargo(&build);
     process::run(command.args(["--target-dir", &directory, "--", "mutants"]).args(arguments))
 }
+
+/// What CI asks of planted bugs: each is found once, and a run that shows one can be made smaller.
+pub(crate) fn mutants_once() -> Result<(), String> {
+    mutants(&["--starts", "1"].map(str::to_string))?;
+    let directory = crate::target().join("mutants");
+    let directory = directory.to_string_lossy();
+    let test = ["test", "--quiet", "--release", "-p", "muslin-sim", "--features", "mutants"];
+    let mut command = process::cargo(&test);
+    process::run(command.args(["--bin", "muslin-sim", "--target-dir", &directory, "minimize"]))
+}

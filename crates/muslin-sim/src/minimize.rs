@@ -16,8 +16,12 @@ const TRIES: u64 = 60;
 /// A run is not cut shorter than this: elections take a while.
 const SHORTEST: Duration = Duration::from_millis(500);
 
+/// One run: what it breaks, if anything.
+type Run = fn(&Args, u64) -> Result<(), Violation>;
+
 /// The smallest so far.
 struct Best {
+    run: Run,
     args: Args,
     seed: u64,
     violation: Violation,
@@ -26,24 +30,28 @@ struct Best {
 
 /// Minimizes the first seed of the arguments that breaks anything.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let mut tried = 0;
-    let found = (args.from..args.from + args.seeds).find_map(|seed| {
-        tried += 1;
-        run_one(args, seed).err().map(|violation| (seed, violation))
-    });
-    let Some((seed, violation)) = found else {
-        println!("nothing is broken in {tried} seeds");
+    let Some(best) = Best::of(args, |args, seed| run_one(args, seed).map(|_| ())) else {
+        println!("nothing is broken in {} seeds", args.seeds);
         return ExitCode::SUCCESS;
     };
-    println!("{violation}");
-    let mut best = Best { args: args.clone(), seed, violation, tried };
-    while best.shrink_once() {}
     println!("smallest: {}", best.violation);
     println!("tried={} replay: muslin-sim {} --trace", best.tried, best.args.replay(best.seed));
     ExitCode::FAILURE
 }
 
 impl Best {
+    /// The smallest run there is to be found; `None` when no seed breaks anything.
+    fn of(args: &Args, run: Run) -> Option<Best> {
+        let seeds = args.from..args.from + args.seeds;
+        let found = seeds.into_iter().find_map(|seed| Some((seed, run(args, seed).err()?)));
+        let (seed, violation) = found?;
+        println!("{violation}");
+        let tried = seed - args.from + 1;
+        let mut best = Best { run, args: args.clone(), seed, violation, tried };
+        while best.shrink_once() {}
+        Some(best)
+    }
+
     /// One round over everything that could be less; whether anything was.
     fn shrink_once(&mut self) -> bool {
         let mut is_smaller = false;
@@ -109,7 +117,7 @@ impl Best {
         let seeds = std::iter::once(self.seed).chain(1..=TRIES);
         for seed in seeds {
             self.tried += 1;
-            let Err(violation) = run_one(&args, seed) else { continue };
+            let Err(violation) = (self.run)(&args, seed) else { continue };
             if violation.invariant == self.violation.invariant {
                 println!("  {} at {}", args.replay(seed), violation.at);
                 (self.args, self.seed, self.violation) = (args, seed, violation);
@@ -123,4 +131,70 @@ impl Best {
 /// Up to the next tenth of a second: a number that a person can type.
 fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis().div_ceil(100) as u64 * 100)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muslin_sim::Time;
+
+    fn args(words: &[&str]) -> Args {
+        Args::parse(words.iter().map(|word| word.to_string())).unwrap()
+    }
+
+    /// Breaks R3 where two nodes are parted for a second, in every third seed; and something else
+    /// in runs that are shorter.
+    fn parted_for_a_second(args: &Args, seed: u64) -> Result<(), Violation> {
+        let is_short = args.seconds() < Duration::from_secs(1);
+        let is_parted = !args.changes.without.iter().any(|it| it == "partition" || it == "all");
+        let invariant = match () {
+            () if is_short => "R7",
+            () if is_parted && args.nodes >= 2 && seed.is_multiple_of(3) => "R3",
+            () => return Ok(()),
+        };
+        let at = Time(args.seconds().as_nanos() as u64);
+        Err(Violation { seed, at, invariant, facts: String::new() })
+    }
+
+    #[test]
+    fn what_remains_is_what_the_failure_needs_and_it_is_the_same_failure() {
+        let args = args(&["--nodes", "5", "--from", "100", "--seeds", "9"]);
+        let best = Best::of(&args, parted_for_a_second).expect("seed 102 breaks R3");
+        assert_eq!(best.violation.invariant, "R3");
+        assert_eq!((best.args.nodes, best.args.seconds()), (2, Duration::from_secs(1)));
+        let kept = |(name, _): &(&'static str, _)| {
+            !best.args.changes.without.iter().any(|without| without == name)
+        };
+        let kept: Vec<&str> =
+            Faults::kinds().iter().filter(|kind| kept(kind)).map(|kind| kind.0).collect();
+        assert_eq!(kept, ["partition"]);
+        let changes = &best.args.changes;
+        assert_eq!(
+            (changes.clients, changes.watchers, changes.holders),
+            (Some(0), Some(0), Some(0))
+        );
+        assert!(parted_for_a_second(&best.args, best.seed).is_err_and(|it| it.invariant == "R3"));
+    }
+
+    #[test]
+    fn where_nothing_is_broken_there_is_nothing_to_minimize() {
+        let args = args(&["--from", "100", "--seeds", "2"]);
+        assert!(Best::of(&args, parted_for_a_second).is_none());
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn a_planted_bug_is_shown_by_fewer_nodes_in_less_time() {
+        use muslin_core::base::mutant::{self, Mutant};
+        let run: Run = |args, seed| run_one(args, seed).map(|_| ());
+        let args = args(&["--world", "group", "--nodes", "5"]);
+        mutant::activate(Mutant::HeartbeatCommits);
+        let first = (args.from..).find_map(|seed| run(&args, seed).err()).unwrap();
+        let best = Best::of(&args, run).expect("it was just found");
+        assert!(best.args.nodes < 5 && best.args.seconds() < args.seconds(), "{:?}", best.args);
+        let again = run(&best.args, best.seed).expect_err("the smallest run breaks what it broke");
+        assert_eq!((again.invariant, again.at), (first.invariant, best.violation.at));
+        mutant::activate(Mutant::None);
+        run(&best.args, best.seed).expect("without the bug the same run is whole");
+    }
 }
