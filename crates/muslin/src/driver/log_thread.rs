@@ -48,6 +48,10 @@ const BATCH_MAX: usize = 4_096;
 /// No more writes are added to a batch of this many bytes: it fits a segment.
 const BATCH_BYTES_MAX: u64 = 8 << 20;
 
+/// With nothing to write for so long, the store is told to rest: longer than a closed loop of
+/// proposers takes between two batches.
+const REST_AFTER: Duration = Duration::from_millis(5);
+
 /// How often the store is tended when nothing is written, and how long a full disk is left alone.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -112,6 +116,7 @@ pub(super) fn start(
         saves: saves_sender,
         counters,
         room: DiskRoom::Room,
+        is_resting: true,
         batch: Vec::new(),
         ids: Vec::new(),
         bytes: 0,
@@ -129,6 +134,8 @@ struct LogThread {
     counters: Arc<DiskCounters>,
     /// As last reported.
     room: DiskRoom,
+    /// The store was told that nothing is to be written.
+    is_resting: bool,
     batch: Vec<(GroupId, Write)>,
     /// Of the batch, in the same order.
     ids: Vec<(GroupId, PersistId)>,
@@ -146,8 +153,10 @@ impl LogThread {
 
     /// One batch, or a pause.
     fn turn(&mut self, jobs: &mpsc::Receiver<Job>) -> Result<(), Ended> {
-        let first = match jobs.recv_timeout(TEND_EVERY) {
+        let patience = if self.is_resting { TEND_EVERY } else { REST_AFTER };
+        let first = match jobs.recv_timeout(patience) {
             Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) if !self.is_resting => return self.rest(),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return Err(Ended),
         };
@@ -176,6 +185,7 @@ impl LogThread {
     /// Writes the batch, however long that takes: a full disk is tried again and again.
     fn carry_out(&mut self) -> Result<(), Ended> {
         while !self.batch.is_empty() {
+            self.is_resting = false;
             let written = self.store.write(&self.batch);
             let done = match &written {
                 Ok(()) => self.batch.len(),
@@ -197,6 +207,12 @@ impl LogThread {
             }
         }
         Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), Ended> {
+        self.is_resting = true;
+        let rested = self.store.rest();
+        if rested.is_ok() { Ok(()) } else { self.fail(rested) }
     }
 
     fn tend(&mut self) -> Result<(), Ended> {

@@ -40,6 +40,13 @@ pub trait Store: Send + 'static {
     /// between batches, and about once a second when there are none.
     fn tend(&mut self) -> Result<DiskRoom, StoreError>;
 
+    /// Says on the disk that what was written before is durable, so that damage there is not taken
+    /// for a write that a crash cut short. Called once when no batch has come for a moment; the
+    /// next batch says it otherwise.
+    fn rest(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What is done beside the log. Called behind [`Store::recover`].
     fn aside(&self) -> Arc<dyn Aside>;
 }

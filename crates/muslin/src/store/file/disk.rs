@@ -47,9 +47,18 @@ pub(super) fn create(path: &Path) -> Result<File, StoreError> {
 
 /// Writes at a place.
 pub(super) fn write(file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<(), StoreError> {
+    write_by(path, bytes, at, || file.write_all_at(bytes, at))
+}
+
+/// Writes at a place, by this way of doing it.
+pub(super) fn write_by(
+    path: &Path,
+    bytes: &[u8],
+    at: u64,
+    write: impl FnOnce() -> io::Result<()>,
+) -> Result<(), StoreError> {
     let step = || Step::Write { path: path.to_owned(), at, bytes: bytes.to_vec() };
-    explain("write", path, take(step))?;
-    explain("write", path, file.write_all_at(bytes, at))
+    explain("write", path, take(step).and_then(|()| write()))
 }
 
 /// Writes zeros.

@@ -2,6 +2,7 @@
 
 use super::super::StoreError;
 use super::beside::Beside;
+use super::direct::Direct;
 use super::disk;
 use super::held::Held;
 use super::rebuild;
@@ -68,6 +69,9 @@ pub(super) struct Live {
     pub(super) end: u64,
     /// Checksum of the last record.
     pub(super) chain: u32,
+    pub(super) direct: Direct,
+    /// Something may be written that was not synced.
+    pub(super) is_dirty: bool,
 }
 
 impl Live {
@@ -84,14 +88,22 @@ impl Live {
     /// Writes what was encoded for this place. After an error nothing has changed but bytes behind
     /// the end.
     fn put(&mut self, bytes: &[u8], chain: u32) -> Result<(), StoreError> {
-        disk::write(&self.file, &self.path, bytes, self.end)?;
+        let Live { path, file, size, end, direct, is_dirty, .. } = self;
+        let write = || direct.write((file, path), *size, bytes, *end);
+        *is_dirty = true;
+        disk::write_by(path, bytes, *end, write)?;
         self.end += bytes.len() as u64;
         self.chain = chain;
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        disk::sync(&self.file, &self.path)
+    /// Nothing, when all of it has been synced.
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.is_dirty {
+            disk::sync(&self.file, &self.path)?;
+            self.is_dirty = false;
+        }
+        Ok(())
     }
 
     /// Says that all before is on the disk. The caller has just seen to it, the seal before
@@ -357,6 +369,8 @@ impl Log {
             size: header.size,
             end: HEADER_BYTES as u64,
             chain,
+            direct: Direct::default(),
+            is_dirty: false,
         };
         self.segments.insert(header.number, BTreeMap::new());
         self.is_loose = true;
@@ -435,10 +449,14 @@ impl Log {
         self.spares.refill();
         not_full(self.commit_own())?;
         if self.pending.is_none() {
-            self.settle_seal()?;
             self.settle()?;
         }
         Ok(if self.spares.is_full() { DiskRoom::Full } else { DiskRoom::Room })
+    }
+
+    /// Nothing more is to be written for the moment: the last batch gets its seal.
+    pub(super) fn rest(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_none() { self.settle_seal() } else { Ok(()) }
     }
 
     /// Says in the log which snapshots were saved beside it, and drops what nobody needs. No room

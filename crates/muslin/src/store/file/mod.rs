@@ -2,9 +2,10 @@
 //!
 //! # How it works
 //! The log is a chain of pre-allocated, zero-filled segments. A call of
-//! [`Store::write`](super::Store) becomes one buffer, one `pwrite` and one `fdatasync`; only then
-//! is a *seal* put behind it. A seal is a record that says "all before me was synced". It is not
-//! synced itself: it rides along with the next batch, and costs one system call.
+//! [`Store::write`](super::Store) becomes one buffer, one `pwrite` past the page cache and one
+//! `fdatasync`; only then is a *seal* put behind it. A seal is a record that says "all before me
+//! was synced". It is not synced itself: it rides along with the next batch, and goes out alone
+//! only when there is none for a moment.
 //!
 //! The seal is what lets recovery tell two things apart that look alike. A record that cannot be
 //! read and has no seal anywhere behind it belongs to a batch whose sync never finished: nobody was
@@ -32,6 +33,7 @@
 mod beside;
 mod check;
 mod crc;
+mod direct;
 mod disk;
 mod held;
 mod log;

@@ -12,6 +12,7 @@
 
 use super::super::{Damage, DiskCounters, StoreError};
 use super::beside::Beside;
+use super::direct::Direct;
 use super::disk;
 use super::held::Held;
 use super::log::{Group, Home, Live, Log, Parts};
@@ -121,7 +122,8 @@ fn write_anew(
     let file = segment::create(&home.log, &header)?;
     let path = segment::path(&home.log, number);
     let (size, end) = (header.size, HEADER_BYTES as u64);
-    let live = Live { path, file, number, size, end, chain: FIRST_SEED };
+    let (chain, direct) = (FIRST_SEED, Direct::default());
+    let live = Live { path, file, number, size, end, chain, direct, is_dirty: false };
     let mut found = picture.groups;
     for id in concerned.keys() {
         found.entry(*id).or_default();

@@ -2,6 +2,7 @@
 
 use super::super::{Damage, RecoveredGroup, StoreError};
 use super::beside::Beside;
+use super::direct::Direct;
 use super::disk;
 use super::held::Held;
 use super::log::{Group, Home, Live, Log, Parts};
@@ -87,6 +88,9 @@ fn live(tail: Tail) -> Live {
         size: tail.segment.header.size,
         end: tail.offset,
         chain: tail.chain,
+        direct: Direct::default(),
+        // What is there may be known to the page cache alone.
+        is_dirty: true,
     }
 }
 

@@ -137,6 +137,10 @@ impl Store for FileStore {
         self.at_work(Log::tend)
     }
 
+    fn rest(&mut self) -> Result<(), StoreError> {
+        self.at_work(Log::rest)
+    }
+
     fn aside(&self) -> Arc<dyn Aside> {
         self.beside.clone()
     }

@@ -10,12 +10,16 @@ use muslin_core::raft::{Configuration, Recovered, SnapshotMeta};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Enough that a commit needs others, few enough for two cores.
 const REPLICAS: u64 = 3;
 
 /// The one that campaigns at the start, and leads.
 const LEADER: usize = 0;
+
+/// With nothing to write for so long, the store is told to rest, as a node's log thread does.
+const REST_AFTER: Duration = Duration::from_millis(5);
 
 /// Replicas that run until this value ends.
 pub(super) struct Cluster {
@@ -121,8 +125,9 @@ fn write_log(
     inbox: &Mailbox<Mail>,
 ) {
     let (mut mail, mut batch) = (Vec::new(), Vec::new());
+    let mut is_resting = true;
     loop {
-        jobs.take(&mut mail, None);
+        jobs.take(&mut mail, (!is_resting).then(|| Instant::now() + REST_AFTER));
         let (mut durable, mut save, mut is_over) = (None, None, false);
         for job in mail.drain(..) {
             match job {
@@ -137,7 +142,8 @@ fn write_log(
         if is_over {
             return;
         }
-        let mut done = store.write(&batch);
+        is_resting = batch.is_empty();
+        let mut done = if is_resting { store.rest() } else { store.write(&batch) };
         if let Some(id) = durable.filter(|_| done.is_ok()) {
             inbox.push(Mail::Durable(id));
         }

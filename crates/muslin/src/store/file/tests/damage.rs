@@ -337,7 +337,7 @@ fn a_command_that_looks_like_a_log_does_not_make_a_torn_tail_look_like_damage() 
     let (mut store, _) = open(dir.path(), 1 << 16).unwrap();
     store.write(&[(GroupId(0), log(1, 1..=3))]).unwrap();
     // Writes its seal.
-    store.tend().unwrap();
+    store.rest().unwrap();
     let segment = fs::read(dir.path().join("log/0000000000000001.log")).unwrap();
     let used = used(&segment);
     let copy = Payload::Command(Bytes::copy_from_slice(&segment[..used]));

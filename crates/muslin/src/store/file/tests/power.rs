@@ -219,6 +219,7 @@ fn live(seed: u64) -> Lived {
         store.write(&batch).unwrap();
         // The seal goes out by itself, or with the next batch.
         if round % 2 == 0 {
+            store.rest().unwrap();
             store.tend().unwrap();
         }
         steps.append(&mut keep_steps());
