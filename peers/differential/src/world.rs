@@ -12,6 +12,8 @@ pub fn profile(seed: u64, nodes: usize, preset: Preset) -> Profile {
     profile.faults.wipe = false;
     // So is a replica that takes no entries while its disk has no room.
     profile.faults.full_disk = false;
+    // Nor do its snapshots say which cluster they are of.
+    profile.faults.stranger = false;
     profile.raft.lease_reads = false;
     // Messages of raft-rs go as they are: its encoding is prost's.
     profile.network.encoded = false;
