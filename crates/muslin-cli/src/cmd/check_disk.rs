@@ -3,14 +3,20 @@
 use crate::args::{CheckDisk, Format, Global};
 use crate::failure::{Failure, Kind};
 use crate::output;
+use muslin::daemon::DaemonError;
 use muslin::data_dir::DataDir;
+use muslin::store::StoreError;
 use muslin::store::file::{Checked, Verdict};
 use serde_json::json;
 
 /// Reads a stopped node's files; sound or not is the exit code.
 pub(crate) fn run(global: &Global, check: &CheckDisk) -> Result<(), Failure> {
-    let checked = DataDir::check(&check.dir)
-        .map_err(|error| super::up::failure(muslin::daemon::DaemonError::Store(error)))?;
+    if matches!(check.dir.try_exists(), Ok(false)) {
+        let sentence = format!("there is no directory {}", check.dir.display());
+        return Err(Failure::new(Kind::NotFound, sentence)
+            .hint("give the node's data directory, as `muslin up` is given it"));
+    }
+    let checked = DataDir::check(&check.dir).map_err(refused)?;
     match global.output {
         Format::Json => output::json(&json!({
             "verdict": word(checked.verdict),
@@ -32,6 +38,16 @@ pub(crate) fn run(global: &Global, check: &CheckDisk) -> Result<(), Failure> {
         Verdict::Sound | Verdict::TornTail => Ok(()),
         Verdict::Damaged => Err(Failure::silent(Kind::Unhealthy)),
     }
+}
+
+fn refused(error: StoreError) -> Failure {
+    if let StoreError::Locked { path, pid } = &error {
+        let pid = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+        let sentence = format!("{} is in use by a running node{pid}", path.display());
+        return Failure::new(Kind::Conflict, sentence)
+            .hint("stop the node first; its files are checked while nothing writes to them");
+    }
+    super::up::failure(DaemonError::Store(error))
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -64,4 +80,19 @@ fn text(checked: &Checked) -> String {
         "\ngroups   {groups}\nlog      {segments} segments, {entries} entries\n\
          states   {snapshots} snapshots\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_says_to_stop_the_node() {
+        let locked = StoreError::Locked { path: "n1".into(), pid: Some(12) };
+        let failure = refused(locked);
+        assert_eq!(failure.kind, Kind::Conflict);
+        let text = failure.to_string();
+        assert!(text.starts_with("n1 is in use by a running node (pid 12)"), "{text}");
+        assert!(text.contains("stop the node first"), "{text}");
+    }
 }

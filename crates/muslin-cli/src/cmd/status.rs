@@ -36,6 +36,10 @@ pub(crate) fn text(status: &Value) -> String {
     for (name, line) in lines {
         text += &format!("{name:<9}{line}\n");
     }
+    if let Some(groups) = status["groups"].as_object().filter(|of| of["replicas"] != 0) {
+        let (replicas, led) = (&groups["replicas"], &groups["led"]);
+        text += &format!("{:<9}{replicas} here, {led} led here\n", "groups");
+    }
     let nodes = super::node::table(&status["nodes"]);
     if !nodes.is_empty() {
         text += &format!("\n{}", nodes.aligned());

@@ -108,3 +108,13 @@ fn version_and_completions_need_nobody() {
         assert!(run(&["completions", shell]).ok().stdout.contains("muslin"));
     }
 }
+
+#[test]
+fn a_disk_that_is_not_there_cannot_be_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("n9");
+    let said = run(&["check-disk", missing.to_str().unwrap()]);
+    assert_eq!(said.code, Some(3));
+    let text = format!("there is no directory {}", missing.display());
+    assert!(said.stderr.contains(&text), "{said:?}");
+}

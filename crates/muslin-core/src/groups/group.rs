@@ -214,6 +214,17 @@ impl Group {
         self.proposals.has_unsent() || self.reads.has_waiting() || !self.relayed.is_empty()
     }
 
+    /// Whether the disk has lost what this replica promised, and there is no other to fetch it
+    /// from: the group can only be taken out.
+    pub fn is_lost(&self) -> bool {
+        self.raft.is_rebuilding() && self.peers().next().is_none()
+    }
+
+    /// Whether a replica of it, this one or one of those it leads, waits for its vote.
+    pub(super) fn is_rebuilt(&self) -> bool {
+        self.raft.is_rebuilding() || self.is_under_repair()
+    }
+
     /// A leader without all of its voters.
     fn is_under_repair(&self) -> bool {
         self.raft.role() == Role::Leader
@@ -229,6 +240,10 @@ impl Group {
         let drive = self.raft.options().drive;
         self.look_for_dispute(now, Duration::ZERO);
         self.handle(now, raft::Input::Drive(drive), out);
+        if self.is_lost() {
+            let event = raft::Event::RebuildImpossible;
+            out.push(Output::Report(Event::Raft { group: self.id(), event }));
+        }
     }
 
     pub(super) fn on_assigned(&mut self, now: Now, record: GroupRecord) {
@@ -245,6 +260,7 @@ impl Group {
         out: &mut Outputs<Output>,
     ) {
         let taken = match ask {
+            Ask::Propose(_) | Ask::Query(_) if self.is_lost() => Err(Failure::Lost),
             Ask::Propose(_) if self.raft.stands_still() => Err(Failure::StandsStill),
             Ask::Propose(command) => self.proposals.add(now, Some(request), command),
             Ask::Query(query) => {
@@ -539,6 +555,8 @@ impl Group {
                 self.answer_reads(out);
             }
             raft::Output::ReadFailed { id } => self.reads.fail(id),
+            // Told when the replica was opened.
+            raft::Output::Report(raft::Event::RebuildImpossible) if self.is_lost() => {}
             raft::Output::Report(event) => {
                 if let raft::Event::RoleChanged { leader: Some(_), .. } = &event {
                     self.proposals.requeue_all();

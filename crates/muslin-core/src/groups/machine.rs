@@ -107,6 +107,10 @@ impl Groups {
         self.groups.is_empty()
     }
 
+    pub(super) fn home_id(&self) -> NodeId {
+        self.home.id
+    }
+
     /// Whether they keep time by themselves at present.
     pub fn drive(&self) -> Drive {
         self.drive

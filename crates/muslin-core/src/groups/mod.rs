@@ -37,6 +37,7 @@
 //! # Not here
 //! The record and its planner; which node leads the control group; routes; the disk.
 
+mod counts;
 mod group;
 mod liveness;
 mod machine;
@@ -47,6 +48,7 @@ mod tests;
 mod types;
 
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
+pub use counts::GroupCounts;
 pub use group::Group;
 pub use machine::{Groups, Start};
 pub use machines::{Journal, Register};

@@ -192,6 +192,7 @@ impl Node {
             is_rebuilding: self.raft.is_rebuilding(),
             rebuilding: self.raft.rebuilding(),
             full: self.raft.without_room(),
+            groups: self.groups.counts(),
             quorum_age: self.raft.quorum_heard(now),
             uptime: now.since(self.started),
         }

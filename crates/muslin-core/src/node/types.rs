@@ -1,7 +1,7 @@
 //! What goes into a node and what comes out of it.
 
 use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
-use crate::groups::{self, GroupStatus};
+use crate::groups::{self, GroupCounts, GroupStatus};
 use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
@@ -470,6 +470,8 @@ pub struct NodeStatus {
     pub rebuilding: Vec<NodeId>,
     /// Whose disks are full: this node's, and those of peers as their leader hears. In id order.
     pub full: Vec<NodeId>,
+    /// The other groups it keeps replicas of.
+    pub groups: GroupCounts,
     /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does
     /// not lead.
     pub quorum_age: Option<Duration>,

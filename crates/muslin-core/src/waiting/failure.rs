@@ -28,6 +28,9 @@ pub enum Failure {
     /// The disk of this node is full and its replica, which does not lead, stands still. Others go
     /// on; nothing happened.
     StandsStill,
+    /// The disk of this node has lost what it promised, and it has the only replica: no command or
+    /// query of this group is ever answered again; nothing happened.
+    Lost,
     /// This node keeps no replica of such a group; nothing happened.
     NoGroup,
     /// This node has started and cannot tell yet whether it keeps such a group; nothing happened.
@@ -54,6 +57,10 @@ impl fmt::Display for Failure {
             Failure::StandsStill => {
                 "the disk of this node is full and its copy stands still, so nothing happened; ask \
                  another node, or make room"
+            }
+            Failure::Lost => {
+                "the disk of this node has lost what it had acknowledged, and it keeps the group's \
+                 only replica: restore the data directory from a backup, or take the group out"
             }
             Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
             Failure::Starting => {

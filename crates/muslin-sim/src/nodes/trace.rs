@@ -344,5 +344,6 @@ fn failure_word(failure: Failure) -> u64 {
         Failure::NoGroup => 6,
         Failure::StandsStill => 7,
         Failure::Starting => 8,
+        Failure::Lost => 9,
     }
 }

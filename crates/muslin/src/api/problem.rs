@@ -147,6 +147,12 @@ impl Problem {
                 Problem::new(StatusCode::NOT_FOUND, "no-group", detail)
                     .hint("ask one of its replicas: see `muslin group ls`")
             }
+            Failure::Lost => {
+                let detail = "the disk of this node has lost what it had acknowledged, and it \
+                              keeps the group's only replica; nothing happened";
+                Problem::new(StatusCode::GONE, "group-lost", detail)
+                    .hint("restore the data directory from a backup, or take the group out")
+            }
             Failure::StandsStill => {
                 let detail = "the disk of this node is full and its copy stands still, so nothing \
                               happened";

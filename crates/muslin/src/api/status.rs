@@ -1,6 +1,7 @@
 //! What `GET /v1/status` and `GET /v1/nodes` say, as a pure function of what the node knows.
 
 use muslin_core::base::{Index, NodeId, Now};
+use muslin_core::groups::GroupCounts;
 use muslin_core::node::{NodeStatus, role_name};
 use muslin_core::state::Member;
 use muslin_core::swim::{Liveness, ViewEntry};
@@ -72,6 +73,8 @@ pub struct Status {
     pub keys: u64,
     /// Approximate size of the key-value state, in bytes.
     pub state_bytes: u64,
+    /// The groups of which the answering node keeps replicas, as far as it knows.
+    pub groups: GroupsRow,
     /// How many voters answer.
     pub voters: VoterCount,
     /// Every node, in id order.
@@ -126,6 +129,28 @@ pub struct VoterCount {
     pub answering: usize,
     /// In the configuration in force.
     pub total: usize,
+}
+
+/// The groups besides the control group, on one node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct GroupsRow {
+    /// It keeps replicas of so many.
+    pub replicas: usize,
+    /// It leads these.
+    pub led: usize,
+    /// These have no leader who lives and has a quorum.
+    pub leaderless: usize,
+    /// A replica of these fetches what its disk has lost.
+    pub rebuilding: usize,
+    /// Of the leaderless: their only replica is here and has lost its data.
+    pub lost: usize,
+}
+
+impl GroupsRow {
+    fn of(counts: &GroupCounts) -> GroupsRow {
+        let GroupCounts { replicas, led, leaderless, rebuilding, lost } = *counts;
+        GroupsRow { replicas, led, leaderless, rebuilding, lost }
+    }
 }
 
 /// One node, as the answering node sees it.
@@ -188,6 +213,7 @@ impl Status {
             compacted: status.compacted.0,
             keys: status.keys,
             state_bytes: status.state_bytes,
+            groups: GroupsRow::of(&status.groups),
             voters: verdict.voters,
             nodes: node_rows(status),
         }
@@ -308,11 +334,16 @@ impl Verdict {
             }),
         };
         let disks = disk_words(status);
+        let groups = group_words(&status.groups);
         let (health, sentence) = match quorum {
             Quorum::Answers if !disks.is_empty() => {
-                (Health::Degraded, format!("{disks}; {}", can_lose_words(can_lose)))
+                (Health::Degraded, format!("{disks}; {groups}{}", can_lose_words(can_lose)))
             }
             Quorum::Silent => (Health::Unavailable, unavailable(status, count)),
+            Quorum::Answers if missing.is_empty() && !groups.is_empty() => {
+                let sentence = format!("Degraded - {groups}{}", can_lose_words(can_lose));
+                (Health::Degraded, sentence)
+            }
             Quorum::Answers if count.total == 1 => (Health::Healthy, single(status)),
             Quorum::Answers if missing.is_empty() && can_lose > 0 => {
                 (Health::Healthy, format!("Healthy - {}", can_lose_words(can_lose)))
@@ -332,7 +363,8 @@ impl Verdict {
                     .map(|(id, state)| missing_words(&name_of(status, *id), state))
                     .collect();
                 let who = who.join(", ");
-                (Health::Degraded, format!("Degraded - {who}; {}", can_lose_words(can_lose)))
+                let sentence = format!("Degraded - {who}; {groups}{}", can_lose_words(can_lose));
+                (Health::Degraded, sentence)
             }
         };
         Verdict { health, sentence, can_lose, voters: count }
@@ -367,6 +399,21 @@ fn disk_words(status: &NodeStatus) -> String {
     }
     let verb = if rebuilding.len() == 1 { "is" } else { "are" };
     format!("Degraded - {} {verb} rebuilding: refetching its log", names(&rebuilding))
+}
+
+/// The worst that is wrong with the groups of this node, with what parts it from the words behind
+/// it; empty when nothing is.
+fn group_words(groups: &GroupCounts) -> String {
+    let (count, one, many) = match *groups {
+        GroupCounts { lost: lost @ 1.., .. } => (lost, "has lost its data", "have lost their data"),
+        GroupCounts { leaderless: count @ 1.., .. } => (count, "has no leader", "have no leader"),
+        GroupCounts { rebuilding: count @ 1.., .. } => {
+            (count, "rebuilds a replica", "rebuild a replica")
+        }
+        _ => return String::new(),
+    };
+    let what = if count == 1 { one } else { many };
+    format!("{count} of {} groups here {what}; ", groups.replicas)
 }
 
 /// Voters that are not alive in the view, or silent to this leader, and what they are.

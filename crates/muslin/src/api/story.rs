@@ -121,6 +121,13 @@ fn of_groups(event: &groups::Event, own: NodeId, names: &Names) -> Story {
             let text = format!("{leader} leads group {group} in term {term}");
             Story { term: Some(term.0), ..Story::new("group-leader-changed", text) }
         }
+        groups::Event::Raft { group, event: raft::Event::RebuildImpossible } => {
+            let text = format!(
+                "group {group}: the disk has lost what was acknowledged, and no other node has a \
+                 replica: restore the data directory from a backup, or take the group out"
+            );
+            Story::new("rebuild-impossible", text)
+        }
         groups::Event::Raft { group, event } => {
             let story = of_raft(event, own, names);
             Story { text: format!("group {group}: {}", story.text), ..story }

@@ -1,5 +1,7 @@
 //! Whole nodes in one process, on real disks: groups through deaths and restarts.
 
+mod faults;
+
 use super::{Driver, DriverError, Handle, start};
 use crate::store::file::{FileStore, Options as FileOptions, Owner};
 use crate::transport::mem::{MemNetwork, MemTransport};

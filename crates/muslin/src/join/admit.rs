@@ -206,7 +206,7 @@ fn unsettled(failure: Failure) -> JoinRefusal {
             let detail = "the disk of the leader, or of a quorum, is full";
             JoinRefusal::new(507, "no-space", detail, "make room on it, then join again")
         }
-        Failure::NoGroup | Failure::Starting | Failure::TooLarge => {
+        Failure::NoGroup | Failure::Starting | Failure::Lost | Failure::TooLarge => {
             let detail = "the request is too large to be recorded";
             return JoinRefusal::new(413, "too-large", detail, "use fewer roles and shorter names");
         }

@@ -1,4 +1,5 @@
 //! The parts by themselves; whole nodes with groups are in the node's tests.
 
+mod counts;
 mod parts;
 mod seeking;

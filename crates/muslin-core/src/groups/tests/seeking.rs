@@ -11,7 +11,7 @@ use core::time::Duration;
 
 const GROUP: GroupId = GroupId(1);
 
-fn record() -> GroupRecord {
+pub(super) fn record() -> GroupRecord {
     GroupRecord {
         id: GROUP.0,
         kind: "register".into(),
@@ -22,7 +22,7 @@ fn record() -> GroupRecord {
     }
 }
 
-fn started(id: u64, now: Now) -> Groups {
+pub(super) fn started(id: u64, now: Now) -> Groups {
     let (id, boot, recovered) = (NodeId(id), 1, BTreeMap::new());
     let start = Start { id, boot, request_timeout: Duration::from_secs(5), recovered };
     let mut groups = Groups::new(Options::default(), start, id.0, now);
@@ -33,7 +33,7 @@ fn started(id: u64, now: Now) -> Groups {
 }
 
 /// Gives a node something to do, with a disk that is done at once.
-fn give(groups: &mut Groups, now: Now, input: Input) -> Vec<(NodeId, Message)> {
+pub(super) fn give(groups: &mut Groups, now: Now, input: Input) -> Vec<(NodeId, Message)> {
     let mut sent = Vec::new();
     let mut inputs = VecDeque::from([input]);
     while let Some(input) = inputs.pop_front() {
@@ -53,7 +53,7 @@ fn give(groups: &mut Groups, now: Now, input: Input) -> Vec<(NodeId, Message)> {
 }
 
 /// Runs what two nodes have to say to each other.
-fn converse(nodes: &mut [Groups; 2], now: Now, at: usize, input: Input) {
+pub(super) fn converse(nodes: &mut [Groups; 2], now: Now, at: usize, input: Input) {
     let mut waiting = VecDeque::from([(at, input)]);
     while let Some((at, input)) = waiting.pop_front() {
         let from = NodeId(at as u64 + 1);

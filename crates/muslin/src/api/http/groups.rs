@@ -13,7 +13,7 @@ use hyper::Request;
 use muslin_core::base::{GroupId, NodeId};
 use muslin_core::groups::GroupStatus;
 use muslin_core::node::{Consistency, NodeStatus, role_name};
-use muslin_core::state::GroupRecord;
+use muslin_core::state::{GroupRecord, Refusal};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -70,9 +70,7 @@ pub(super) async fn one(desk: Arc<Desk>, request: Request<Body>) -> Result<Respo
     let id = id_of(&request)?;
     let records = desk.handle.group_records(consistency).await.map_err(|e| problem(&desk, e))?;
     let record = records.into_iter().find(|record| record.id == id.0);
-    let record = record.ok_or_else(|| {
-        Problem::not_found(format!("there is no group {}", id.0)).hint("see `muslin group ls`")
-    })?;
+    let record = record.ok_or_else(|| not_found(id))?;
     let row = rows(&desk, vec![record]).await?.pop();
     Ok(Json(row).into_response())
 }
@@ -93,8 +91,16 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
 pub(super) async fn remove(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
     let id = id_of(&request)?;
-    desk.handle.group_remove(id).await.map_err(|error| problem(&desk, error))?;
+    desk.handle.group_remove(id).await.map_err(|error| match error {
+        GroupError::Refused(Refusal::GroupNotFound) => not_found(id),
+        error => problem(&desk, error),
+    })?;
     Ok(Json(json!({ "removed": id.0 })).into_response())
+}
+
+fn not_found(id: GroupId) -> Problem {
+    Problem::not_found(format!("group {} is not found: there is none, or none any more", id.0))
+        .hint("see `muslin group ls`")
 }
 
 async fn known(desk: &Desk) -> Result<NodeStatus, Problem> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use muslin_core::base::{ClusterId, Epoch, Incarnation, Revision, Term};
+use muslin_core::groups::GroupCounts;
 use muslin_core::raft::{Configuration, Role};
 use muslin_core::swim::Metadata;
 use std::net::SocketAddr;
@@ -55,6 +56,7 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         is_rebuilding: false,
         rebuilding: Vec::new(),
         full: Vec::new(),
+        groups: GroupCounts::default(),
         quorum_age: Some(Duration::ZERO),
         uptime: Duration::from_secs(10),
     }
@@ -191,6 +193,33 @@ fn a_row_says_what_is_known_of_a_node() {
         [Some(0), Some(1_000), None]
     );
     assert_eq!(rows[2].addr, "127.0.0.1:7403");
+}
+
+#[test]
+fn groups_without_a_leader_are_told_whatever_else_is_wrong() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP)]);
+    let whole = GroupCounts { replicas: 60, led: 20, ..GroupCounts::default() };
+    status.groups = whole;
+    check(&status, Quorum::Answers, Health::Healthy, "Healthy - can lose 1 more node");
+    status.groups = GroupCounts { rebuilding: 2, ..whole };
+    let sentence = "Degraded - 2 of 60 groups here rebuild a replica; can lose 1 more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    status.groups = GroupCounts { rebuilding: 2, leaderless: 1, ..whole };
+    let sentence = "Degraded - 1 of 60 groups here has no leader; can lose 1 more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    let json = serde_json::to_value(Status::of(&status, &facts(), Quorum::Answers)).unwrap();
+    let groups = serde_json::json!({
+        "replicas": 60, "led": 20, "leaderless": 1, "rebuilding": 2, "lost": 0
+    });
+    assert_eq!(json["groups"], groups);
+    status.view[2].state = DOWN;
+    let sentence =
+        "Degraded - n3 is down; 1 of 60 groups here has no leader; can lose 0 more nodes";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    status.groups = GroupCounts { leaderless: 3, lost: 2, ..whole };
+    let sentence = "Degraded - n3 is down; 2 of 60 groups here have lost their data; can lose 0 \
+                    more nodes";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
 }
 
 #[test]
