@@ -33,7 +33,8 @@ cargo xtask COMMAND
   sim ARGS..               clusters in virtual time: --year, or --days N [--from S], over all kinds
                            of world on all cores; or what `muslin-sim` understands
   determinism [--days N]   every seed of so many days in two processes, traces compared
-  mutants [--seeds MAX]    each planted bug must be caught by the simulator
+  mutants [--seeds MAX]    each planted bug must be caught by the simulator: [--starts N]
+                           [--mutant NAME]
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
   conformance              real etcd clients against a real cluster
@@ -41,7 +42,7 @@ cargo xtask COMMAND
   differential --seeds N   raft-rs under the simulator's faults and checkers: [--from S] [--nodes K]
                            [--profile P]; --bugs: each bug planted around it must be found
   peers [ARGS..]           what needs other implementations of Raft: lints and tests of peers/
-  damage [--cases N]       logs and snapshots spoilt in 100,000 ways: found, or harmless
+  damage [--cases N]       logs and snapshots spoilt in 120,000 ways: found, or harmless
   deny                     licences, bans and sources of dependencies
   bench-raft [ARGS..]      consensus alone, beside openraft and raft-rs: --mode memory|durable,
                            --proposers N,.. --seconds S --rounds R
