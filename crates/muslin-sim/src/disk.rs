@@ -492,6 +492,9 @@ impl Written {
                     self.append(entry);
                 }
             }
+            // One saved beside the log, when a later one that was sent is on its way to the disk.
+            Write::Snapshot { snapshot, .. } if snapshot.meta.last.index < self.base.last.index => {
+            }
             Write::Snapshot { snapshot, keep_from, discard_log } => {
                 if *discard_log {
                     self.places.clear();
