@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 /// Most connections at once, where the process may have so many files open. Each that is quiet
 /// costs some tens of kilobytes and at most 64 kB more while a head is read: about 256 MB in all.
-/// What bodies take is bounded apart from it, see [`bodies`](super::bodies).
+/// What bodies take is bounded apart from it, see `bodies.rs`.
 pub const CONNECTIONS_MAX: usize = 4_096;
 
 /// Most connections from other machines. The rest is for this one: an operator can always get in.

@@ -1,12 +1,15 @@
 use super::*;
 use crate::driver::{Driver, Handle, start};
-use crate::identity::{Identity, Principal};
+use crate::identity::Identity;
+#[cfg(feature = "client")]
+use crate::identity::Principal;
 use crate::store::mem::{Disk, MemStore};
 use crate::transport::mem::MemNetwork;
 use muslin_core::base::{ClusterId, NodeId};
 use muslin_core::node::Options;
 use muslin_core::state::{Founding, Member};
 use std::net::SocketAddr;
+#[cfg(feature = "client")]
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;

@@ -81,8 +81,9 @@ fn spoil(files: &mut BTreeMap<PathBuf, Vec<u8>>, prng: &mut Prng) -> String {
     let span = (1 + prng.below(600)).min(length - at as u64) as usize;
     let way = prng.below(9);
     match way {
-        0 | 1 => bytes[at] ^= 1 << prng.below(8),
-        2 => bytes[at] = prng.draw() as u8,
+        // It may have been cut to nothing before.
+        0 | 1 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << prng.below(8)),
+        2 => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = prng.draw() as u8),
         3 => bytes[at..at + span].fill(0),
         4 => bytes[at..at + span].iter_mut().for_each(|byte| *byte = prng.draw() as u8),
         5 => bytes.truncate(at),
