@@ -268,10 +268,8 @@ async fn a_leader_whose_disk_falls_behind_takes_no_more_than_memory_should_hold(
     assert!(!retry_after.is_zero(), "a hint that helps");
     handle.group_query(group, Bytes::new(), Consistency::Local).await.unwrap();
     nodes.gates[&leader].shut(false);
-    until("it takes nothing again", async || {
-        handle.group_propose(group, Bytes::new()).await.ok()
-    })
-    .await;
+    until("it takes nothing again", async || handle.group_propose(group, Bytes::new()).await.ok())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
