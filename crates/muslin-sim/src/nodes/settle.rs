@@ -30,7 +30,7 @@ impl Nodes {
         if let Some((group, place)) = self.lagging_group() {
             return rest(format!("{:?} has not caught up with {group}", self.hosts[place].id));
         }
-        if !self.do_groups_vote_as_founded() {
+        if !self.do_vote_as_founded(1) {
             return rest("a replica of a group has no vote".into());
         }
         if !self.is_configured() {

@@ -389,14 +389,14 @@ impl<S: Subject> World<S> {
             && in_force.voters.len() >= VOTERS_FOR_DAMAGE
             && self.hosts[host].process.is_some()
             && self.hosts.iter().all(whole)
-            && self.do_groups_vote_as_founded()
+            && self.do_vote_as_founded(1)
             && !S::is_shrinking(self)
     }
 
-    /// Whether nobody's vote is taken away in any of the groups besides the control group. The
-    /// newest configuration is on the disk of somebody.
-    pub(crate) fn do_groups_vote_as_founded(&self) -> bool {
-        let groups = (1..S::groups(&self.crowd)).map(|group| GroupId(group as u64));
+    /// Whether nobody's vote is taken away in any of the groups from this one on; the control group
+    /// is the first. The newest configuration is on the disk of somebody.
+    pub(crate) fn do_vote_as_founded(&self, first: usize) -> bool {
+        let groups = (first..S::groups(&self.crowd)).map(|group| GroupId(group as u64));
         let mut all = groups.flat_map(|group| self.hosts.iter().map(move |host| (host, group)));
         all.all(|(host, group)| {
             // What is on the disk about commits is older than what a running machine knows.

@@ -38,7 +38,7 @@ impl<S: Subject> World<S> {
         let is_whole = self.hosts.iter().all(|host| !host.disk.is_rebuilding() && votes(host));
         if !is_fixed
             || !is_whole
-            || !self.do_groups_vote_as_founded()
+            || !self.do_vote_as_founded(0)
             || self.profile.faults.every.is_zero()
             || !self.draws.fault.chance(LASTING_PPM)
         {
