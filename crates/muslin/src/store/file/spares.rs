@@ -274,7 +274,12 @@ fn is_short_of_files(error: &std::io::Error) -> bool {
 fn short_as_full<T>(done: Result<T, StoreError>) -> Result<T, StoreError> {
     match done {
         Err(StoreError::Io { path, source, .. }) if is_short_of_files(&source) => {
-            tracing::warn!(path = %path.display(), %source, "no new segment of the log for now");
+            tracing::warn!(
+                path = %path.display(),
+                %source,
+                "this process has too many files open to make the next segment of its log: it \
+                 takes no writes until it has fewer; raise its limit (ulimit -n)"
+            );
             Err(StoreError::Full { path, done: 0 })
         }
         done => done,
