@@ -67,6 +67,7 @@ mod members;
 mod options;
 mod packets;
 mod probing;
+mod recall;
 mod rumors;
 mod spreading;
 #[cfg(test)]
