@@ -223,12 +223,25 @@ pub(crate) struct Up {
     /// than 0.1 % fast or slow. May differ between nodes
     #[arg(long)]
     pub(crate) lease_reads: bool,
+    /// Whether callers on this machine are trusted, or must show a certificate as all others do
+    /// (`--identity DIR`); plain etcd clients are then refused
+    #[arg(long, value_enum, default_value_t = ApiAuth::Remote, value_name = "WHO")]
+    pub(crate) api_auth: ApiAuth,
     /// What is written to stderr: error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
     pub(crate) log: String,
     /// End when the process with this id does
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) exit_with_parent: Option<u32>,
+}
+
+/// Who must show a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum ApiAuth {
+    /// Callers on other machines.
+    Remote,
+    /// Everyone.
+    Required,
 }
 
 #[derive(Subcommand, Debug)]
@@ -537,6 +550,7 @@ Examples:
   muslin up --data-dir n1
   muslin up --data-dir n1 --listen 10.0.0.7:7400 --seed 10.0.0.2:7400
   muslin up --data-dir n1 --lease-reads
+  muslin up --data-dir n1 --api-auth required
   muslin up --data-dir n1 --log debug";
     pub(super) const STATUS: &str = "\
 Examples:

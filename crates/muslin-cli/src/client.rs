@@ -34,16 +34,15 @@ impl Client {
     /// The node named by the flags, or the first local one that listens.
     pub(crate) async fn new(global: &Global) -> Result<Client, Failure> {
         let timeout = Duration::from_secs(global.timeout.max(1));
+        let tls = global.identity.as_deref().map(tls_of).transpose()?;
         let Some(address) = &global.addr else {
-            return Client::of_this_machine(timeout).await;
+            return Client::of_this_machine(tls, timeout).await;
         };
         let address = address.trim_start_matches("http://").trim_end_matches('/');
-        let Some(directory) = &global.identity else {
+        if tls.is_none() {
             check_is_here(address).await?;
-            return Ok(Client::at(address, timeout));
-        };
-        let caller = Caller::new(address, Some(tls_of(directory)?));
-        Ok(Client { caller: caller.timeout(timeout) })
+        }
+        Ok(Client { caller: Caller::new(address, tls).timeout(timeout) })
     }
 
     /// A node on this machine, by its address.
@@ -51,10 +50,13 @@ impl Client {
         Client { caller: Caller::new(address, None).timeout(timeout) }
     }
 
-    async fn of_this_machine(timeout: Duration) -> Result<Client, Failure> {
+    async fn of_this_machine(
+        tls: Option<Arc<ClientConfig>>,
+        timeout: Duration,
+    ) -> Result<Client, Failure> {
         for address in DEFAULT_ADDRESSES {
             if TcpStream::connect(address).await.is_ok() {
-                return Ok(Client::at(address, timeout));
+                return Ok(Client { caller: Caller::new(address, tls).timeout(timeout) });
             }
         }
         let sentence = "no node listens on 127.0.0.1, ports 7400 to 7403";

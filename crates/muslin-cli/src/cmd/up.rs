@@ -1,6 +1,6 @@
 //! `muslin up`: the daemon.
 
-use crate::args::Up;
+use crate::args::{ApiAuth, Up};
 use crate::failure::{Failure, Kind};
 use crate::signals;
 use muslin::daemon::{self, DaemonError, UpOptions};
@@ -21,6 +21,7 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         etcd_listen: up.etcd_listen,
         seeds: up.seeds,
         lease_reads: up.lease_reads,
+        is_strict: up.api_auth == ApiAuth::Required,
         ..UpOptions::new(up.data_dir)
     };
     run_node(options, up.exit_with_parent).await

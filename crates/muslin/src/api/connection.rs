@@ -1,6 +1,6 @@
 //! One connection: found out what it speaks, served until it ends or the process stops.
 
-use super::caller::Caller;
+use super::caller::{Caller, Shown};
 use super::desk::stopping;
 use super::front::Front;
 use super::sniff::{Speech, TLS_HANDSHAKE, sniff};
@@ -82,12 +82,17 @@ const STRANGER: Allowance = Allowance {
 /// Most bytes of an HTTP/1 connection gathered before they are used.
 const HTTP1_BUFFER_BYTES: usize = 64 << 10;
 
+/// How TLS is spoken: it changes when the node's certificate is renewed, for connections to come.
+pub type Tls = watch::Receiver<Arc<rustls::ServerConfig>>;
+
 /// What connections of one listener have in common.
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) front: Arc<Front>,
     /// `None`: this listener speaks no TLS.
-    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) tls: Option<Tls>,
+    /// Callers on this machine must show a certificate too.
+    pub(super) is_strict: bool,
     pub(super) patience: Patience,
     pub(super) shutdown: watch::Receiver<bool>,
 }
@@ -103,31 +108,36 @@ impl Line {
         if looked == 0 {
             return Ok(());
         }
-        let local = peer.to_canonical().is_loopback();
+        let is_here = peer.to_canonical().is_loopback() && !self.is_strict;
         let Some(tls) = self.tls.clone().filter(|_| first[0] == TLS_HANDSHAKE) else {
-            let caller = if local { Caller::Loopback } else { Caller::PlainRemote };
-            return self.speak(stream, caller).await;
+            let caller = match (is_here, peer.to_canonical().is_loopback()) {
+                (true, _) => Caller::Loopback,
+                (false, true) => Caller::PlainLocal,
+                (false, false) => Caller::PlainRemote,
+            };
+            return self.speak(stream, Shown::Plain(caller)).await;
         };
-        let stream = timeout(self.patience.handshake, tls.accept(stream)).await??;
-        let certified = stream.get_ref().1.peer_certificates().is_some();
-        let caller = match (local, certified) {
-            (_, true) => Caller::Certified,
-            (true, false) => Caller::Loopback,
-            (false, false) => Caller::Anonymous,
+        let acceptor = TlsAcceptor::from(tls.borrow().clone());
+        let stream = timeout(self.patience.handshake, acceptor.accept(stream)).await??;
+        let shown = match stream.get_ref().1.peer_certificates() {
+            Some([leaf, ..]) => Shown::of(self.front.cluster(), leaf),
+            _ if is_here => Shown::Plain(Caller::Loopback),
+            _ => Shown::Plain(Caller::Anonymous),
         };
-        self.speak(stream, caller).await
+        self.speak(stream, shown).await
     }
 
-    async fn speak<S>(self, stream: S, caller: Caller) -> io::Result<()>
+    async fn speak<S>(self, stream: S, shown: Shown) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (speech, stream) = timeout(self.patience.handshake, sniff(stream)).await??;
         let front = self.front;
+        let is_trusted = front.caller(shown).is_trusted();
         let stream = TokioIo::new(stream);
         let service = service_fn(move |request| {
             let front = front.clone();
-            async move { front.answer(caller, request).await }
+            async move { front.answer(shown, request).await }
         });
         // Two kinds of connection without a trait in common: the same four lines for each.
         match speech {
@@ -140,7 +150,7 @@ impl Line {
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
             }
             Speech::Http2 => {
-                let mut connection = pin!(http2(caller).serve_connection(stream, service));
+                let mut connection = pin!(http2(is_trusted).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
@@ -160,11 +170,8 @@ fn http1(patience: Patience) -> http1::Builder {
     builder
 }
 
-fn http2(caller: Caller) -> http2::Builder<TokioExecutor> {
-    let allowance = match caller {
-        Caller::Loopback | Caller::Certified => TRUSTED,
-        Caller::Anonymous | Caller::PlainRemote => STRANGER,
-    };
+fn http2(is_trusted: bool) -> http2::Builder<TokioExecutor> {
+    let allowance = if is_trusted { TRUSTED } else { STRANGER };
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())

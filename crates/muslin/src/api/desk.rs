@@ -5,6 +5,7 @@ use super::connection::Patience;
 use super::metrics::Metrics;
 use super::status::NodeFacts;
 use crate::driver::Handle;
+use crate::transport::Roster;
 use muslin_core::base::{ClusterId, NodeId};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +18,8 @@ pub(super) struct Desk {
     pub(super) cluster: ClusterId,
     pub(super) facts: NodeFacts,
     pub(super) join: Option<Arc<dyn Admission>>,
+    /// Tells which nodes are let in; `None`: all with a certificate.
+    pub(super) roster: Option<Arc<Roster>>,
     pub(super) metrics: Metrics,
     pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.

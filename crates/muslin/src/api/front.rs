@@ -1,7 +1,7 @@
 //! Where every request arrives: checked for who calls, then handed to gRPC or HTTP.
 
 use super::bodies::{Bodies, Counted};
-use super::caller::Caller;
+use super::caller::{Caller, Shown};
 use super::desk::Desk;
 use super::etcd::Offered;
 use super::http;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
 use hyper::{Request, Response};
+use muslin_core::base::ClusterId;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -34,12 +35,24 @@ impl Front {
         Front { etcd, http, bodies: Bodies::default(), desk }
     }
 
+    /// Whose node this is.
+    pub(super) fn cluster(&self) -> ClusterId {
+        self.desk.cluster
+    }
+
+    /// Who that is, at present.
+    pub(super) fn caller(&self, shown: Shown) -> Caller {
+        shown.caller(self.desk.roster.as_deref())
+    }
+
     /// Answers one request. An error of any kind is an answer too.
     pub(super) async fn answer(
         &self,
-        caller: Caller,
-        request: Request<Incoming>,
+        shown: Shown,
+        mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
+        let caller = self.caller(shown);
+        request.extensions_mut().insert(caller);
         // Held until the answer is there: so long what came stands in memory.
         let held = self.bodies.hold();
         if is_grpc(request.headers()) {

@@ -9,11 +9,14 @@
 //!
 //! # Invariants
 //! 1. A caller from another machine without a certificate of the cluster may ask `/livez`,
-//!    `/readyz` and to join, and nothing else, whatever the protocol.
+//!    `/readyz` and to join, and nothing else, whatever the protocol. Where the API is strict, so
+//!    may a caller on this machine.
 //! 2. Plain text is answered to this machine only.
-//! 3. Every failure over HTTP is a [`Problem`] with a code and a hint, over gRPC a status with
+//! 3. The certificate of a removed node, or of an earlier epoch, lets in nobody: that is asked with
+//!    every request.
+//! 4. Every failure over HTTP is a [`Problem`] with a code and a hint, over gRPC a status with
 //!    etcd's text; no error is an empty body.
-//! 4. A client that stalls costs a bounded amount of memory for a bounded time, or for as long as
+//! 5. A client that stalls costs a bounded amount of memory for a bounded time, or for as long as
 //!    it answers pings.
 //!
 //! # Limits
@@ -45,9 +48,9 @@ mod story;
 mod tests;
 
 pub use caller::Caller;
-pub use connection::Patience;
+pub use connection::{Patience, Tls};
 pub use gate::CONNECTIONS_MAX;
 pub use metrics::{Row, TABLE};
 pub use problem::{PROBLEM_JSON, Problem};
-pub use server::{Admission, ApiOptions, BoxFuture, serve};
+pub use server::{Admission, ApiOptions, Asked, BoxFuture, serve};
 pub use status::NodeFacts;

@@ -1,6 +1,7 @@
 //! Accepts connections until the process stops.
 
-use super::connection::{Line, Patience, SHUTDOWN_GRACE};
+use super::caller::Caller;
+use super::connection::{Line, Patience, SHUTDOWN_GRACE, Tls};
 use super::desk::{Desk, stopping};
 use super::front::Front;
 use super::gate::Gate;
@@ -9,7 +10,7 @@ use super::problem::Problem;
 use super::status::NodeFacts;
 use super::story;
 use crate::driver::Handle;
-use crate::transport::TransportCounters;
+use crate::transport::{Roster, TransportCounters};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, NodeId};
 use std::io;
@@ -22,7 +23,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 /// The pause after a failed accept: it fails when files run out, and asking again at once would
 /// spin.
@@ -37,7 +37,19 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// told, and may wait for the record. A failure is what the caller is answered.
 pub trait Admission: Send + Sync + 'static {
     /// Answers a request to join, both as opaque bytes.
-    fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>>;
+    fn join(&self, asked: Asked) -> BoxFuture<Result<Bytes, Problem>>;
+
+    /// Gives a member other papers, both as opaque bytes. It has proved which node it is.
+    fn renew(&self, node: NodeId, asked: Asked) -> BoxFuture<Result<Bytes, Problem>>;
+}
+
+/// What an [`Admission`] is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// By whom.
+    pub caller: Caller,
+    /// What.
+    pub body: Bytes,
 }
 
 /// What an API serves, and where.
@@ -56,7 +68,11 @@ pub struct ApiOptions {
     pub etcd_listener: Option<TcpListener>,
     /// How TLS is spoken on `listener`: with the node's certificate, and asking clients for one of
     /// the cluster's CA without insisting. `None`: not at all.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Tls>,
+    /// Tells which nodes are let in. `None`: all with a certificate of the cluster.
+    pub roster: Option<Arc<Roster>>,
+    /// Callers on this machine must show a certificate too.
+    pub is_strict: bool,
     /// Admits nodes. `None`: this node admits nobody.
     pub join: Option<Arc<dyn Admission>>,
     /// The transport's numbers, told at `/metrics`.
@@ -82,14 +98,16 @@ pub async fn serve(options: ApiOptions) {
         cluster: options.cluster,
         facts: options.facts,
         join: options.join,
+        roster: options.roster,
         metrics: Metrics::new(gate.clone(), options.transport),
         patience: options.patience,
         shutdown: shutdown.clone(),
         caught_up: AtomicBool::new(false),
     });
     let front = Arc::new(Front::new(desk.clone()));
-    let etcd = Line { front, tls: None, patience: options.patience, shutdown: shutdown.clone() };
-    let main = Line { tls: options.tls.map(TlsAcceptor::from), ..etcd.clone() };
+    let (patience, is_strict) = (options.patience, options.is_strict);
+    let etcd = Line { front, tls: None, is_strict, patience, shutdown: shutdown.clone() };
+    let main = Line { tls: options.tls, ..etcd.clone() };
     let log = tokio::spawn(story::log(desk.clone()));
     let mut events = desk.handle.events();
     let mut connections = JoinSet::new();

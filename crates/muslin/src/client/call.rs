@@ -36,6 +36,8 @@ const PATH_BYTES_MAX: usize = 65_534;
 pub struct Client {
     address: String,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Whom its certificate must name; the host of the address when not said.
+    name: Option<String>,
     timeout: Duration,
 }
 
@@ -99,13 +101,21 @@ impl Client {
     /// Calls the node at `address` (`host:port`): with TLS when given, else in plain text, which a
     /// node answers on its own machine only.
     pub fn new(address: impl Into<String>, tls: Option<Arc<rustls::ClientConfig>>) -> Client {
-        Client { address: address.into(), tls, timeout: ANSWER_TIMEOUT }
+        Client { address: address.into(), tls, name: None, timeout: ANSWER_TIMEOUT }
     }
 
     /// The same with another time for whole answers.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Client {
         self.timeout = timeout;
+        self
+    }
+
+    /// The same, demanding a certificate of this name, whatever the address: of one node, say
+    /// ([`node_dns_name`](crate::identity::node_dns_name)).
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Client {
+        self.name = Some(name.into());
         self
     }
 
@@ -171,6 +181,7 @@ impl Client {
         };
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = self.name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(String::from(host)).map_err(|e| self.unreachable(e))?;
         let handshake = TlsConnector::from(http1_only(tls)).connect(name, stream);
         let stream = timeout(CONNECT_TIMEOUT, handshake).await.map_err(late)?;

@@ -1,7 +1,7 @@
 //! Keeps the node told of where members may be, and remembers where they were.
 
 use super::DaemonError;
-use crate::data_dir::DataDir;
+use crate::data_dir::PeersFile;
 use crate::discovery::Discovery;
 use crate::driver::Handle;
 use muslin_core::base::NodeId;
@@ -42,7 +42,7 @@ pub(super) fn start(
 }
 
 /// Writes down where members are, whenever that changes. Never returns by itself.
-pub(super) async fn remember(handle: Handle, directory: &DataDir) {
+pub(super) async fn remember(handle: Handle, file: &PeersFile) {
     let mut events = handle.events();
     let mut saved = BTreeMap::new();
     loop {
@@ -52,7 +52,7 @@ pub(super) async fn remember(handle: Handle, directory: &DataDir) {
                 .map(|seen| (seen.node, seen.address))
                 .collect();
             if peers != saved && !peers.is_empty() {
-                match directory.save_peers(&peers) {
+                match file.save(&peers) {
                     Ok(()) => saved = peers,
                     Err(error) => tracing::warn!(%error, "cannot remember the members"),
                 }

@@ -59,6 +59,15 @@ pub enum DaemonError {
     /// The directory's settings name a profile this version does not have.
     #[error("node.json names the profile `{0}`; this version knows `fast` and `lan`")]
     Profile(String),
+    /// The cluster has removed this node.
+    #[error(
+        "this node was removed from its cluster, and its id is barred for ever; to bring the \
+         machine back, join with an empty --data-dir: the name is free"
+    )]
+    Removed,
+    /// Nobody gave the node other papers.
+    #[error("this node's certificate could not be renewed: {0}; it is tried again")]
+    Renewal(String),
     /// The driver's task died of a bug.
     #[error("the node stopped because of a bug: {0}; its data is safe, start it again")]
     Bug(String),

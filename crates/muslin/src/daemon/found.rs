@@ -95,7 +95,7 @@ pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
         .filter_map(|member| Some((NodeId::parse(&member.id)?, member.address.parse().ok()?)))
         .filter(|(node, _)| *node != joiner.node())
         .collect();
-    directory.save_peers(&peers)?;
+    directory.peers_file().save(&peers)?;
     Ok(JoinedAnswer { node: joiner.node(), cluster: joined.identity.cluster })
 }
 

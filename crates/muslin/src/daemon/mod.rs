@@ -12,11 +12,14 @@
 
 mod admission;
 mod contacts;
+mod errand;
 mod error;
 mod files;
 mod found;
+mod keeper;
 mod options;
 mod run;
+mod wallet;
 
 pub use error::DaemonError;
 pub use found::{init, init_founders, join};

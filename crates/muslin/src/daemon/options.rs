@@ -111,6 +111,8 @@ pub struct UpOptions {
     /// Whether this node, while it leads, answers reads that allow it by its lease: at once, on
     /// the strength of clocks that run evenly. Every node keeps what others' leases rest on.
     pub lease_reads: bool,
+    /// Whether callers on this machine must show a certificate too.
+    pub is_strict: bool,
 }
 
 impl UpOptions {
@@ -123,6 +125,7 @@ impl UpOptions {
             etcd_listen: None,
             seeds: Vec::new(),
             lease_reads: false,
+            is_strict: false,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Running a node that was made.
 
 use super::admission::Gatekeeper;
+use super::errand::Place;
 use super::found::reachable;
+use super::keeper::{End, Keeper};
+use super::wallet::Wallet;
 use super::{DaemonError, Profile, UpOptions, contacts, files};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
@@ -10,6 +13,7 @@ use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::join::{check_name, check_roles};
 use crate::transport::quic::{QuicTransport, Start};
+use muslin_core::base::NodeId;
 use muslin_core::node::Options;
 use muslin_core::raft;
 use muslin_core::swim;
@@ -35,13 +39,26 @@ pub async fn run(
     options: UpOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
-    let (mut directory, identity) = open(&options.data_dir)?;
-    check_words(directory.config())?;
-    let sockets = Sockets::bind(&options, &directory).await?;
-    directory.set_addresses(sockets.addresses)?;
-    let identity = Arc::new(certified_for(identity, &directory, sockets.addresses.advertise)?);
-    let running = Running::start(&options, &directory, &identity, sockets)?;
-    running.until(shutdown, &directory).await
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let (mut directory, identity) = open(&options.data_dir)?;
+        check_words(directory.config())?;
+        let sockets = Sockets::bind(&options, &directory).await?;
+        directory.set_addresses(sockets.addresses)?;
+        let identity = certified_for(identity, &directory, sockets.addresses.advertise)?;
+        let running = Running::start(&options, &directory, identity, sockets)?;
+        match running.until(shutdown.as_mut(), &mut directory).await? {
+            None => return Ok(()),
+            Some(End::Removed) => return Err(DaemonError::Removed),
+            Some(End::Afresh) => {
+                tracing::warn!(
+                    "the epoch rose while this node was away: it was admitted again, and fetches \
+                     what the cluster holds"
+                );
+                directory.empty()?;
+            }
+        }
+    }
 }
 
 /// The directory and the identity in it, which must be the same node's: a directory put together of
@@ -103,17 +120,22 @@ impl Sockets {
     }
 }
 
-/// At another address a node that can signs itself a certificate that names it, for callers who
-/// check the address. Peers check the node's id, whatever the address.
+/// A node that can signs itself a certificate that names its address, for callers who check it
+/// (peers check the node's id, whatever the address), and a ticket, where it has none yet.
 fn certified_for(
-    mut identity: Identity,
+    identity: Identity,
     directory: &DataDir,
     advertise: SocketAddr,
 ) -> Result<Identity, DaemonError> {
-    if identity.ca_key.is_some() && !identity.names(advertise.ip())? {
-        identity.renew(&[advertise.ip()])?;
-        identity.save(directory.path())?;
+    let is_complete = !identity.ticket.is_empty() && identity.names(advertise.ip())?;
+    if identity.ca_key.is_none() || is_complete {
+        return Ok(identity);
     }
+    let config = directory.config();
+    let epoch = identity.epoch()?.max(config.epoch);
+    let duties = (config.name.as_str(), config.roles.as_slice());
+    let identity = identity.reissued(duties, epoch, &[advertise.ip()])?;
+    identity.save(directory.path())?;
     Ok(identity)
 }
 
@@ -123,6 +145,7 @@ struct Running {
     driver: JoinHandle<Result<(), DriverError>>,
     api: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
+    keeper: Keeper,
     /// Other nodes of this host find the node by it, until it is dropped.
     _announcement: Option<Announcement>,
 }
@@ -131,7 +154,7 @@ impl Running {
     fn start(
         options: &UpOptions,
         directory: &DataDir,
-        identity: &Arc<Identity>,
+        identity: Identity,
         sockets: Sockets,
     ) -> Result<Running, DaemonError> {
         let config = directory.config();
@@ -139,8 +162,9 @@ impl Running {
         let etcd = etcd_listen.map(|address| address.to_string()).unwrap_or_default();
         let (incoming_sender, incoming) = mpsc::channel(INCOMING_MAX);
         let start = Start { epoch: config.epoch, boot: directory.boot() };
-        let transport = QuicTransport::start(identity, start, sockets.udp, incoming_sender)?;
-        let transport_counters = transport.counters();
+        let transport = QuicTransport::start(&identity, start, sockets.udp, incoming_sender)?;
+        let (roster, counters) = (transport.roster(), transport.counters());
+        let wallet = Arc::new(Wallet::new(directory.path(), identity, transport.clone())?);
         let (discovery, announcement) = discover(options, directory)?;
         let contacts = contacts::start(discovery)?;
         let (handle, driver) = driver::start(Driver {
@@ -165,29 +189,39 @@ impl Running {
             },
             listener: sockets.tcp,
             etcd_listener: sockets.etcd,
-            tls: Some(identity.server_tls()?),
+            tls: Some(wallet.tls()),
+            roster: Some(roster.clone()),
+            is_strict: options.is_strict,
             join: Some(Arc::new(Gatekeeper {
                 handle: handle.clone(),
-                identity: identity.clone(),
+                wallet: wallet.clone(),
                 founding: Arc::new(directory.founding().clone()),
             })),
-            transport: Some(transport_counters),
+            transport: Some(counters.clone()),
             connections_max: sockets.connections_max,
             patience: Patience::default(),
             shutdown,
         }));
-        Ok(Running { handle, driver, api, stop_api, _announcement: announcement })
+        let known = last_known(directory);
+        let keeper = Keeper::new(handle.clone(), wallet, (roster, counters), known);
+        Ok(Running { handle, driver, api, stop_api, keeper, _announcement: announcement })
     }
 
     async fn until(
         mut self,
         shutdown: impl Future<Output = ()>,
-        directory: &DataDir,
-    ) -> Result<(), DaemonError> {
+        directory: &mut DataDir,
+    ) -> Result<Option<End>, DaemonError> {
+        let peers = directory.peers_file();
+        let mut end = None;
         let ended = tokio::select! {
             ended = &mut self.driver => Some(ended),
             () = shutdown => None,
-            () = contacts::remember(self.handle.clone(), directory) => None,
+            () = contacts::remember(self.handle.clone(), &peers) => None,
+            found = self.keeper.run(directory) => {
+                end = Some(found);
+                None
+            }
         };
         let ended = match ended {
             Some(ended) => ended,
@@ -200,8 +234,18 @@ impl Running {
             }
         };
         ended.map_err(|error| DaemonError::Bug(error.to_string()))??;
-        Ok(())
+        Ok(end)
     }
+}
+
+/// Whom a node asks that knows no record yet, or an old one: founders and members last seen.
+fn last_known(directory: &DataDir) -> Vec<Place> {
+    let founders = directory.founding().members.iter();
+    let founders = founders.map(|one| Place { node: NodeId(one.id), address: one.address.clone() });
+    let seen = directory.peers().unwrap_or_default().into_iter();
+    let seen = seen.map(|(node, address)| Place { node, address: address.to_string() });
+    let own = directory.config().node;
+    seen.chain(founders).filter(|place| place.node != own).collect()
 }
 
 fn node_options(

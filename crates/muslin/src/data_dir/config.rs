@@ -29,7 +29,7 @@ pub struct NodeConfig {
     pub roles: Vec<String>,
     /// Settings of the failure detector, by name: `fast` or `lan`.
     pub profile: String,
-    /// The cluster's membership history as of the join.
+    /// The cluster's membership history as the node last knew it.
     pub epoch: Epoch,
 }
 

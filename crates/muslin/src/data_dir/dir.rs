@@ -6,7 +6,7 @@ use super::config::{
 use super::lock::{self, Lock};
 use crate::store::StoreError;
 use crate::store::file::{Checked, FileStore, Options, Owner, replace, sync_dir};
-use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::base::{ClusterId, Epoch, NodeId};
 use muslin_core::state::Founding;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,9 +19,11 @@ use std::path::{Path, PathBuf};
 const NODE: &str = "node.json";
 const PEERS: &str = "peers.json";
 const IDENTITY: &str = "identity";
+const LOG: &str = "log";
+const SNAPSHOT: &str = "snapshot";
 
 /// What may stand in a directory in which a node was not made to the end.
-const UNFINISHED: &[&str] = &[lock::NAME, "log", "snapshot", IDENTITY, "node.json.tmp"];
+const UNFINISHED: &[&str] = &[lock::NAME, LOG, SNAPSHOT, IDENTITY, "node.json.tmp"];
 
 /// The directory is for its owner alone: keys are in it.
 const MODE: u32 = 0o700;
@@ -149,6 +151,30 @@ impl DataDir {
         self.save()
     }
 
+    /// Remembers a later epoch, durably: a start begins with it.
+    pub fn set_epoch(&mut self, epoch: Epoch) -> Result<(), StoreError> {
+        if self.stored.config.epoch >= epoch {
+            return Ok(());
+        }
+        self.stored.config.epoch = epoch;
+        self.save()
+    }
+
+    /// Gives up the log and the snapshots of a node that does not vote: it fetches from the others
+    /// what they hold. Nothing of the store may be in use.
+    pub fn empty(&self) -> Result<(), StoreError> {
+        for name in [SNAPSHOT, LOG] {
+            let path = self.path.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(unusable("empty", &path, error));
+                }
+                _ => {}
+            }
+        }
+        sync_dir(&self.path)
+    }
+
     /// Where the node's certificates and keys are.
     pub fn identity_dir(&self) -> PathBuf {
         self.path.join(IDENTITY)
@@ -159,10 +185,9 @@ impl DataDir {
         FileStore::open(&self.path, self.owner(), Options::default())
     }
 
-    /// Remembers where members were last seen.
-    pub fn save_peers(&self, peers: &BTreeMap<NodeId, SocketAddr>) -> Result<(), StoreError> {
-        let peers = peers.iter().map(|(id, address)| (id.to_string(), *address)).collect();
-        replace(&self.path.join(PEERS), &[&to_json(&Peers { format: FORMAT, peers })])
+    /// Where members were last seen is written here, by whoever follows that.
+    pub fn peers_file(&self) -> PeersFile {
+        PeersFile { path: self.path.join(PEERS) }
     }
 
     /// Where members were last seen; empty if that was never saved.
@@ -199,6 +224,20 @@ impl DataDir {
             }
             other => other,
         })
+    }
+}
+
+/// The file of members last seen. The directory must outlive it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeersFile {
+    path: PathBuf,
+}
+
+impl PeersFile {
+    /// Remembers where members were last seen.
+    pub fn save(&self, peers: &BTreeMap<NodeId, SocketAddr>) -> Result<(), StoreError> {
+        let peers = peers.iter().map(|(id, address)| (id.to_string(), *address)).collect();
+        replace(&self.path, &[&to_json(&Peers { format: FORMAT, peers })])
     }
 }
 

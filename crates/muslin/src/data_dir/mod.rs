@@ -24,4 +24,4 @@ mod lock;
 mod tests;
 
 pub use config::{Addresses, NodeConfig};
-pub use dir::DataDir;
+pub use dir::{DataDir, PeersFile};

@@ -92,7 +92,7 @@ fn addresses_and_peers_are_remembered() {
     };
     open.set_addresses(addresses).unwrap();
     let peers: BTreeMap<_, _> = [(NodeId(2), "10.0.0.2:7400".parse().unwrap())].into();
-    open.save_peers(&peers).unwrap();
+    open.peers_file().save(&peers).unwrap();
     drop(open);
     let open = DataDir::open(dir.path()).unwrap();
     assert_eq!(open.config().addresses, addresses);
@@ -100,6 +100,18 @@ fn addresses_and_peers_are_remembered() {
     fs::write(dir.path().join("peers.json"), r#"{"format":1,"peers":{"x":"1.2.3.4:5"}}"#).unwrap();
     let text = open.peers().unwrap_err().to_string();
     assert!(text.contains("`x` is not a node") && text.contains("delete it"), "{text}");
+}
+
+#[test]
+fn an_epoch_once_known_is_remembered_and_never_goes_back() {
+    let dir = made();
+    let mut open = DataDir::open(dir.path()).unwrap();
+    for (epoch, known) in [(9, 9), (4, 9)] {
+        open.set_epoch(Epoch(epoch)).unwrap();
+        assert_eq!(open.config().epoch, Epoch(known));
+    }
+    drop(open);
+    assert_eq!(DataDir::open(dir.path()).unwrap().config().epoch, Epoch(9));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The cluster's certificate authority.
 
-use super::names::{admin_dns_name, node_dns_name};
+use super::names::{admin_dns_name, epoch_dns_name, node_dns_name};
 use super::{IdentityError, Secret};
-use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::base::{ClusterId, Epoch, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
@@ -17,8 +17,12 @@ use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a node's certificate is valid.
-const NODE_VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// How long a node's certificate is valid: renewed by itself when a third of it is left, so that a
+/// node may be down for a month. Whoever is removed is barred at once, whatever is left.
+pub const NODE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How long an administrator's certificate is valid: a person renews it.
+const ADMIN_VALIDITY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// How long the authority is valid.
 const CA_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -33,6 +37,17 @@ pub struct KeyedCertificate {
     pub certificate_pem: String,
     /// Its key.
     pub key_pem: Secret,
+}
+
+/// Which node a certificate is to name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeSubject<'a> {
+    /// The node.
+    pub node: NodeId,
+    /// The membership history in which the certificate is given.
+    pub epoch: Epoch,
+    /// Named in it besides those of loopback, for callers who check the address.
+    pub addresses: &'a [IpAddr],
 }
 
 /// A fresh key and the request for a certificate of it. Only the request travels.
@@ -120,6 +135,11 @@ impl ClusterCa {
         Ok(ClusterCa { cluster, certificate_pem, certificate, key_pem })
     }
 
+    /// Its cluster.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
     /// Its certificate.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
@@ -146,26 +166,21 @@ impl ClusterCa {
         sha256(&self.certificate)
     }
 
-    /// A certificate with a fresh key for a node; `addresses` are added to the loopback ones.
-    pub fn issue_node(
-        &self,
-        node: NodeId,
-        addresses: &[IpAddr],
-    ) -> Result<KeyedCertificate, IdentityError> {
+    /// A certificate with a fresh key for a node.
+    pub fn issue_node(&self, subject: NodeSubject<'_>) -> Result<KeyedCertificate, IdentityError> {
         let failed = |error| IdentityError::crypto("make a node's key", error);
         let key = KeyPair::generate().map_err(failed)?;
-        let certificate_pem = self.sign(node_params(self.cluster, node, addresses)?, &key)?;
+        let certificate_pem = self.sign(node_params(self.cluster, subject)?, &key)?;
         Ok(KeyedCertificate { certificate_pem, key_pem: Secret::new(key.serialize_pem()) })
     }
 
     /// A certificate for a node that made its own key. Of the request only the public key counts.
     pub fn sign_node(
         &self,
-        node: NodeId,
-        addresses: &[IpAddr],
+        subject: NodeSubject<'_>,
         request: &SignedRequest,
     ) -> Result<String, IdentityError> {
-        let params = node_params(self.cluster, node, addresses)?;
+        let params = node_params(self.cluster, subject)?;
         self.sign(params, &request.parsed.public_key)
     }
 
@@ -179,7 +194,7 @@ impl ClusterCa {
             return Err(IdentityError::crypto("make an administrator's certificate", what));
         }
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = dated(NODE_VALIDITY);
+        let mut params = dated(ADMIN_VALIDITY);
         params.distinguished_name = subject(self.cluster, &format!("admin {name}"));
         params.subject_alt_names = vec![dns(admin_dns_name(self.cluster, name))?];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -206,12 +221,13 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 fn node_params(
     cluster: ClusterId,
-    node: NodeId,
-    addresses: &[IpAddr],
+    named: NodeSubject<'_>,
 ) -> Result<CertificateParams, IdentityError> {
+    let NodeSubject { node, epoch, addresses } = named;
     let mut params = dated(NODE_VALIDITY);
     params.distinguished_name = subject(cluster, &format!("node {node}"));
-    params.subject_alt_names = vec![dns(node_dns_name(cluster, node))?, dns("localhost".into())?];
+    let names = [node_dns_name(cluster, node), epoch_dns_name(cluster, epoch), "localhost".into()];
+    params.subject_alt_names = names.into_iter().map(dns).collect::<Result<_, _>>()?;
     let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     for address in loopback.iter().chain(addresses) {
         let name = SanType::IpAddress(*address);

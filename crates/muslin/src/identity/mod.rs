@@ -3,7 +3,8 @@
 //!
 //! Every cluster has one authority ([`ClusterCa`]), made at `init`. A certificate of it says either
 //! "node N of cluster C" or "administrator A of cluster C" in its subject alternative name
-//! ([`Principal`]); nothing else is ever believed about a peer. A dialler demands the name of the
+//! ([`Principal`]); nothing else is ever believed about a peer but the membership history
+//! ([`epoch_of`]) in which its certificate was given. A dialler demands the name of the
 //! node it means to reach, so a valid certificate of another node of the cluster is refused too.
 //! Gossip datagrams have no handshake; they are sealed with the shared [`Keyring`].
 //!
@@ -18,10 +19,12 @@
 //! - A request for a certificate decides nothing but the public key: names and usages are ours.
 //!
 //! # Limits
-//! [`KEYRING_MAX`] gossip keys; certificates of nodes live a year, of the authority ten.
+//! [`KEYRING_MAX`] gossip keys; certificates of nodes live [`NODE_VALIDITY`], of administrators a
+//! year, of the authority ten.
 //!
 //! # Not here
-//! Rotation by itself, revocation (a removed node is barred by the record and the epoch).
+//! When a certificate is renewed ([`daemon`](crate::daemon)); revocation: a removed node is barred
+//! by the record and the epoch, whatever its certificate says.
 
 mod ca;
 mod error;
@@ -29,14 +32,18 @@ mod files;
 mod keyring;
 mod names;
 mod node;
+mod ticket;
 mod tls;
 
-pub use ca::{ClusterCa, KeyedCertificate, SignedRequest, SigningRequest};
+pub use ca::{
+    ClusterCa, KeyedCertificate, NODE_VALIDITY, NodeSubject, SignedRequest, SigningRequest,
+};
 pub use error::IdentityError;
 pub use files::write_private;
 pub use keyring::{GossipKey, KEYRING_MAX, Keyring, KeyringError};
-pub use names::{NameError, Principal, node_dns_name};
-pub use node::{Identity, draw_cluster_id, draw_node_id};
+pub use names::{NameError, Principal, epoch_of, node_dns_name};
+pub use node::{FIRST_EPOCH, Identity, Papers, draw_cluster_id, draw_node_id};
+pub use ticket::{TICKET_BYTES, Ticket, TicketClaims, TicketError, TicketKey};
 pub use tls::{ALPN_PEER, crypto_provider};
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! What certificates say: names in the subject alternative name.
 
-use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::base::{ClusterId, Epoch, NodeId};
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
@@ -40,6 +40,29 @@ pub enum NameError {
 /// The name a node's certificate is valid for, and which diallers demand.
 pub fn node_dns_name(cluster: ClusterId, node: NodeId) -> String {
     format!("{node}.node.{cluster}.muslin")
+}
+
+/// The name that binds a node's certificate to a membership history.
+pub(super) fn epoch_dns_name(cluster: ClusterId, epoch: Epoch) -> String {
+    format!("e{}.epoch.{cluster}.muslin", epoch.0)
+}
+
+/// The membership history in which a certificate was given: zero, which every one has outlived,
+/// for one that names none, several, or that of another cluster.
+pub fn epoch_of(cluster: ClusterId, certificate: &CertificateDer<'_>) -> Epoch {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return Epoch(0) };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else { return Epoch(0) };
+    let suffix = format!(".epoch.{cluster}.muslin");
+    let mut found = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(text) => {
+            text.strip_suffix(&suffix)?.strip_prefix('e')?.parse().map(Epoch).ok()
+        }
+        _ => None,
+    });
+    match (found.next(), found.next()) {
+        (Some(epoch), None) => epoch,
+        _ => Epoch(0),
+    }
 }
 
 /// The name in an administrator's certificate. `name` must be a DNS label.

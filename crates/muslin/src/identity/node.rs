@@ -1,9 +1,12 @@
 //! Everything that makes a node itself.
 
-use super::ca::{KeyedCertificate, sha256};
+use super::ca::{KeyedCertificate, NODE_VALIDITY, NodeSubject, sha256};
 use super::files::{make_private_directory, read, write_private, write_public};
-use super::{ClusterCa, IdentityError, Keyring, Principal, Secret};
-use muslin_core::base::{ClusterId, NodeId};
+use super::{ClusterCa, IdentityError, Keyring, Principal, Secret, SignedRequest, SigningRequest};
+use super::{TicketClaims, TicketKey, epoch_of};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use muslin_core::base::{ClusterId, Epoch, NodeId};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +21,9 @@ const FORMAT: u32 = 1;
 
 /// The name in the administrator's certificate made at init.
 const ADMIN_NAME: &str = "admin";
+
+/// The first membership history of a cluster.
+pub const FIRST_EPOCH: Epoch = Epoch(1);
 
 /// A node's identity: what it is, and the secrets that prove it.
 #[derive(Clone, PartialEq, Debug)]
@@ -38,6 +44,18 @@ pub struct Identity {
     pub keyring: Keyring,
     /// An administrator's certificate and key, where one was made.
     pub admin: Option<KeyedCertificate>,
+    /// What peers ask to see before they believe what this node says of itself; empty until the
+    /// authority has signed one.
+    pub ticket: Vec<u8>,
+}
+
+/// What the authority gives a node that asks for a certificate of its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Papers {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The ticket that goes with it.
+    pub ticket: Vec<u8>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,16 +98,18 @@ impl Identity {
             node,
             ca_pem: ca.certificate_pem().to_string(),
             ca_key: Some(ca.key_pem().clone()),
-            own: ca.issue_node(node, addresses)?,
+            own: ca.issue_node(NodeSubject { node, epoch: FIRST_EPOCH, addresses })?,
             keyring: Keyring::generate(),
             admin: Some(ca.issue_admin(ADMIN_NAME)?),
+            ticket: Vec::new(),
         })
     }
 
     /// Another control node of the same cluster, made here (as `dev` does) and not by joining.
     pub fn sibling(&self, node: NodeId, addresses: &[IpAddr]) -> Result<Identity, IdentityError> {
-        let own = self.authority()?.issue_node(node, addresses)?;
-        Ok(Identity { node, own, ..self.clone() })
+        let subject = NodeSubject { node, epoch: self.epoch()?, addresses };
+        let own = self.authority()?.issue_node(subject)?;
+        Ok(Identity { node, own, ticket: Vec::new(), ..self.clone() })
     }
 
     /// The authority, if this node holds its key.
@@ -103,6 +123,11 @@ impl Identity {
         Ok(sha256(&certificate_of(&self.ca_pem)?))
     }
 
+    /// What tells the authority's tickets from others.
+    pub fn ticket_key(&self) -> Result<TicketKey, IdentityError> {
+        TicketKey::of(self.cluster, &certificate_of(&self.ca_pem)?)
+    }
+
     /// SHA-256 of this node's public key (SubjectPublicKeyInfo), as the record keeps it.
     pub fn key_hash(&self) -> Result<[u8; 32], IdentityError> {
         let certificate = certificate_of(&self.own.certificate_pem)?;
@@ -111,13 +136,19 @@ impl Identity {
         Ok(sha256(parsed.tbs_certificate.subject_pki.raw))
     }
 
+    /// The membership history in which this node's certificate was given.
+    pub fn epoch(&self) -> Result<Epoch, IdentityError> {
+        Ok(epoch_of(self.cluster, &certificate_of(&self.own.certificate_pem)?))
+    }
+
     /// When this node's certificate ends.
     pub fn expires(&self) -> Result<SystemTime, IdentityError> {
-        let certificate = certificate_of(&self.own.certificate_pem)?;
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
-            .map_err(|error| IdentityError::crypto("read the node's certificate", error))?;
-        let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-        Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+        expiry_of(&self.own)
+    }
+
+    /// Whether this node's certificate should be renewed: less than a third of its time is left.
+    pub fn is_aging(&self, present: SystemTime) -> Result<bool, IdentityError> {
+        Ok(self.expires()? < present + NODE_VALIDITY / 3)
     }
 
     /// Whether this node's certificate names this address.
@@ -135,10 +166,51 @@ impl Identity {
         Ok(names.is_some_and(|names| names.value.general_names.iter().any(is_it)))
     }
 
-    /// Makes a certificate with a fresh key for this node's present addresses. Needs the authority.
-    pub fn renew(&mut self, addresses: &[IpAddr]) -> Result<(), IdentityError> {
-        self.own = self.authority()?.issue_node(self.node, addresses)?;
-        Ok(())
+    /// Makes a fresh key and asks the authority's holder for a certificate of it.
+    pub fn request(&self) -> Result<SigningRequest, IdentityError> {
+        SigningRequest::generate(self.cluster, self.node)
+    }
+
+    /// Takes up what the authority gave for the key of a request.
+    pub fn renewed(&self, key_pem: Secret, papers: Papers) -> Result<Identity, IdentityError> {
+        let own = KeyedCertificate { certificate_pem: papers.certificate_pem, key_pem };
+        let renewed = Identity { own, ticket: papers.ticket, ..self.clone() };
+        renewed.verify()?;
+        Ok(renewed)
+    }
+
+    /// The same node with a fresh key, certificate and ticket. Needs the authority.
+    pub fn reissued(
+        &self,
+        duties: (&str, &[String]),
+        epoch: Epoch,
+        addresses: &[IpAddr],
+    ) -> Result<Identity, IdentityError> {
+        let SigningRequest { csr_pem, key_pem } = self.request()?;
+        let subject = NodeSubject { node: self.node, epoch, addresses };
+        let papers = self.issue(duties, subject, &SignedRequest::parse(&csr_pem)?)?;
+        self.renewed(key_pem, papers)
+    }
+
+    /// A certificate and a ticket for a member. Needs the authority.
+    pub fn issue(
+        &self,
+        duties: (&str, &[String]),
+        subject: NodeSubject<'_>,
+        request: &SignedRequest,
+    ) -> Result<Papers, IdentityError> {
+        let ca = self.authority()?;
+        let certificate_pem = ca.sign_node(subject, request)?;
+        let expires = SystemTime::now() + NODE_VALIDITY;
+        let ticket = ca.ticket(&TicketClaims {
+            node: subject.node,
+            name: duties.0,
+            roles: duties.1,
+            epoch: subject.epoch,
+            expires_unix_ms: unix_ms(expires),
+            key_hash: request.key_hash(),
+        })?;
+        Ok(Papers { certificate_pem, ticket })
     }
 
     /// Writes everything under `data_dir/identity`; durable when it returns.
@@ -156,6 +228,7 @@ impl Identity {
         write_private(&directory.join("gossip-keys.json"), &self.keyring.to_json())?;
         write_private(&directory.join("node-key.pem"), self.own.key_pem.expose())?;
         write_public(&directory.join("node.pem"), &self.own.certificate_pem)?;
+        write_public(&directory.join("ticket"), &STANDARD.encode(&self.ticket))?;
         let names = Names {
             format: FORMAT,
             cluster: self.cluster.to_string(),
@@ -191,6 +264,10 @@ impl Identity {
             },
             keyring,
             admin: load_admin(&directory)?,
+            // A ticket that cannot be read is one that has yet to be asked for.
+            ticket: (read(&directory.join("ticket"))?)
+                .and_then(|text| STANDARD.decode(text.trim()).ok())
+                .unwrap_or_default(),
         };
         identity.check(&directory)?;
         Ok(identity)
@@ -248,6 +325,19 @@ fn required(path: &Path) -> Result<String, IdentityError> {
 
 fn damaged(path: &Path, what: impl ToString) -> IdentityError {
     IdentityError::Damaged { path: path.into(), what: what.to_string() }
+}
+
+fn expiry_of(own: &KeyedCertificate) -> Result<SystemTime, IdentityError> {
+    let certificate = certificate_of(&own.certificate_pem)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
+        .map_err(|error| IdentityError::crypto("read a certificate", error))?;
+    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
+    Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+fn unix_ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn certificate_of(pem: &str) -> Result<CertificateDer<'static>, IdentityError> {

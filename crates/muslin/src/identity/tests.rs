@@ -1,5 +1,5 @@
 use super::*;
-use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::base::{ClusterId, Epoch, NodeId};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use std::fs;
@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 fn founder() -> Identity {
     Identity::found("test", NodeId(7), &[IpAddr::V4(Ipv4Addr::new(10, 0, 0, 7))]).unwrap()
+}
+
+fn subject(node: u64) -> NodeSubject<'static> {
+    NodeSubject { node: NodeId(node), epoch: FIRST_EPOCH, addresses: &[] }
 }
 
 fn der(pem: &str) -> CertificateDer<'static> {
@@ -121,7 +125,7 @@ fn a_request_decides_nothing_but_the_key() {
     let signed = SignedRequest::parse(&request.csr_pem).unwrap();
     assert!(signed.is_for(one.cluster, NodeId(9)));
     assert!(!signed.is_for(one.cluster, NodeId(8)) && !signed.is_for(ClusterId(1), NodeId(9)));
-    let pem = one.authority().unwrap().sign_node(NodeId(9), &[], &signed).unwrap();
+    let pem = one.authority().unwrap().sign_node(subject(9), &signed).unwrap();
     let two = Identity {
         node: NodeId(9),
         ca_key: None,
@@ -142,7 +146,7 @@ fn a_request_decides_nothing_but_the_key() {
     let key = rcgen::KeyPair::generate().unwrap();
     let csr = greedy.serialize_request(&key).unwrap().pem().unwrap();
     let signed = SignedRequest::parse(&csr).unwrap();
-    let pem = one.authority().unwrap().sign_node(NodeId(9), &[], &signed).unwrap();
+    let pem = one.authority().unwrap().sign_node(subject(9), &signed).unwrap();
     let certificate = der(&pem);
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
     assert!(!parsed.is_ca());
@@ -150,6 +154,37 @@ fn a_request_decides_nothing_but_the_key() {
         Principal::of(&certificate),
         Ok(Principal::Node { cluster: one.cluster, node: NodeId(9) })
     );
+}
+
+#[test]
+fn a_certificate_is_bound_to_the_epoch_it_was_given_in() {
+    let one = founder();
+    assert_eq!(one.epoch().unwrap(), FIRST_EPOCH);
+    let request = one.request().unwrap();
+    let signed = SignedRequest::parse(&request.csr_pem).unwrap();
+    let later = NodeSubject { epoch: Epoch(12), ..subject(7) };
+    let papers = one.issue(("n7", &[]), later, &signed).unwrap();
+    let renewed = one.renewed(request.key_pem, papers).unwrap();
+    assert_eq!(renewed.epoch().unwrap(), Epoch(12));
+    assert_ne!(renewed.key_hash().unwrap(), one.key_hash().unwrap(), "the key is a fresh one");
+    let ticket = renewed.ticket_key().unwrap().open(&renewed.ticket).unwrap();
+    assert_eq!((ticket.node, ticket.epoch), (NodeId(7), Epoch(12)));
+    assert_eq!(ticket.key_hash, renewed.key_hash().unwrap());
+    assert!(!renewed.is_aging(std::time::SystemTime::now()).unwrap());
+    assert!(renewed.is_aging(std::time::SystemTime::now() + NODE_VALIDITY * 3 / 4).unwrap());
+    // What names no epoch of this cluster has outlived every one.
+    assert_eq!(epoch_of(ClusterId(1), &der(&one.own.certificate_pem)), Epoch(0));
+    assert_eq!(epoch_of(one.cluster, &der(&one.ca_pem)), Epoch(0));
+}
+
+#[test]
+fn papers_of_another_node_are_not_taken_up() {
+    let one = founder();
+    let request = SigningRequest::generate(one.cluster, NodeId(8)).unwrap();
+    let signed = SignedRequest::parse(&request.csr_pem).unwrap();
+    let papers = one.issue(("n8", &[]), subject(8), &signed).unwrap();
+    let refusal = one.renewed(request.key_pem, papers).unwrap_err().to_string();
+    assert!(refusal.contains("not the certificate of"), "{refusal}");
 }
 
 #[test]

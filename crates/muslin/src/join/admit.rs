@@ -1,13 +1,12 @@
 //! The member's side: checks, has the admission committed, answers.
 
 use super::message::{JoinAnswer, JoinMember, JoinRequest, REQUEST_BYTES_MAX};
-use super::token::secret_hash_of;
 use super::words::{Unfit, check_name, check_roles};
 use crate::driver::Handle;
-use crate::identity::{Identity, IdentityError, SignedRequest};
+use crate::identity::{Identity, IdentityError, NodeSubject, Papers, SignedRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use muslin_core::base::NodeId;
+use muslin_core::base::{Epoch, NodeId};
 use muslin_core::node::Failure;
 use muslin_core::state::{Admit, Command, CommandKind, Founding, Member, Refusal};
 use prost::Message;
@@ -19,7 +18,7 @@ use std::net::SocketAddr;
 const CONTROL: &str = "control";
 
 /// Where tokens come from.
-const BY_TOKEN: &str = "`muslin init` prints the token of its cluster, which admits for an hour";
+const BY_TOKEN: &str = "make another where a node runs: `muslin token create`";
 
 /// Why a joiner was not admitted, in the shape of a problem over HTTP.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -37,12 +36,17 @@ pub struct JoinRefusal {
 }
 
 impl JoinRefusal {
-    fn new(status: u16, code: &'static str, detail: impl Into<String>, hint: &str) -> JoinRefusal {
+    pub(super) fn new(
+        status: u16,
+        code: &'static str,
+        detail: impl Into<String>,
+        hint: &str,
+    ) -> JoinRefusal {
         let (detail, hint) = (detail.into(), hint.to_string());
         JoinRefusal { status, code, detail, hint, retryable: false }
     }
 
-    fn bad(detail: impl Into<String>) -> JoinRefusal {
+    pub(super) fn bad(detail: impl Into<String>) -> JoinRefusal {
         JoinRefusal::new(400, "bad-request", detail, "join with this cluster's version of muslin")
     }
 
@@ -89,19 +93,25 @@ pub async fn admit(
     unix_ms: u64,
 ) -> Result<JoinAnswer, JoinRefusal> {
     let wanted = Wanted::of(&request, identity)?;
+    let proof = request.proof.as_ref().ok_or_else(token_refused)?;
+    let secret_hash = proof.check(&request.signed()).ok_or_else(token_refused)?;
     // Signed before it is proposed: if that fails, nothing has changed.
-    let certificate_pem = wanted.sign(identity).map_err(unsigned)?;
-    let secret_hash = secret_hash_of(&request.secret)
-        .ok_or_else(|| JoinRefusal::bad("the secret is not one of a token"))?;
+    let epoch = handle.glance().epoch;
+    let papers = wanted.sign(identity, epoch).map_err(unsigned)?;
     let admission = Admit {
         member: wanted.member.clone(),
-        token_id: request.token_id,
+        token_id: proof.token_id.clone(),
         secret_hash: secret_hash.to_vec().into(),
         unix_ms,
     };
     let outcome =
         handle.write(Command::of(CommandKind::Admit(admission))).await.map_err(unsettled)?;
-    outcome.result.map_err(refused)?;
+    if let Err(refusal) = outcome.result {
+        let (node, name) = (wanted.node, &wanted.member.name);
+        let token = &proof.token_id;
+        tracing::warn!(%node, name, token, reason = %refusal, "a join was refused");
+        return Err(refused(refusal));
+    }
     // Committed, and applied here: the status has the new member.
     let status = handle.status().await.map_err(unsettled)?;
     let is_control = wanted.member.roles.iter().any(|role| role == CONTROL);
@@ -109,9 +119,10 @@ pub async fn admit(
     Ok(JoinAnswer {
         cluster: identity.cluster.to_string(),
         cluster_name: identity.cluster_name.clone(),
-        epoch: status.epoch.0,
+        epoch: epoch.0,
         ca_pem: identity.ca_pem.clone(),
-        certificate_pem,
+        certificate_pem: papers.certificate_pem,
+        ticket: STANDARD.encode(papers.ticket),
         ca_key_pem: ca_key.map(|key| key.expose().to_string()),
         gossip_keys: identity.keyring.to_json(),
         founding: STANDARD.encode(founding.encode_to_vec()),
@@ -156,8 +167,9 @@ impl Wanted {
         Ok(Wanted { node, address, request: signed, member })
     }
 
-    fn sign(&self, identity: &Identity) -> Result<String, IdentityError> {
-        identity.authority()?.sign_node(self.node, &[self.address.ip()], &self.request)
+    fn sign(&self, identity: &Identity, epoch: Epoch) -> Result<Papers, IdentityError> {
+        let subject = NodeSubject { node: self.node, epoch, addresses: &[self.address.ip()] };
+        identity.issue((&self.member.name, &self.member.roles), subject, &self.request)
     }
 }
 
@@ -171,7 +183,7 @@ fn reachable(text: &str) -> Result<SocketAddr, JoinRefusal> {
     })
 }
 
-fn unsigned(error: IdentityError) -> JoinRefusal {
+pub(super) fn unsigned(error: IdentityError) -> JoinRefusal {
     match error {
         IdentityError::NoCaKey => JoinRefusal::new(
             421,
@@ -183,7 +195,7 @@ fn unsigned(error: IdentityError) -> JoinRefusal {
     }
 }
 
-fn unsettled(failure: Failure) -> JoinRefusal {
+pub(super) fn unsettled(failure: Failure) -> JoinRefusal {
     let refusal = match failure {
         Failure::TimedOut | Failure::NoLeader => JoinRefusal::new(
             503,
@@ -214,10 +226,17 @@ fn unsettled(failure: Failure) -> JoinRefusal {
     refusal.retryable()
 }
 
+/// The same whatever is wrong with a token: an answer that told them apart would tell a stranger
+/// which ids there are.
+fn token_refused() -> JoinRefusal {
+    let detail = "the token does not let this node in: it is wrong, expired, used up or revoked";
+    JoinRefusal::new(403, "token-refused", detail, BY_TOKEN)
+}
+
 fn refused(refusal: Refusal) -> JoinRefusal {
     let (status, code, hint) = match refusal {
-        Refusal::TokenInvalid => (403, "token-invalid", BY_TOKEN),
-        Refusal::TokenExpired => (403, "token-expired", BY_TOKEN),
+        // One answer for all that is wrong with a token: which it is, this node's own log says.
+        Refusal::TokenInvalid | Refusal::TokenExpired => return token_refused(),
         Refusal::NameTaken(_) => {
             (409, "name-taken", "see `muslin node ls` for the names there are")
         }

@@ -65,7 +65,7 @@ pub enum JoinError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Whoever answers there is not of the token's cluster. The secret was not sent.
+    /// Whoever answers there is not of the token's cluster. Nothing was said to it.
     #[error(
         "what answers at {0} is not a node of the cluster that made the token; check the address, \
          or take a token of that cluster"
@@ -104,16 +104,16 @@ impl Joiner {
         let token = Token::parse(token)?;
         let node = draw_node_id();
         let SigningRequest { csr_pem, key_pem } = SigningRequest::generate(token.cluster, node)?;
-        let request = JoinRequest {
+        let mut request = JoinRequest {
             node: node.to_string(),
             name: wish.name,
             address: wish.address.to_string(),
             etcd_address: wish.etcd_address.map(|address| address.to_string()).unwrap_or_default(),
             roles: wish.roles,
             csr_pem,
-            token_id: token.id.clone(),
-            secret: token.secret_text(),
+            proof: None,
         };
+        request.proof = Some(token.prove(&request.signed()));
         Ok(Joiner { token, node, key: key_pem, request })
     }
 
@@ -148,6 +148,7 @@ impl Joiner {
         let founding = STANDARD.decode(&answer.founding).ok();
         let founding = founding.and_then(|bytes| Founding::decode(bytes.as_slice()).ok());
         let founding = founding.ok_or("its founding cannot be read")?;
+        let ticket = STANDARD.decode(&answer.ticket).map_err(|_| "its ticket is not base64")?;
         let own =
             KeyedCertificate { certificate_pem: answer.certificate_pem, key_pem: self.key.clone() };
         let identity = Identity {
@@ -159,11 +160,17 @@ impl Joiner {
             own,
             keyring,
             admin: None,
+            ticket,
         };
         if identity.ca_fingerprint().map_err(|error| error.to_string())? != self.token.ca_hash {
             return Err("its CA is not the token's".into());
         }
         identity.verify().map_err(|error| error.to_string())?;
+        let opened = identity.ticket_key().map_err(|error| error.to_string())?;
+        let opened = opened.open(&identity.ticket).map_err(|error| error.to_string())?;
+        if opened.node != self.node || !opened.is_of(&self.request.name, &self.request.roles) {
+            return Err("its ticket is another node's".into());
+        }
         if let Some(key) = &identity.ca_key {
             ClusterCa::from_pem(identity.cluster, &identity.ca_pem, key.clone())
                 .and_then(|ca| ca.verify())

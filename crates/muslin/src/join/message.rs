@@ -1,5 +1,6 @@
 //! What joiner and member say to each other, as JSON.
 
+use super::token::Proof;
 use muslin_core::state::Member;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,8 +11,11 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// Largest answer taken: certificates, keys and some thousands of members.
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Asks to be admitted. `Debug` hides the secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// No signature for something else begins like that.
+const SIGNED_LABEL: &[u8] = b"muslin join 1";
+
+/// Asks to be admitted. Nothing in it is a secret.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// The joiner's node id, 16 hexadecimal digits, drawn by itself.
     pub node: String,
@@ -27,15 +31,21 @@ pub struct JoinRequest {
     pub roles: Vec<String>,
     /// A request for a certificate (PKCS #10, PEM) that names the node.
     pub csr_pem: String,
-    /// Public part of the token.
-    pub token_id: String,
-    /// Secret part of the token, base64url.
-    pub secret: String,
+    /// Shows that the joiner has a token, which asks for exactly this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
-impl fmt::Debug for JoinRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JoinRequest({} {:?} at {}, ..)", self.node, self.name, self.address)
+impl JoinRequest {
+    /// What the token's key signs: all of it but the proof, each part with its length in front.
+    pub(super) fn signed(&self) -> Vec<u8> {
+        let one = [&self.node, &self.name, &self.address, &self.etcd_address, &self.csr_pem];
+        let mut signed = SIGNED_LABEL.to_vec();
+        for word in one.into_iter().chain(&self.roles) {
+            signed.extend_from_slice(&(word.len() as u64).to_be_bytes());
+            signed.extend_from_slice(word.as_bytes());
+        }
+        signed
     }
 }
 
@@ -52,6 +62,8 @@ pub struct JoinAnswer {
     pub ca_pem: String,
     /// The joiner's certificate.
     pub certificate_pem: String,
+    /// What peers ask the joiner to show: base64 of a signed [`Ticket`](crate::identity::Ticket).
+    pub ticket: String,
     /// The authority's key, for a node with role `control`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_key_pem: Option<String>,

@@ -1,4 +1,8 @@
 //! The one line a person carries to a new machine.
+//!
+//! The secret is the seed of an Ed25519 key. A joiner signs its request with it, and the record
+//! keeps the hash of the public half: so neither the record, nor whoever passes the request on,
+//! learns what would let another node in.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,6 +10,8 @@ use muslin_core::base::ClusterId;
 use muslin_core::state;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -114,15 +120,46 @@ impl Token {
         let expires = expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         state::Token {
             id: self.id.clone(),
-            secret_hash: secret_hash(&self.secret).to_vec().into(),
+            secret_hash: key_hash(self.key().public_key().as_ref()).to_vec().into(),
             expires_unix_ms: u64::try_from(expires).unwrap_or(u64::MAX),
             uses_left: uses,
         }
     }
 
-    /// The secret as a request carries it.
-    pub(super) fn secret_text(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.secret)
+    /// Shows that this is the token's holder who says this.
+    pub(super) fn prove(&self, said: &[u8]) -> Proof {
+        let key = self.key();
+        Proof {
+            token_id: self.id.clone(),
+            token_key: URL_SAFE_NO_PAD.encode(key.public_key()),
+            signature: URL_SAFE_NO_PAD.encode(key.sign(said)),
+        }
+    }
+
+    fn key(&self) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&self.secret).expect("a seed has 32 bytes")
+    }
+}
+
+/// What a request shows of a token: nothing that would serve another request.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Proof {
+    /// Public part of the token.
+    pub token_id: String,
+    /// Public half of its key, base64url.
+    pub token_key: String,
+    /// Its signature of what is asked, base64url.
+    pub signature: String,
+}
+
+impl Proof {
+    /// The hash that the record compares, if the holder of that key has said this. Takes the same
+    /// time for every key.
+    pub(super) fn check(&self, said: &[u8]) -> Option<[u8; 32]> {
+        let key = URL_SAFE_NO_PAD.decode(&self.token_key).ok()?;
+        let signature = URL_SAFE_NO_PAD.decode(&self.signature).ok()?;
+        UnparsedPublicKey::new(&ED25519, &key).verify(said, &signature).ok()?;
+        Some(key_hash(&key))
     }
 }
 
@@ -132,14 +169,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The hash that the record compares, of a secret as a request carries it.
-pub(super) fn secret_hash_of(text: &str) -> Option<[u8; 32]> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    (bytes.len() == SECRET_BYTES).then(|| secret_hash(&bytes))
-}
-
-fn secret_hash(secret: &[u8]) -> [u8; 32] {
-    digest(&SHA256, secret).as_ref().try_into().expect("SHA-256 has 32 bytes")
+fn key_hash(key: &[u8]) -> [u8; 32] {
+    digest(&SHA256, key).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 fn checksum(body: &[u8]) -> [u8; CHECK_BYTES] {

@@ -9,10 +9,12 @@ mod counters;
 pub mod mem;
 mod outbox;
 pub mod quic;
+mod roster;
 pub mod seal;
 
 pub use counters::{Counter, CounterRow, TransportCounters};
 pub use outbox::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
+pub use roster::{Barred, EPOCH_GRACE, Roster, Standing, TicketGate};
 
 use bytes::Bytes;
 use muslin_core::base::NodeId;

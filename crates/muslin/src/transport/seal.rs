@@ -12,6 +12,9 @@
 //! The whole header and the full cluster id are authenticated. The receiver keeps, per sender, the
 //! latest start and a window of counters: a datagram is opened once.
 //!
+//! The keyring may change at any time: what is sealed from then on has its first key, what comes is
+//! opened with any of it.
+//!
 //! # Invariants
 //! - Nothing is remembered, and nothing is answered, because of a datagram that did not open.
 //! - A datagram of an earlier start of its sender than the latest seen is dropped.
@@ -31,8 +34,8 @@ use ring::hkdf::{HKDF_SHA256, Salt};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 
 /// First bytes that are ours on a socket shared with QUIC, whose packets begin with 0x40 or more.
 pub const FIRST_BYTES: RangeInclusive<u8> = 4..=15;
@@ -62,9 +65,14 @@ pub struct Sealer {
     boot: u64,
     salt: [u8; 4],
     counter: AtomicU64,
+    ring: RwLock<Ring>,
+    senders: Mutex<Senders>,
+}
+
+/// The keys in use.
+struct Ring {
     keyring: Keyring,
     sealing: LessSafeKey,
-    senders: Mutex<Senders>,
 }
 
 /// An opened datagram.
@@ -89,8 +97,10 @@ pub enum Unsealed {
     Kind,
     /// Of another cluster.
     Cluster,
-    /// Of an older epoch.
+    /// Of an older epoch than its sender may be of.
     Epoch,
+    /// Of a removed node.
+    Removed,
     /// Its key is not in the ring.
     Key,
     /// The key does not open it.
@@ -114,9 +124,23 @@ impl Sealer {
         let mut salt = [0; 4];
         SystemRandom::new().fill(&mut salt).expect("the system gives random bytes");
         let sealing = derive(cluster, &keyring.sealing().secret, node, boot);
-        let counter = AtomicU64::new(1);
-        let senders = Mutex::default();
-        Sealer { cluster, node, boot, salt, counter, keyring, sealing, senders }
+        let (counter, senders) = (AtomicU64::new(1), Mutex::default());
+        let ring = RwLock::new(Ring { keyring, sealing });
+        Sealer { cluster, node, boot, salt, counter, ring, senders }
+    }
+
+    /// Takes other keys into use. Counters go on, so that no nonce repeats when a key comes back.
+    pub fn set_keyring(&self, keyring: Keyring) {
+        let sealing = derive(self.cluster, &keyring.sealing().secret, self.node, self.boot);
+        let mut ring = self.ring.write().expect("no holder of this lock panics");
+        let mut senders = self.senders.lock().expect("no holder of this lock panics");
+        senders.keep_keys(|id| ring.keyring.key(id) == keyring.key(id));
+        *ring = Ring { keyring, sealing };
+    }
+
+    /// The keys in use.
+    pub fn keyring(&self) -> Keyring {
+        self.ring.read().expect("no holder of this lock panics").keyring.clone()
     }
 
     /// Seals; `None` when the result would be larger than [`DATAGRAM_BYTES_MAX`].
@@ -124,8 +148,9 @@ impl Sealer {
         if bytes.len() + OVERHEAD_BYTES > DATAGRAM_BYTES_MAX {
             return None;
         }
+        let ring = self.ring.read().expect("no holder of this lock panics");
         let header = Header {
-            key: self.keyring.sealing().id,
+            key: ring.keyring.sealing().id,
             epoch: wire_epoch(epoch),
             sender: self.node,
             boot: self.boot,
@@ -137,13 +162,25 @@ impl Sealer {
         let aad = associated(&datagram, self.cluster);
         datagram.extend_from_slice(bytes);
         let sealed = datagram.get_mut(HEADER_BYTES..).expect("the header was written");
-        let tag = self.sealing.seal_in_place_separate_tag(header.nonce(), aad, sealed);
+        let tag = ring.sealing.seal_in_place_separate_tag(header.nonce(), aad, sealed);
         datagram.extend_from_slice(tag.expect("a datagram is far below AES-GCM's limit").as_ref());
         Some(datagram)
     }
 
-    /// Opens a datagram, once.
+    /// Opens a datagram of this epoch or a later one, once.
     pub fn open(&self, epoch: Epoch, datagram: &[u8]) -> Result<Opened, Unsealed> {
+        self.open_if(datagram, |_, wire| match wire < wire_epoch(epoch) {
+            true => Err(Unsealed::Epoch),
+            false => Ok(()),
+        })
+    }
+
+    /// Opens a datagram, once, if its sender and the lower half of its epoch are let in.
+    pub fn open_if(
+        &self,
+        datagram: &[u8],
+        admits: impl FnOnce(NodeId, u32) -> Result<(), Unsealed>,
+    ) -> Result<Opened, Unsealed> {
         if datagram.len() > DATAGRAM_BYTES_MAX {
             return Err(Unsealed::Long);
         }
@@ -152,10 +189,9 @@ impl Sealer {
         }
         let (clear, sealed) = datagram.split_at(HEADER_BYTES);
         let header = Header::read(self.cluster, clear)?;
-        if header.epoch < wire_epoch(epoch) {
-            return Err(Unsealed::Epoch);
-        }
-        let secret = &self.keyring.key(header.key).ok_or(Unsealed::Key)?.secret;
+        admits(header.sender, header.epoch)?;
+        let ring = self.ring.read().expect("no holder of this lock panics");
+        let secret = &ring.keyring.key(header.key).ok_or(Unsealed::Key)?.secret;
         let mut senders = self.senders.lock().expect("no holder of this lock panics");
         if !senders.is_fresh(&header) {
             return Err(Unsealed::Replayed);
@@ -239,7 +275,7 @@ fn cluster_tag(cluster: ClusterId) -> [u8; 4] {
 }
 
 /// An epoch rises at most a few times a day: its lower half is enough to compare.
-fn wire_epoch(epoch: Epoch) -> u32 {
+pub(super) fn wire_epoch(epoch: Epoch) -> u32 {
     epoch.0 as u32
 }
 
@@ -301,6 +337,13 @@ impl Senders {
         let sender = self.by_node.get(&header.sender)?;
         let keys = if sender.boot == header.boot { sender.keys.as_slice() } else { &[] };
         keys.iter().find(|(id, _)| *id == header.key).map(|(_, key)| key)
+    }
+
+    /// Forgets what was derived from keys that are gone or changed.
+    fn keep_keys(&mut self, is_kept: impl Fn(u8) -> bool) {
+        for sender in self.by_node.values_mut() {
+            sender.keys.retain(|(id, _)| is_kept(*id));
+        }
     }
 
     fn remember(&mut self, header: &Header, key: LessSafeKey) {
@@ -398,7 +441,7 @@ mod tests {
         let other = Sealer::new(ClusterId(9 << 96), NodeId(1), 10, ring.clone());
         check(&other.seal(EPOCH, b"ping").unwrap(), Unsealed::Cluster);
         // The same first bytes of the id do not help: the whole id is authenticated.
-        let near = Sealer::new(ClusterId(CLUSTER.0 + 1), NodeId(1), 10, one.keyring.clone());
+        let near = Sealer::new(ClusterId(CLUSTER.0 + 1), NodeId(1), 10, one.keyring());
         check(&near.seal(EPOCH, b"ping").unwrap(), Unsealed::Forged);
         let stranger = Sealer::new(CLUSTER, NodeId(1), 10, ring);
         check(&stranger.seal(EPOCH, b"ping").unwrap(), Unsealed::Forged);
@@ -443,6 +486,34 @@ mod tests {
             assert_eq!(sealed[1], ids[0]);
             assert!(two.open(EPOCH, &sealed).is_ok());
         }
+    }
+
+    #[test]
+    fn keys_are_changed_without_a_gap() {
+        let key = |id: u8| crate::identity::GossipKey { id, secret: [id; 32] };
+        let ring = |ids: &[u8]| Keyring::of(ids.iter().map(|id| key(*id)).collect()).unwrap();
+        let sealer = |node| Sealer::new(CLUSTER, NodeId(node), 1, ring(&[1]));
+        let all = [sealer(1), sealer(2), sealer(3)];
+        let everyone_hears = |when: &str| {
+            for (from, to) in [(0, 1), (1, 2), (2, 0), (0, 2)] {
+                let sealed = all[from].seal(EPOCH, b"x").unwrap();
+                assert!(all[to].open(EPOCH, &sealed).is_ok(), "{from} to {to}, {when}");
+            }
+        };
+        let held_back = all[0].seal(EPOCH, b"x").unwrap();
+        // Each step reaches one node after the other: all are heard in between as well.
+        for step in [&[1, 2][..], &[2, 1], &[2]] {
+            for one in &all {
+                one.set_keyring(ring(step));
+                everyone_hears(&format!("on the way to {step:?}"));
+            }
+        }
+        assert_eq!(all[1].open(EPOCH, &held_back), Err(Unsealed::Key), "the old key is gone");
+        // The number comes back for another key: nothing of the first one is left.
+        let other =
+            Keyring::of(vec![key(2), crate::identity::GossipKey { id: 1, secret: [9; 32] }]);
+        all[1].set_keyring(other.unwrap());
+        assert_eq!(all[1].open(EPOCH, &held_back), Err(Unsealed::Forged));
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use super::health::is_quorum_answering;
 use super::params::{self, BodyLimit, Params};
+use crate::api::caller::Caller;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
+use crate::api::server::{Admission, Asked};
 use crate::api::status::{NodeRow, Quorum, Status, node_rows};
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use muslin_core::base::NodeId;
@@ -61,17 +64,42 @@ fn named(status: &NodeStatus, asked: &str) -> Result<NodeRow, Problem> {
 }
 
 pub(super) async fn join(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    let (admission, asked) = asked(&desk, request).await?;
+    Ok(json_answer(admission.join(asked).await?))
+}
+
+pub(super) async fn renew(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    let (admission, asked) = asked(&desk, request).await?;
+    let node = match asked.caller {
+        Caller::Node(node) | Caller::Outdated(node) => node,
+        _ => {
+            let detail = "only a node can have its own certificate renewed";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "not-a-node", detail)
+                .hint("`muslin cert rotate` has a running node do it"));
+        }
+    };
+    Ok(json_answer(admission.renew(node, asked).await?))
+}
+
+async fn asked(
+    desk: &Desk,
+    request: Request<Body>,
+) -> Result<(Arc<dyn Admission>, Asked), Problem> {
     Params::of(&request)?.finish()?;
-    let Some(join) = &desk.join else {
+    let Some(admission) = &desk.join else {
         let detail = "this node admits nobody";
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", detail)
             .hint("ask another node of the cluster"));
     };
     let limit = BodyLimit { bytes: JOIN_BYTES_MAX, time: desk.patience.body };
+    let caller = request.extensions().get().copied().unwrap_or(Caller::Anonymous);
     let body = params::body(request, limit).await?;
-    let answer = join.join(body).await?;
+    Ok((admission.clone(), Asked { caller, body }))
+}
+
+fn json_answer(answer: Bytes) -> Response {
     let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((kind, answer).into_response())
+    (kind, answer).into_response()
 }
 
 pub(super) async fn transfer(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {

@@ -175,6 +175,8 @@ fn node_routes() -> Vec<Route> {
             [WATCH], None => JSON, events::list_or_watch),
         route!(Post "/v1/join", "Asks to be admitted to the cluster, with a token",
             [], Some(JSON) => JSON, nodes::join),
+        route!(Post "/v1/certificates:renew", "Gives the node that calls other papers",
+            [], Some(JSON) => JSON, nodes::renew),
         route!(Post "/v1/leader:transfer", "Hands leadership to another voter",
             [query("to", "string", "its id or its name")], None => JSON, nodes::transfer),
         route!(Get "/livez", "Answers while the process lives", [], None => TEXT, health::live),

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 use tonic::Code;
 
 /// Short enough for a test, long enough for a busy machine.
@@ -134,11 +134,12 @@ async fn many_silent_connections_leave_room_for_others() {
 }
 
 /// Two ends of a connection; the node believes that the far one is at `peer`.
-async fn connection_from(world: &World, tls: Option<TlsAcceptor>, peer: &str) -> TcpStream {
+async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str) -> TcpStream {
+    let tls = identity.map(|identity| watch::channel(identity.server_tls().unwrap()).1);
     let desk = Arc::new(Desk {
         handle: world.handle.clone(),
         id: NodeId(1),
-        cluster: ClusterId(1),
+        cluster: identity.map_or(ClusterId(1), |identity| identity.cluster),
         facts: NodeFacts {
             name: String::new(),
             cluster_name: String::new(),
@@ -147,6 +148,7 @@ async fn connection_from(world: &World, tls: Option<TlsAcceptor>, peer: &str) ->
             version: String::new(),
         },
         join: None,
+        roster: None,
         metrics: Metrics::new(Arc::new(Gate::new(1)), None),
         patience: Patience::default(),
         shutdown: world.shutdown.subscribe(),
@@ -154,7 +156,7 @@ async fn connection_from(world: &World, tls: Option<TlsAcceptor>, peer: &str) ->
     });
     let front = Arc::new(Front::new(desk));
     let shutdown = world.shutdown.subscribe();
-    let line = Line { front, tls, patience: Patience::default(), shutdown };
+    let line = Line { front, tls, is_strict: false, patience: Patience::default(), shutdown };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (near, _) = listener.accept().await.unwrap();
@@ -208,13 +210,12 @@ async fn ask_from_afar(
     requests: &[&str],
 ) -> Vec<String> {
     let world = World::new().await;
-    let acceptor = TlsAcceptor::from(identity.server_tls().unwrap());
     let mut tls = Arc::unwrap_or_clone(tls);
     tls.alpn_protocols.clear();
     let connector = TlsConnector::from(Arc::new(tls));
     let mut answers = Vec::new();
     for request in requests {
-        let stream = connection_from(&world, Some(acceptor.clone()), "192.0.2.1").await;
+        let stream = connection_from(&world, Some(identity), "192.0.2.1").await;
         let name = ServerName::try_from("127.0.0.1").unwrap();
         let stream = connector.connect(name, stream).await.unwrap();
         answers.push(ask(stream, request).await);
@@ -316,4 +317,99 @@ async fn a_web_page_does_not_pass_for_a_local_caller() {
         let status = if allowed { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
         assert!(answer.starts_with(status), "{header}: {answer}");
     }
+}
+
+/// Every route of the description, and every gRPC service, over real sockets, where this machine is
+/// trusted no more than another: nobody is answered without a certificate, in plain text or TLS.
+#[tokio::test]
+async fn every_route_and_every_call_refuses_unauthenticated_callers() {
+    let identity = identity();
+    let wishes = Wishes { identity: Some(identity.clone()), is_strict: true, ..Wishes::default() };
+    let world = World::of(wishes).await;
+    let address = world.addr.to_string();
+    let admin = Client::new(&address, Some(identity.client_tls().unwrap()));
+    let document: serde_json::Value = admin.json(Call::get("/openapi.json")).await.unwrap();
+    let mut walked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let path = path.replace(['{', '}'], "");
+        for method in operations.as_object().unwrap().keys() {
+            let call = || match method.as_str() {
+                "get" => Call::get(&path),
+                "put" => Call::put(&path, "1"),
+                "post" => Call::post(&path, "1"),
+                "delete" => Call::delete(&path),
+                other => panic!("a method that this test does not know: {other}"),
+            };
+            for tls in [None, Some(stranger(&identity))] {
+                let (is_plain, client) = (tls.is_none(), Client::new(&address, tls));
+                let status = match client.bytes(call()).await {
+                    Ok(_) => 200,
+                    Err(ClientError::Problem { status, .. }) => status,
+                    Err(other) => panic!("{method} {path}: {other}"),
+                };
+                let expected = match (method.as_str(), path.as_str()) {
+                    ("get", "/livez" | "/readyz") => 200,
+                    // To ask to join is open to all, and here nobody admits.
+                    ("post", "/v1/join") => {
+                        if is_plain {
+                            403
+                        } else {
+                            501
+                        }
+                    }
+                    _ => 401,
+                };
+                assert_eq!(status, expected, "{method} {path}, in plain text: {is_plain}");
+            }
+            walked += 1;
+        }
+    }
+    assert!(walked >= 19, "{walked} routes");
+    // Plain gRPC, on both ports; what no service offers is refused alike.
+    for port in [world.addr, world.etcd] {
+        for service in [
+            "KV/Range",
+            "Watch/Watch",
+            "Lease/LeaseGrant",
+            "Cluster/MemberList",
+            "Maintenance/Status",
+            "Auth/Authenticate",
+        ] {
+            let mut stream = TcpStream::connect(port).await.unwrap();
+            let head = format!(
+                "POST /etcdserverpb.{service} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 content-type: application/grpc\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.contains("grpc-status: 16"), "{service}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_removed_nodes_certificate_is_refused_from_the_next_request_on() {
+    let identity = identity();
+    let other = identity.sibling(NodeId(9), &[]).unwrap();
+    let other = Identity { admin: None, ..other };
+    let roster = Arc::new(Roster::new(crate::identity::FIRST_EPOCH));
+    let wishes = Wishes {
+        identity: Some(identity.clone()),
+        roster: Some(roster.clone()),
+        ..Wishes::default()
+    };
+    let world = World::of(wishes).await;
+    let client = Client::new(world.addr.to_string(), Some(other.client_tls().unwrap()));
+    client.bytes(Call::get("/v1/nodes")).await.unwrap();
+    roster.raise(muslin_core::base::Epoch(2));
+    let code = |answer: Result<_, ClientError>| match answer {
+        Err(ClientError::Problem { status: 403, code, hint, .. }) if !hint.is_empty() => code,
+        other => panic!("{:?}", other.map(drop)),
+    };
+    assert_eq!(code(client.bytes(Call::get("/v1/nodes")).await), "outdated");
+    roster.remove(NodeId(9));
+    assert_eq!(code(client.bytes(Call::get("/v1/nodes")).await), "removed");
+    assert!(client.bytes(Call::get("/livez")).await.is_ok(), "what all may ask, it may");
 }

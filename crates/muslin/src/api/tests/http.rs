@@ -275,6 +275,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "get /v1/nodes",
         "get /v1/nodes/{node}",
         "get /v1/status",
+        "post /v1/certificates:renew",
         "post /v1/groups",
         "post /v1/join",
         "post /v1/leader:transfer",
@@ -307,10 +308,15 @@ async fn a_group_is_made_shown_and_taken_out() {
 struct Polite;
 
 impl Admission for Polite {
-    fn join(&self, body: Bytes) -> BoxFuture<Result<Bytes, Problem>> {
+    fn join(&self, asked: Asked) -> BoxFuture<Result<Bytes, Problem>> {
         Box::pin(async move {
-            if body == "please" { Ok("welcome".into()) } else { Err(Problem::bad_request("rude")) }
+            let is_polite = asked.body == "please";
+            if is_polite { Ok("welcome".into()) } else { Err(Problem::bad_request("rude")) }
         })
+    }
+
+    fn renew(&self, node: NodeId, _: Asked) -> BoxFuture<Result<Bytes, Problem>> {
+        Box::pin(async move { Ok(node.to_string().into()) })
     }
 }
 
@@ -323,6 +329,8 @@ async fn who_asks_to_join_is_answered_by_whoever_decides_it() {
     assert_eq!(answer.body, "welcome");
     refused(&client, Call::post("/v1/join", "now"), 400, "bad-request").await;
     refused(&client, Call::post("/v1/join", vec![0; 70 << 10]), 413, "too-large").await;
+    // Only a node can ask for papers, and this is a person.
+    refused(&client, Call::post("/v1/certificates:renew", "please"), 403, "not-a-node").await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::driver::{Driver, Handle, start};
 use crate::identity::Identity;
 use crate::store::mem::{Disk, MemStore};
-use crate::transport::{Transport, TransportCounters};
+use crate::transport::{Roster, Transport, TransportCounters};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, NodeId};
 use muslin_core::node::{CONTROL_ROLE, Options};
@@ -57,6 +57,8 @@ struct Wishes {
     identity: Option<Identity>,
     patience: Patience,
     join: Option<Arc<dyn Admission>>,
+    roster: Option<Arc<Roster>>,
+    is_strict: bool,
 }
 
 fn member(id: u64) -> Member {
@@ -82,6 +84,8 @@ impl World {
         let (addr, etcd) = (listener.local_addr().unwrap(), etcd_listener.local_addr().unwrap());
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (contacts_sender, contacts) = mpsc::channel(1);
+        let cluster = ClusterId(0xabc << 64 | 0xdef);
+        let cluster = wishes.identity.as_ref().map_or(cluster, |identity| identity.cluster);
         let founding = Founding {
             members: (1..=1 + wishes.absent_voters).map(member).collect(),
             tokens: Vec::new(),
@@ -90,7 +94,7 @@ impl World {
             founding,
             metadata: Metadata { name: String::from("n1"), ..Metadata::default() },
             request_timeout: Duration::from_millis(500),
-            ..Options::new(NodeId(1), ClusterId(0xabc << 64 | 0xdef), addr)
+            ..Options::new(NodeId(1), cluster, addr)
         };
         let store = Box::new(MemStore::new(Disk::new()));
         let transport = Arc::new(Nobody);
@@ -101,7 +105,7 @@ impl World {
             handle: handle.clone(),
             id: NodeId(1),
             connections_max: CONNECTIONS_MAX,
-            cluster: ClusterId(0xabc << 64 | 0xdef),
+            cluster,
             facts: NodeFacts {
                 name: String::from("n1"),
                 cluster_name: String::from("test"),
@@ -111,7 +115,9 @@ impl World {
             },
             listener,
             etcd_listener: Some(etcd_listener),
-            tls: wishes.identity.map(|identity| identity.server_tls().unwrap()),
+            tls: wishes.identity.map(|one| watch::channel(one.server_tls().unwrap()).1),
+            roster: wishes.roster,
+            is_strict: wishes.is_strict,
             join: wishes.join,
             transport: Some(Arc::new(TransportCounters::default())),
             patience: wishes.patience,

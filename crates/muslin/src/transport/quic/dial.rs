@@ -7,12 +7,12 @@ use super::peer::Peer;
 use super::registry::{PEERS_MAX, Registry};
 use super::stream::{FrameReader, StreamError};
 use super::writer;
-use crate::identity::{Principal, node_dns_name};
-use muslin_core::base::NodeId;
+use crate::identity::{Principal, epoch_of, node_dns_name};
+use muslin_core::base::{Epoch, NodeId};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// A handshake and the greetings take at most this long.
@@ -22,7 +22,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Engine {
     pub(super) registry: Arc<Registry>,
     pub(super) endpoint: Endpoint,
-    pub(super) client: ClientConfig,
+    /// Changed when the certificate is renewed; connections under way keep theirs.
+    pub(super) client: RwLock<ClientConfig>,
     pub(super) gate: Arc<Gate>,
     pub(super) runtime: tokio::runtime::Handle,
 }
@@ -31,7 +32,7 @@ impl Engine {
     /// The peer of that id, with its task; made when it is not there.
     pub(super) fn peer(self: &Arc<Engine>, node: NodeId) -> Result<Arc<Peer>, Refusal> {
         let mut table = self.registry.table();
-        if table.removed.contains(&node) {
+        if self.registry.roster.is_removed(node) {
             return Err(Refusal::Removed);
         }
         if let Some(peer) = table.peers.get(&node) {
@@ -55,11 +56,13 @@ impl Engine {
         let registry = &self.registry;
         registry.counters.dials.raise();
         let name = node_dns_name(registry.cluster, peer.id);
-        let connecting = self.endpoint.connect_with(self.client.clone(), address, &name)?;
+        let client = self.client.read().expect("no holder of this lock panics").clone();
+        let connecting = self.endpoint.connect_with(client, address, &name)?;
         let connection = connecting.await?;
         peer.dial_connected();
         let greeted = async {
-            if self.principal(&connection)? != peer.id {
+            let (node, epoch) = self.principal(&connection)?;
+            if node != peer.id {
                 return Err(Refusal::Stranger.into());
             }
             let (mut stream, receive) = connection.open_bi().await?;
@@ -67,6 +70,7 @@ impl Engine {
             stream.write_chunk(hello).await.map_err(|_| StreamError::Ended)?;
             let mut reader = FrameReader::new(receive);
             let hello = Hello::read(&mut reader, registry.greeter(), peer.id).await?;
+            self.check(node, epoch, &hello)?;
             Ok((stream, reader, hello))
         };
         let (stream, reader, hello) = close_if_refused(&connection, greeted.await)?;
@@ -117,11 +121,12 @@ impl Engine {
     async fn take(self: &Arc<Engine>, incoming: Incoming) -> Result<(), StreamError> {
         let connection = incoming.accept()?.await?;
         let taken = async {
-            let node = self.principal(&connection)?;
+            let (node, epoch) = self.principal(&connection)?;
             let peer = self.peer(node)?;
             let (stream, receive) = connection.accept_bi().await?;
             let mut reader = FrameReader::new(receive);
             let hello = Hello::read(&mut reader, self.registry.greeter(), node).await?;
+            self.check(node, epoch, &hello)?;
             let (connection, is_dialled) = (connection.clone(), false);
             let candidate = Candidate { connection, stream, reader, hello, is_dialled };
             Ok(peer.adopt(&self.registry, candidate)?)
@@ -130,8 +135,15 @@ impl Engine {
         close_if_refused(&connection, taken)
     }
 
+    /// The papers and the memory of whoever is at the other end are both of the present epoch, or
+    /// it has time to renew them.
+    fn check(&self, node: NodeId, epoch: Epoch, hello: &Hello) -> Result<(), Refusal> {
+        Ok(self.registry.roster.check(node, epoch.min(Epoch(hello.epoch)))?)
+    }
+
     /// The node at the other end, as its certificate says: one of this cluster, and not this one.
-    fn principal(&self, connection: &Connection) -> Result<NodeId, Refusal> {
+    /// With it the epoch in which the certificate was given.
+    fn principal(&self, connection: &Connection) -> Result<(NodeId, Epoch), Refusal> {
         let shown = connection.peer_identity().ok_or(Refusal::Stranger)?;
         let chain = shown.downcast::<Vec<CertificateDer<'static>>>();
         let chain = chain.map_err(|_| Refusal::Stranger)?;
@@ -140,7 +152,7 @@ impl Engine {
             Ok(Principal::Node { cluster, node })
                 if cluster == self.registry.cluster && node != self.registry.node =>
             {
-                Ok(node)
+                Ok((node, epoch_of(cluster, leaf)))
             }
             _ => Err(Refusal::Stranger),
         }
@@ -160,10 +172,19 @@ fn close_if_refused<T>(
 
 /// Whether the other end refused because a connection the other way goes on.
 pub(super) fn is_duplicate(error: &StreamError) -> bool {
+    is_refused_as(error, Refusal::Duplicate)
+}
+
+/// Whether the other end says that this node must be admitted again, or was removed.
+pub(super) fn is_barred(error: &StreamError) -> bool {
+    is_refused_as(error, Refusal::Epoch) || is_refused_as(error, Refusal::Removed)
+}
+
+fn is_refused_as(error: &StreamError, refusal: Refusal) -> bool {
     match error {
-        StreamError::Refused(refusal) => *refusal == Refusal::Duplicate,
+        StreamError::Refused(said) => *said == refusal,
         StreamError::Connection(ConnectionError::ApplicationClosed(close)) => {
-            close.error_code == VarInt::from_u32(Refusal::Duplicate as u32)
+            close.error_code == VarInt::from_u32(refusal as u32)
         }
         _ => false,
     }

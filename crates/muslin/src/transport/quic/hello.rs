@@ -1,6 +1,7 @@
 //! What two ends tell each other first.
 
 use super::stream::{FrameReader, StreamError};
+use crate::transport::Barred;
 use bytes::{BufMut, Bytes, BytesMut};
 use muslin_core::base::{ClusterId, Epoch, NodeId};
 use prost::Message;
@@ -74,6 +75,15 @@ pub(super) const REPLACED: u32 = 16;
 /// The node stops.
 pub(super) const CLOSING: u32 = 0;
 
+impl From<Barred> for Refusal {
+    fn from(barred: Barred) -> Refusal {
+        match barred {
+            Barred::Removed => Refusal::Removed,
+            Barred::Outdated => Refusal::Epoch,
+        }
+    }
+}
+
 impl Hello {
     pub(super) fn of(greeter: Greeter, links: u64) -> Hello {
         let (version_min, version_max) = VERSIONS;
@@ -103,9 +113,6 @@ impl Hello {
         }
         if hello.version_max < VERSIONS.0 || hello.version_min > VERSIONS.1 {
             return Err(Refusal::Version.into());
-        }
-        if hello.epoch < own.epoch.0 {
-            return Err(Refusal::Epoch.into());
         }
         Ok(hello)
     }

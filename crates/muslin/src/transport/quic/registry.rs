@@ -3,19 +3,14 @@
 use super::hello::Greeter;
 use super::peer::Peer;
 use crate::transport::seal::{Sealer, Unsealed};
-use crate::transport::{Incoming, IncomingSender, TransportCounters};
+use crate::transport::{Barred, Incoming, IncomingSender, Roster, TransportCounters};
 use muslin_core::base::{ClusterId, Epoch, NodeId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Peers known at once: as many as gossip remembers senders.
 pub const PEERS_MAX: usize = crate::transport::seal::SENDERS_MAX;
-
-/// Removed nodes remembered; beyond it the one of the smallest id is forgotten, and the node's
-/// record alone keeps it out.
-const REMOVED_MAX: usize = 65_536;
 
 /// Who this node is, its peers, and where what comes in goes.
 pub(super) struct Registry {
@@ -25,7 +20,7 @@ pub(super) struct Registry {
     pub(super) counters: Arc<TransportCounters>,
     pub(super) incoming: IncomingSender,
     pub(super) sealer: Sealer,
-    pub(super) epoch: AtomicU64,
+    pub(super) roster: Arc<Roster>,
     pub(super) table: Mutex<Table>,
 }
 
@@ -33,18 +28,6 @@ pub(super) struct Registry {
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) peers: BTreeMap<NodeId, Arc<Peer>>,
-    pub(super) removed: BTreeSet<NodeId>,
-}
-
-impl Table {
-    /// Bars a node; its peer, if it has one.
-    pub(super) fn remove(&mut self, node: NodeId) -> Option<Arc<Peer>> {
-        self.removed.insert(node);
-        if self.removed.len() > REMOVED_MAX {
-            self.removed.pop_first();
-        }
-        self.peers.remove(&node)
-    }
 }
 
 impl Registry {
@@ -53,7 +36,7 @@ impl Registry {
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Relaxed))
+        self.roster.epoch()
     }
 
     /// What greetings of this node say.
@@ -65,19 +48,11 @@ impl Registry {
     /// Opens a gossip datagram and hands it up. Never waits, never answers.
     pub(super) fn take_datagram(&self, from: SocketAddr, datagram: &[u8]) {
         let counters = &self.counters;
-        let opened = match self.sealer.open(self.epoch(), datagram) {
+        let opened = match self.sealer.open_if(datagram, |sender, wire| self.admits(sender, wire)) {
             Ok(opened) => opened,
             Err(unsealed) => return self.count_unsealed(unsealed),
         };
-        let (peer, is_removed) = {
-            let table = self.table();
-            let peer = table.peers.get(&opened.sender).cloned();
-            (peer, table.removed.contains(&opened.sender))
-        };
-        // One's own datagram comes back only from someone who plays it back.
-        if is_removed || opened.sender == self.node {
-            return counters.datagrams_removed.raise();
-        }
+        let peer = self.table().peers.get(&opened.sender).cloned();
         if let Some(peer) = peer {
             peer.heard(opened.boot);
         }
@@ -89,6 +64,20 @@ impl Registry {
         }
     }
 
+    /// Asked before anything is decrypted: what it believes of the header is checked with the rest.
+    fn admits(&self, sender: NodeId, wire: u32) -> Result<(), Unsealed> {
+        // One's own datagram comes back only from someone who plays it back.
+        if sender == self.node {
+            return Err(Unsealed::Removed);
+        }
+        // An epoch that the lower half takes for a later one is let in, as one heard of early.
+        let epoch = Epoch(self.epoch().0 >> 32 << 32 | u64::from(wire));
+        self.roster.check(sender, epoch).map_err(|barred| match barred {
+            Barred::Removed => Unsealed::Removed,
+            Barred::Outdated => Unsealed::Epoch,
+        })
+    }
+
     fn count_unsealed(&self, unsealed: Unsealed) {
         let counters = &self.counters;
         let counter = match unsealed {
@@ -97,6 +86,7 @@ impl Registry {
             Unsealed::Kind => &counters.datagrams_unknown_kind,
             Unsealed::Cluster => &counters.datagrams_wrong_cluster,
             Unsealed::Epoch => &counters.datagrams_old_epoch,
+            Unsealed::Removed => &counters.datagrams_removed,
             Unsealed::Key => &counters.datagrams_unknown_key,
             Unsealed::Forged => &counters.datagrams_forged,
             Unsealed::Replayed => &counters.datagrams_replayed,

@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct QuicBench {
     ours: Identity,
     theirs: Identity,
-    /// Certificates are made once per node: a restarted node has the key it had.
-    made: Mutex<BTreeMap<(NodeId, bool), Identity>>,
+    /// Certificates are made once per node and epoch: a restarted node has the key it had.
+    made: Mutex<BTreeMap<(NodeId, bool, Epoch), Identity>>,
     runtimes: Mutex<BTreeMap<SocketAddr, Runtime>>,
     boot: AtomicU64,
 }
@@ -36,11 +36,14 @@ impl QuicBench {
         }
     }
 
-    fn identity(&self, node: NodeId, is_foreign: bool) -> Identity {
+    fn identity(&self, node: NodeId, is_foreign: bool, epoch: Epoch) -> Identity {
         let cluster = if is_foreign { &self.theirs } else { &self.ours };
         let mut made = self.made.lock().unwrap();
-        let make = || cluster.sibling(node, &[]).unwrap();
-        made.entry((node, is_foreign)).or_insert_with(make).clone()
+        let make = || {
+            let sibling = cluster.sibling(node, &[]).unwrap();
+            sibling.reissued(("", &[]), epoch, &[]).unwrap()
+        };
+        made.entry((node, is_foreign, epoch)).or_insert_with(make).clone()
     }
 
     fn start_epoch(
@@ -54,7 +57,7 @@ impl QuicBench {
         let address = socket.local_addr().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = { runtime }.worker_threads(1).enable_all().build().unwrap();
-        let identity = self.identity(place.node, place.is_foreign);
+        let identity = self.identity(place.node, place.is_foreign, epoch);
         let start = Start { epoch, boot: self.boot.fetch_add(1, Ordering::Relaxed) };
         let entered = runtime.enter();
         let transport = QuicTransport::start(&identity, start, socket, incoming).unwrap();
@@ -236,7 +239,7 @@ async fn noise_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_an_older_epoch_is_refused_and_one_of_a_later_is_not() {
+async fn a_node_of_an_older_epoch_is_refused_until_its_papers_are_renewed() {
     let bench = QuicBench::new();
     let mut old = start(&bench, 1, 3);
     let mut new = start(&bench, 2, 4);
@@ -247,12 +250,51 @@ async fn a_node_of_an_older_epoch_is_refused_and_one_of_a_later_is_not() {
     until(|| counters.handshakes_epoch.value() > 0, "the older is refused").await;
     until(|| counters.datagrams_old_epoch.value() == 1, "its gossip is dropped").await;
     assert!(new.inbox.try_recv().is_err());
-    old.transport.set_epoch(Epoch(4));
+    old.transport.roster().raise(Epoch(4));
+    old.transport.renew(&bench.identity(NodeId(1), false, Epoch(4))).unwrap();
     old.talks_to(&mut new, 2).await;
-    new.transport.set_epoch(Epoch(5));
-    new.transport.datagram(old.address, Bytes::from_static(b"ping"));
-    let from = new.address;
-    assert_eq!(old.next().await, Incoming::Datagram { from, bytes: Bytes::from_static(b"ping") });
+    new.talks_to(&mut old, 1).await;
+}
+
+/// Over a rise of the epoch members keep their connections, may make others while they renew, and
+/// one that is removed is out at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rise_of_the_epoch_cuts_nobody_off_but_the_removed() {
+    let bench = QuicBench::new();
+    let (mut one, mut two) = (start(&bench, 1, 1), start(&bench, 2, 1));
+    one.transport.route(NodeId(2), two.address);
+    one.talks_to(&mut two, 2).await;
+    let counters = two.transport.counters();
+    let members = |ids: [u64; 2]| {
+        ids.map(|id| (NodeId(id), crate::transport::Standing { votes: false })).into()
+    };
+    for node in [&one, &two] {
+        node.transport.roster().set_members(members([1, 2]));
+    }
+    two.transport.roster().raise(Epoch(2));
+    one.talks_to(&mut two, 2).await;
+    two.talks_to(&mut one, 1).await;
+    one.transport.datagram(two.address, Bytes::from_static(b"ping"));
+    let from = one.address;
+    assert_eq!(two.next().await, Incoming::Datagram { from, bytes: Bytes::from_static(b"ping") });
+    // Renewed, it talks on over the connection that there is.
+    one.transport.roster().raise(Epoch(2));
+    one.transport.renew(&bench.identity(NodeId(1), false, Epoch(2))).unwrap();
+    one.talks_to(&mut two, 2).await;
+    assert_eq!(counters.connections_opened.value(), 1, "the connection was not cut");
+    two.transport.unroute(NodeId(1));
+    one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+    one.transport.datagram(two.address, Bytes::from_static(b"ping"));
+    until(|| counters.datagrams_removed.value() == 1, "its gossip is dropped").await;
+    until(
+        || {
+            one.transport.send(NodeId(2), Bytes::from_static(b"hello"));
+            counters.handshakes_removed.value() > 0
+        },
+        "its certificate is refused",
+    )
+    .await;
+    assert!(two.inbox.try_recv().is_err(), "nothing of it arrives");
 }
 
 /// A dial to another node than meant fails by its name, though both are of the cluster.
@@ -295,7 +337,7 @@ async fn an_oversized_frame_ends_the_connection() {
     let bench = QuicBench::new();
     let mut one = start(&bench, 1, 1);
     let mut two = start(&bench, 2, 1);
-    let identity = bench.identity(NodeId(3), false);
+    let identity = bench.identity(NodeId(3), false, Epoch(1));
     let configs = tuning::Configs::of(&identity, 10).unwrap();
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let name = crate::identity::node_dns_name(identity.cluster, NodeId(1));
@@ -370,7 +412,7 @@ async fn a_flood_of_handshakes_is_bounded() {
     let bench = QuicBench::new();
     let one = start(&bench, 1, 1);
     let mut two = start(&bench, 2, 1);
-    let stranger = bench.identity(NodeId(9), true);
+    let stranger = bench.identity(NodeId(9), true, Epoch(1));
     let name = crate::identity::node_dns_name(bench.ours.cluster, NodeId(2));
     let mut flood = tokio::task::JoinSet::new();
     for _ in 0..5 {
@@ -397,7 +439,7 @@ async fn a_dual_stack_socket_speaks_with_peers_on_ipv4() {
     let (sender, mut inbox) = mpsc::channel(10);
     let Ok(socket) = UdpSocket::bind("[::]:0") else { return };
     let port = socket.local_addr().unwrap().port();
-    let identity = bench.identity(NodeId(2), false);
+    let identity = bench.identity(NodeId(2), false, Epoch(1));
     let two = QuicTransport::start(&identity, Epoch(1), socket, sender).unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     two.route(NodeId(1), one.address);

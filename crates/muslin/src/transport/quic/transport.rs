@@ -6,16 +6,15 @@ use super::hello::{CLOSING, Refusal};
 use super::registry::{Registry, Table};
 use super::socket::SplitSocket;
 use super::tuning::Configs;
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Identity, IdentityError, Keyring};
 use crate::transport::outbox::Full;
 use crate::transport::seal::Sealer;
-use crate::transport::{IncomingSender, Transport, TransportCounters};
+use crate::transport::{IncomingSender, Roster, Transport, TransportCounters};
 use bytes::Bytes;
 use muslin_core::base::{Epoch, NodeId};
 use quinn::{Endpoint, TokioRuntime, VarInt};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long closing tries to write what waits, and then to say good-bye.
@@ -78,7 +77,7 @@ impl QuicTransport {
             counters: Arc::default(),
             incoming,
             sealer: Sealer::new(cluster, node, boot, identity.keyring.clone()),
-            epoch: AtomicU64::new(epoch.0),
+            roster: Arc::new(Roster::new(epoch)),
             table: Mutex::new(Table::default()),
         });
         let configs = Configs::of(identity, HANDSHAKES_MAX)?;
@@ -90,7 +89,7 @@ impl QuicTransport {
             Arc::new(TokioRuntime),
         )?;
         let runtime = tokio::runtime::Handle::current();
-        let (client, gate) = (configs.client, Arc::new(Gate::default()));
+        let (client, gate) = (RwLock::new(configs.client), Arc::new(Gate::default()));
         let engine = Arc::new(Engine { registry, endpoint, client, gate, runtime });
         engine.runtime.spawn(engine.clone().accept_all());
         Ok(Arc::new(QuicTransport { engine, socket }))
@@ -106,9 +105,23 @@ impl QuicTransport {
         self.engine.endpoint.local_addr().expect("a bound socket has an address")
     }
 
-    /// The cluster's epoch has risen: nodes of older ones are refused from now on.
-    pub fn set_epoch(&self, epoch: Epoch) {
-        self.engine.registry.epoch.fetch_max(epoch.0, Ordering::Relaxed);
+    /// Who is let in. Whoever keeps the record keeps it like the record.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.engine.registry.roster.clone()
+    }
+
+    /// Shows another certificate from now on. Connections under way go on.
+    pub fn renew(&self, identity: &Identity) -> Result<(), TransportError> {
+        let configs = Configs::of(identity, HANDSHAKES_MAX)?;
+        let mut client = self.engine.client.write().expect("no holder of this lock panics");
+        *client = configs.client;
+        self.engine.endpoint.set_server_config(Some(configs.server));
+        Ok(())
+    }
+
+    /// Seals and opens gossip with other keys from now on.
+    pub fn set_keyring(&self, keyring: Keyring) {
+        self.engine.registry.sealer.set_keyring(keyring);
     }
 
     fn end(&self, flush: bool) {
@@ -172,14 +185,15 @@ impl Transport for QuicTransport {
         if node == self.engine.registry.node {
             return;
         }
-        self.engine.registry.table().removed.remove(&node);
+        self.engine.registry.roster.restore(node);
         if let Ok(peer) = self.engine.peer(node) {
             peer.set_route(address);
         }
     }
 
     fn unroute(&self, node: NodeId) {
-        let peer = self.engine.registry.table().remove(node);
+        self.engine.registry.roster.remove(node);
+        let peer = self.engine.registry.table().peers.remove(&node);
         if let Some(peer) = peer {
             peer.end(false, Refusal::Removed as u32);
         }

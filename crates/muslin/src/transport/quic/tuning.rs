@@ -77,8 +77,9 @@ fn transport() -> TransportConfig {
 }
 
 /// Reset key and connection ids are derived from the node's key, so that the process after a
-/// restart recognizes, and resets, connections of the process before. What carries another id is
-/// noise and is not answered.
+/// restart recognizes, and resets, connections of the process before. (Where the key was renewed in
+/// between, they end by the time-out or by the gossip of the later start.) What carries another id
+/// is noise and is not answered.
 fn endpoint(identity: &Identity) -> EndpointConfig {
     let secret = identity.own.key_pem.expose().as_bytes();
     let extracted = Salt::new(HKDF_SHA256, &identity.cluster.to_bytes()).extract(secret);

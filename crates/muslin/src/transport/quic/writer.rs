@@ -1,6 +1,6 @@
 //! The task of one peer: connects when there is something to say, and writes it.
 
-use super::dial::{Engine, HANDSHAKE_TIMEOUT, is_duplicate};
+use super::dial::{Engine, HANDSHAKE_TIMEOUT, is_barred, is_duplicate};
 use super::peer::{Fresh, Peer, Step};
 use super::stream::StreamError;
 use muslin_core::base::Prng;
@@ -131,6 +131,9 @@ async fn give_up(peer: &Peer, engine: &Engine, error: StreamError, back_off: &mu
     if !is_duplicate(&error) {
         tracing::debug!(peer = %peer.id, %error, "dial failed");
         engine.registry.counters.dials_failed.raise();
+        if is_barred(&error) {
+            engine.registry.counters.dials_barred.raise();
+        }
         // The peers' protocols repeat what still matters; what is older only delays that.
         engine.registry.counters.frames_lost.add(peer.outbox.clear());
     }
