@@ -32,6 +32,8 @@ cargo xtask COMMAND
                            --update-hashes: design pages describe the present files)
   sim ARGS..               clusters in virtual time: --year, or --days N [--from S], over all kinds
                            of world on all cores; or what `muslin-sim` understands
+  swim-sim [ARGS..]        failure detection at 100 to 20,000 machines in virtual time, as tables:
+                           --quick | --full, --only WORDS, --seeds N, -o FILE; --beside: and foca
   determinism [--days N]   every seed of so many days in two processes, traces compared
   mutants [--seeds MAX]    each planted bug must be caught by the simulator: [--starts N]
                            [--mutant NAME]
@@ -72,6 +74,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "test" => ci::test(rest),
         "tidy" => tidy::run(&root(), rest),
         "sim" => simulate::sim(rest),
+        "swim-sim" => simulate::swim(rest),
         "determinism" => simulate::determinism(rest),
         "mutants" => simulate::mutants(rest),
         "codegen" => ci::codegen(rest),

@@ -29,6 +29,11 @@ pub(crate) fn differential(arguments: &[String]) -> Result<(), String> {
     process::run(cargo("run", &["--release", "-p", "peers-differential", "--"]).args(arguments))
 }
 
+/// Another failure detector in the worlds of ours. Arguments go to `peers-swim`.
+pub(crate) fn swim(arguments: &[&String]) -> Result<(), String> {
+    process::run(cargo("run", &["--release", "-p", "peers-swim", "--"]).args(arguments))
+}
+
 /// Cargo in that workspace, which builds where the product does: most of what the two need is the
 /// same.
 fn cargo(subcommand: &str, arguments: &[&str]) -> std::process::Command {

@@ -1,6 +1,6 @@
 //! The simulator, in the three ways it is run.
 
-use crate::{campaign, process};
+use crate::{campaign, peers, process};
 
 /// Days of a simulated year.
 const YEAR: u64 = 365;
@@ -51,4 +51,13 @@ pub(crate) fn mutants_once() -> Result<(), String> {
     let test = ["test", "--quiet", "--release", "-p", "muslin-sim", "--features", "mutants"];
     let mut command = process::cargo(&test);
     process::run(command.args(["--bin", "muslin-sim", "--target-dir", &directory, "minimize"]))
+}
+
+/// Failure detection at thousands of machines, as tables. `--beside` runs foca in the same worlds.
+pub(crate) fn swim(arguments: &[String]) -> Result<(), String> {
+    let rest: Vec<&String> = arguments.iter().filter(|word| *word != "--beside").collect();
+    if rest.len() < arguments.len() {
+        return peers::swim(&rest);
+    }
+    process::run(process::cargo(&SIM).arg("swim").args(rest))
 }

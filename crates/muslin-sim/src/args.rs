@@ -7,6 +7,7 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 usage: muslin-sim [options]            run seeds; exit code 1 when an invariant is broken
        muslin-sim mutants [options]    run every planted bug until it is found (feature `mutants`)
+       muslin-sim swim [options]       failure detection alone, at thousands of machines, as tables
 
   --world NAME     nodes (default) or group: whole nodes, or Raft alone under registers
   --seed N         this seed only

@@ -67,6 +67,7 @@ mod replica;
 #[cfg(test)]
 mod script;
 mod subject;
+pub mod swim;
 mod time;
 mod trace;
 mod world;

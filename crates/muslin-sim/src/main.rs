@@ -8,6 +8,7 @@ mod hunt;
 mod minimize;
 
 use args::{Args, Command, Kind};
+use muslin_sim::swim::{self, Engine, Ours};
 use muslin_sim::{Cluster, Group, Summary, Violation};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ fn main() -> ExitCode {
     #[cfg(feature = "mutants")]
     if std::env::args().nth(1).is_some_and(|word| word == "mutants") {
         return hunt::run(std::env::args().skip(2));
+    }
+    if std::env::args().nth(1).is_some_and(|word| word == "swim") {
+        let engines = [Engine::of::<Ours>()];
+        return swim::campaign(&engines, std::env::args().skip(2));
     }
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(args) => args,
