@@ -32,7 +32,7 @@
 //! let (cluster, id, address) = (ClusterId(1), NodeId(1), "127.0.0.1:7400".parse()?);
 //! let founder = Member { id: id.0, roles: vec!["control".into()], ..Member::default() };
 //! let mut options = Options::new(id, cluster, address);
-//! options.founding = Founding { members: vec![founder], tokens: vec![] };
+//! options.founding = Founding { members: vec![founder], ..Founding::default() };
 //! let (inbox, incoming) = tokio::sync::mpsc::channel(64);
 //! let (_seeds, contacts) = tokio::sync::mpsc::channel(1);
 //! let transport = MemNetwork::seeded(42).start((cluster, id), Some(address), inbox);
@@ -93,7 +93,7 @@
 //! # let (cluster, id, address) = (ClusterId(1), NodeId(1), "127.0.0.1:7400".parse()?);
 //! # let founder = Member { id: id.0, roles: vec!["control".into()], ..Member::default() };
 //! let mut options = Options::new(id, cluster, address);
-//! # options.founding = Founding { members: vec![founder], tokens: vec![] };
+//! # options.founding = Founding { members: vec![founder], ..Founding::default() };
 //! options.groups.machines =
 //!     options.groups.machines.with("counter", |_| Box::new(Counter::default()));
 //! // .. start the node as above, then:

@@ -158,6 +158,14 @@ mutants! {
     LongerLogStaysSilent = "longer-log-stays-silent",
     /// A query waits where no leader is known, and nobody is asked.
     LeaderNotSought = "leader-not-sought",
+    /// A node that was removed is admitted again under its id.
+    IdReused = "id-reused",
+    /// A token admits any number of nodes, whatever it says.
+    TokenUseUncounted = "token-use-uncounted",
+    /// What is left of removed members is collected in the epoch in which they were removed.
+    CollectedWithoutEpoch = "collected-without-epoch",
+    /// A node is declared down on the word of any one watcher.
+    WatcherMajorityIgnored = "watcher-majority-ignored",
 }
 
 #[cfg(feature = "mutants")]

@@ -4,6 +4,7 @@ use super::mutant::{self, Mutant};
 use super::{Index, NodeId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The smallest number of `voters` of which any two choices overlap.
 pub fn majority(voters: usize) -> usize {
@@ -33,6 +34,44 @@ pub fn majority_index(voters: &BTreeSet<NodeId>, reached: impl Fn(NodeId) -> Ind
     all[all.len() - majority(all.len())]
 }
 
+/// Voters and how many of them answer: the arithmetic that a refusal explains itself with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// How many vote.
+    pub voters: usize,
+    /// How many of them answer.
+    pub answering: usize,
+}
+
+impl Tally {
+    /// Counts those of `voters` for whom `answers` is true.
+    pub fn of(voters: &BTreeSet<NodeId>, mut answers: impl FnMut(NodeId) -> bool) -> Tally {
+        let answering = voters.iter().filter(|id| answers(**id)).count();
+        Tally { voters: voters.len(), answering }
+    }
+
+    /// How many have to answer.
+    pub fn needed(&self) -> usize {
+        majority(self.voters)
+    }
+
+    /// How many more may fail; `None` when too few answer already, or nobody votes.
+    pub fn spare(&self) -> Option<usize> {
+        if self.voters == 0 { None } else { self.answering.checked_sub(self.needed()) }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { voters, answering } = self;
+        match (voters, answering) {
+            (1, _) => write!(f, "{answering} of 1 voter answers"),
+            (_, 1) => write!(f, "1 of {voters} voters answers"),
+            _ => write!(f, "{answering} of {voters} voters answer"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +90,19 @@ mod tests {
         check(&[5, 3, 0], 3);
         check(&[9, 5, 3, 0], 3);
         check(&[9, 5, 3, 0, 0], 3);
+    }
+
+    #[test]
+    fn a_tally_says_how_many_more_may_fail() {
+        let spare = |answering, voters| Tally { voters, answering }.spare();
+        assert_eq!([spare(3, 3), spare(2, 3), spare(1, 3)], [Some(1), Some(0), None]);
+        assert_eq!(spare(0, 0), None);
+        let words = [(2, 3), (1, 3), (1, 1)]
+            .map(|(answering, voters)| std::format!("{}", Tally { voters, answering }));
+        assert_eq!(
+            words,
+            ["2 of 3 voters answer", "1 of 3 voters answers", "1 of 1 voter answers"]
+        );
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Node {
 
     /// The cluster's membership history as this node knows it.
     pub fn epoch(&self) -> Epoch {
-        self.options.epoch
+        self.options.epoch.max(self.state.epoch())
     }
 
     /// The control group's replica.
@@ -172,7 +172,7 @@ impl Node {
         NodeStatus {
             id: self.options.id,
             cluster: self.options.cluster,
-            epoch: self.options.epoch,
+            epoch: self.epoch(),
             role: self.raft.role(),
             voter: self.raft.configuration().is_voter(self.options.id),
             term: self.raft.term(),
@@ -203,7 +203,7 @@ impl Node {
 /// itself.
 fn founding_snapshot(options: &Options) -> SnapshotMeta {
     let is_control = |member: &&crate::state::Member| {
-        member.roles.iter().any(|role| role == super::members::CONTROL_ROLE)
+        member.roles.iter().any(|role| role == super::CONTROL_ROLE)
     };
     let founders = options.founding.members.iter().filter(is_control);
     let voters = founders.map(|member| NodeId(member.id));
@@ -752,7 +752,16 @@ impl Node {
             // R6: entries take effect in the order of the log, each once.
             assert!(entry.id.index == self.applied.next(), "no entry is skipped or repeated");
             self.applied = entry.id.index;
-            let Payload::Command(bytes) = entry.payload else { continue };
+            let bytes = match entry.payload {
+                Payload::Command(bytes) => bytes,
+                Payload::Configuration(configuration) => {
+                    if !configuration.is_joint() {
+                        self.state.configured(entry.id.index, &configuration.voters);
+                    }
+                    continue;
+                }
+                Payload::Empty => continue,
+            };
             self.unsaved_bytes += bytes.len() as u64;
             let applied = self.state.apply(entry.id.index, bytes);
             for news in applied.leases {

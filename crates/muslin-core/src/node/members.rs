@@ -1,7 +1,7 @@
 //! What the view and the record say of the members: routes, this node's own entry, who votes.
 
 use super::machine::encoded;
-use super::{Event, MemberChange, Node, Output};
+use super::{CONTROL_ROLE, Event, Node, Output};
 use crate::base::{Index, NodeId, Now, Outputs};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{self, Change, Role};
@@ -14,9 +14,6 @@ use core::time::Duration;
 
 /// How often this node tells the record its addresses while the record says others.
 const DESCRIBE_EVERY: Duration = Duration::from_secs(2);
-
-/// Role whose holders may vote in the control group.
-pub const CONTROL_ROLE: &str = "control";
 
 impl Node {
     /// Where the peers are, by what is known at the start.
@@ -35,22 +32,17 @@ impl Node {
         news: MemberNews,
         out: &mut Outputs<Output>,
     ) {
-        let change = match news {
-            MemberNews::Admitted(member) => {
-                self.route_member(&member, out);
-                MemberChange::Admitted(member)
-            }
-            MemberNews::Updated(member) => {
-                self.route_member(&member, out);
-                MemberChange::Updated(member)
+        match &news {
+            MemberNews::Admitted(member) | MemberNews::Updated(member) => {
+                self.route_member(member, out);
             }
             MemberNews::Removed(node) => {
-                self.leaving.insert(node);
+                self.leaving.insert(*node);
                 self.part_from_removed(now, out);
-                MemberChange::Removed(node)
             }
-        };
-        out.push(Output::Report(Event::Members { index, change }));
+            _ => {}
+        }
+        out.push(Output::Report(Event::Members { index, change: news }));
     }
 
     /// Closes the door on removed nodes, once the group can do without them: as long as a committed

@@ -45,8 +45,8 @@ mod watches;
 #[cfg(test)]
 mod tests;
 
+pub use crate::state::CONTROL_ROLE;
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use machine::Node;
-pub use members::CONTROL_ROLE;
 pub use placement::{Placement, Seen, Vitals};
 pub use types::*;

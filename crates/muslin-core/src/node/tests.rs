@@ -54,7 +54,7 @@ fn token() -> Token {
         id: "t".into(),
         secret_hash: Bytes::from_static(&[7; 32]),
         expires_unix_ms: 1_000,
-        uses_left: 0,
+        ..Token::default()
     }
 }
 
@@ -69,8 +69,11 @@ fn read(key: &'static str, consistency: Consistency) -> Request {
 }
 
 fn options(id: u64, founders: u64) -> Options {
-    let founding =
-        Founding { members: (1..=founders).map(member).collect(), tokens: std::vec![token()] };
+    let founding = Founding {
+        members: (1..=founders).map(member).collect(),
+        tokens: std::vec![token()],
+        ..Founding::default()
+    };
     let mut options = Options::new(NodeId(id), ClusterId(1), address(id));
     options.groups.snapshot_entries = 20;
     let metadata =
@@ -384,6 +387,7 @@ fn admitted_nodes_become_voters() {
             token_id: token().id,
             secret_hash: token().secret_hash,
             unix_ms: 1,
+            ..Admit::default()
         };
         world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
         world.start(options(id, 1));
@@ -416,7 +420,7 @@ fn a_removed_voter_is_heard_until_the_group_can_do_without_it() {
     let silent = (1..=3).find(|id| *id != leader && *id != removed).unwrap();
     // With one voter silent, the removed one is needed for the change that leaves it out.
     world.cut.insert(silent);
-    let remove = Command::of(CommandKind::Remove(Remove { id: removed }));
+    let remove = Command::of(CommandKind::Remove(Remove { id: removed, force: true, unix_ms: 0 }));
     world.revision_of(leader, Request::Write(remove));
     world.run(1_000);
     world.cut.clear();

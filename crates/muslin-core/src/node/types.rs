@@ -6,6 +6,8 @@ use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
 use crate::waiting::Failure;
+
+pub use crate::state::MemberNews as MemberChange;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -380,7 +382,7 @@ pub enum Event {
     Groups(groups::Event),
     /// From the failure detector.
     Swim(swim::Event),
-    /// A member was admitted, removed or changed, by the record.
+    /// The record changed: who belongs to the cluster, and what admits.
     Members {
         /// Where in the log.
         index: Index,
@@ -409,17 +411,6 @@ pub enum Event {
         /// Why.
         why: &'static str,
     },
-}
-
-/// A committed change of the member list.
-#[derive(Clone, PartialEq, Debug)]
-pub enum MemberChange {
-    /// Now a member.
-    Admitted(Member),
-    /// No longer one.
-    Removed(NodeId),
-    /// At other addresses.
-    Updated(Member),
 }
 
 /// What a node is and knows at one moment.

@@ -4,14 +4,15 @@ use super::digest::Digest;
 use super::groups::{Creation, Groups};
 use super::kv::Kv;
 use super::lease::Leases;
-use super::members::{Admission, Members};
+use super::members::Members;
 use super::sessions::{Sessions, Stub, Verdict};
 use super::txn::{Chosen, Writer, check_put};
 use super::{
     CommandKind, DeleteRange, Founding, GroupCreate, GroupRecord, KvEvent, Lease, LeaseGrant,
-    LeaseRevoke, Member, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
+    LeaseRevoke, MemberNews, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
 };
 use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -63,17 +64,6 @@ pub enum GroupNews {
     Assigned(GroupRecord),
     /// There is one less.
     Removed(GroupId),
-}
-
-/// A change of the member list.
-#[derive(Clone, PartialEq, Debug)]
-pub enum MemberNews {
-    /// Now a member.
-    Admitted(Member),
-    /// No longer one, and barred for ever.
-    Removed(NodeId),
-    /// At other addresses.
-    Updated(Member),
 }
 
 /// A lease made or ended.
@@ -145,7 +135,7 @@ impl State {
         // Its session went with it: whether this is a repetition cannot be told any more. So it
         // does nothing, and is not answered as a refusal either, which would deny the first copy
         // (K1).
-        if self.members.removed.contains(&origin) {
+        if self.members.is_removed(origin) {
             news.duplicate = true;
             return Ok(Response::Done);
         }
@@ -171,27 +161,11 @@ impl State {
             }
             CommandKind::LeaseGrant(grant) => self.grant(&grant, news),
             CommandKind::LeaseRevoke(revoke) => self.revoke(&revoke, news),
-            CommandKind::Admit(admit) => {
-                if let Admission::Added(member) = self.members.admit(self.applied, &admit)? {
-                    news.members.push(MemberNews::Admitted(member));
-                }
-                Ok(Response::Done)
-            }
-            CommandKind::Remove(remove) => {
-                let id = NodeId(remove.id);
-                self.members.remove(id)?;
-                self.sessions.forget(id);
-                news.members.push(MemberNews::Removed(id));
-                Ok(Response::Done)
-            }
-            CommandKind::UpdateMember(update) => {
-                news.members.extend(self.members.update(update)?.map(MemberNews::Updated));
-                Ok(Response::Done)
-            }
-            CommandKind::PutToken(token) => {
-                self.members.put_token(&token);
-                Ok(Response::Done)
-            }
+            CommandKind::Admit(_)
+            | CommandKind::Remove(_)
+            | CommandKind::UpdateMember(_)
+            | CommandKind::PutToken(_)
+            | CommandKind::Membership(_) => self.change_members(kind, news),
             CommandKind::GroupCreate(create) => self.create_group(&create, news),
             CommandKind::GroupAssign(assign) => {
                 let changed = self.groups.assign(self.applied, &assign)?;
@@ -289,6 +263,8 @@ impl State {
             }
             Query::Lease(id) => self.read_lease(LeaseId(*id)),
             Query::Revision => Ok(Response::Done),
+            Query::Record => Ok(Response::Record(Box::new(self.record()))),
+            Query::Join(id) => Ok(Response::Join(self.join_state(*id))),
             Query::Groups => {
                 Ok(Response::Groups { records: self.groups.table.values().cloned().collect() })
             }
@@ -340,16 +316,6 @@ impl State {
     /// About how much memory keys, values and their history take.
     pub fn approximate_bytes(&self) -> u64 {
         self.kv.totals().bytes
-    }
-
-    /// The members.
-    pub fn members(&self) -> &BTreeMap<NodeId, Member> {
-        &self.members.present
-    }
-
-    /// Whether this node was removed: it may never come back under this id.
-    pub fn is_removed(&self, id: NodeId) -> bool {
-        self.members.removed.contains(&id)
     }
 
     /// The groups besides the control group.

@@ -1,6 +1,7 @@
 //! What may be asked of the replicated state, as it stands in the log: protobuf by derive, tags
 //! never reused, new fields optional.
 
+use super::{Admit, Member, Membership, Remove, Settings, Token, UpdateMember};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -35,7 +36,7 @@ pub struct Proposal {
 pub struct Command {
     /// Which one. An unknown kind (of a newer version) is applied as nothing and answered as
     /// unknown.
-    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 32, 33, 34")]
+    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 32, 33, 34")]
     pub kind: Option<CommandKind>,
 }
 
@@ -72,6 +73,9 @@ pub enum CommandKind {
     /// Store a join token.
     #[prost(message, tag = "19")]
     PutToken(Token),
+    /// Change anything else about who belongs to the cluster.
+    #[prost(message, tag = "20")]
+    Membership(Membership),
     /// Make a group.
     #[prost(message, tag = "32")]
     GroupCreate(GroupCreate),
@@ -311,88 +315,6 @@ pub struct LeaseRevoke {
     pub expired: bool,
 }
 
-/// A node that the control group has admitted.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Member {
-    /// Never reused.
-    #[prost(fixed64, tag = "1")]
-    pub id: u64,
-    /// A label for people; unique among members.
-    #[prost(string, tag = "2")]
-    pub name: String,
-    /// Where peers reach it, `ip:port`, both UDP and TCP.
-    #[prost(string, tag = "3")]
-    pub address: String,
-    /// Where plain etcd clients reach it, `ip:port`; empty when nowhere.
-    #[prost(string, tag = "4")]
-    pub etcd_address: String,
-    /// What it performs: `control` may vote.
-    #[prost(string, repeated, tag = "5")]
-    pub roles: Vec<String>,
-    /// Index of the log at which it was admitted; 0 for founders. Set by apply.
-    #[prost(uint64, tag = "6")]
-    pub admitted_at: u64,
-    /// SHA-256 of its public key (SubjectPublicKeyInfo).
-    #[prost(bytes = "bytes", tag = "7")]
-    pub key_hash: Bytes,
-}
-
-/// Admit a node, on the strength of a token.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Admit {
-    /// Who.
-    #[prost(message, required, tag = "1")]
-    pub member: Member,
-    /// Public part of the token.
-    #[prost(string, tag = "2")]
-    pub token_id: String,
-    /// SHA-256 of the token's secret.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub secret_hash: Bytes,
-    /// The responder's wall clock, Unix milliseconds: what the token's expiry is compared with.
-    #[prost(uint64, tag = "4")]
-    pub unix_ms: u64,
-}
-
-/// Remove a member.
-#[derive(Clone, Copy, PartialEq, prost::Message)]
-pub struct Remove {
-    /// Who.
-    #[prost(fixed64, tag = "1")]
-    pub id: u64,
-}
-
-/// A member's present addresses (its name and roles do not change here).
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct UpdateMember {
-    /// Who.
-    #[prost(fixed64, tag = "1")]
-    pub id: u64,
-    /// Where peers reach it.
-    #[prost(string, tag = "2")]
-    pub address: String,
-    /// Where plain etcd clients reach it; empty when nowhere.
-    #[prost(string, tag = "3")]
-    pub etcd_address: String,
-}
-
-/// What lets a node in. The secret itself is never stored.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Token {
-    /// Public part.
-    #[prost(string, tag = "1")]
-    pub id: String,
-    /// SHA-256 of the secret part.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub secret_hash: Bytes,
-    /// Unix milliseconds; not valid from then on.
-    #[prost(uint64, tag = "3")]
-    pub expires_unix_ms: u64,
-    /// How many nodes it may still admit; 0 is any number.
-    #[prost(uint64, tag = "4")]
-    pub uses_left: u64,
-}
-
 /// A group besides the control group: what it replicates, and where.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct GroupRecord {
@@ -470,6 +392,12 @@ pub struct Founding {
     /// Tokens made at init.
     #[prost(message, repeated, tag = "2")]
     pub tokens: Vec<Token>,
+    /// The cluster's settings.
+    #[prost(message, optional, tag = "3")]
+    pub settings: Option<Settings>,
+    /// The first gossip key, of generation 1, if the record is to keep the keys: 32 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub gossip_key: Bytes,
 }
 
 impl Command {

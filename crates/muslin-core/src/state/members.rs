@@ -1,79 +1,316 @@
-//! Who belongs to the cluster, and the tokens that let nodes in.
+//! Who belongs to the cluster: let in, changed, taken out.
+//!
+//! A change is first checked in full, then carried out. What it made happen is told as
+//! [`MemberNews`], in order.
 
 use super::digest::Digest;
-use super::{Admit, Founding, Member, Refusal, Token, UpdateMember};
-use crate::base::{Index, NodeId};
+use super::held::HoldReason;
+use super::{
+    Admit, Founding, GossipKey, HeldJoin, HoldState, Member, Refusal, Remove, RemovedFor, Response,
+    Settings, TOKENS_MAX, Token, TokenFault, Tombstone, UpdateMember, form,
+};
+use crate::base::mutant::{self, Mutant};
+use crate::base::{Epoch, Index, NodeId};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::vec::Vec;
 use bytes::Bytes;
-use core::hint::black_box;
+use prost::Message as _;
 
-/// Most join tokens kept. When one more is stored, the one that expires first makes room: expired
-/// ones therefore go before any that is still good.
-pub const TOKENS_MAX: usize = 256;
+/// Most tombstones kept. The oldest makes room: its id stays barred.
+pub const TOMBSTONES_MAX: usize = 4_096;
 
-/// Members, tokens, and ids that may never come back.
+/// Most ids barred by name after their tombstones were collected; beyond it the epoch alone bars
+/// those that went first. 16 bytes each.
+pub const BARRED_MAX: usize = 1 << 16;
+
+/// Members, all that admits them, and ids that may never come back.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub(super) struct Members {
     pub(super) present: BTreeMap<NodeId, Member>,
-    pub(super) removed: BTreeSet<NodeId>,
+    pub(super) tombstones: BTreeMap<NodeId, Tombstone>,
+    /// Removed ids without a tombstone, each with the epoch in which that was collected.
+    pub(super) barred: BTreeMap<NodeId, Epoch>,
     pub(super) tokens: BTreeMap<String, Token>,
+    pub(super) held: BTreeMap<NodeId, HeldJoin>,
+    /// By generation.
+    pub(super) keys: BTreeMap<u64, GossipKey>,
+    pub(super) last_key: u64,
+    pub(super) settings: Settings,
+    /// Zero stands for the first, as in a state of before there were epochs.
+    pub(super) epoch: Epoch,
+    /// When a member was last removed.
+    pub(super) removed_unix_ms: u64,
+    /// Who votes in the control group, as of the last configuration that was committed; empty when
+    /// that is not known.
+    pub(super) voters: BTreeSet<NodeId>,
 }
 
-/// What an accepted admission did.
+/// A change of the record, as it is told.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Admission {
-    /// A member was added.
-    Added(Member),
-    /// This very node was admitted before: its retry is a success.
-    Known,
+pub enum MemberNews {
+    /// Now a member.
+    Admitted(Member),
+    /// No longer one, and barred for ever.
+    Removed(NodeId),
+    /// At other addresses, or with other roles, labels or wishes.
+    Updated(Member),
+    /// Declared down, or that it left: its standing says which.
+    Gone(Member),
+    /// It takes part again.
+    Back(Member),
+    /// Somebody asks to be admitted, and waits.
+    Held(HeldJoin),
+    /// A join is not held any more, and did not go through.
+    Unheld {
+        /// Who asked.
+        node: NodeId,
+        /// Why it came to nothing.
+        why: UnheldFor,
+    },
+    /// A join was refused for its token. The asker is not told why.
+    TokenRefused {
+        /// The public part, as shown.
+        token: String,
+        /// What is wrong with it.
+        fault: TokenFault,
+    },
+    /// The membership history has another number.
+    EpochRaised {
+        /// Which.
+        epoch: Epoch,
+        /// Tombstones that went.
+        collected: usize,
+    },
+    /// There are other settings.
+    Settings {
+        /// Which.
+        settings: Settings,
+        /// They assign with fewer members than the default would.
+        is_risky: bool,
+    },
+    /// There are other gossip keys, or another one seals.
+    GossipKeys,
+}
+
+/// Why a held join did not go through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UnheldFor {
+    /// Nothing released it in time.
+    Expired,
+    /// Its name or address belongs to a living member by the time it was released.
+    Conflict,
+    /// It was denied, and is not told of that any more.
+    Forgotten,
+}
+
+/// What became of a request for admission.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Admission {
+    /// It is a member, in this epoch.
+    Admitted {
+        /// Which.
+        epoch: Epoch,
+        /// It was one before: this is a retry.
+        known: bool,
+    },
+    /// It waits.
+    Held {
+        /// For what.
+        reason: HoldReason,
+        /// Until when, Unix milliseconds.
+        expires_unix_ms: u64,
+    },
+}
+
+/// A change in the making: when, by whom, and what came of it so far.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) index: Index,
+    pub(super) unix_ms: u64,
+    pub(super) by: &'a str,
+    pub(super) news: &'a mut Vec<MemberNews>,
 }
 
 impl Members {
     pub(super) fn founded(founding: &Founding) -> Members {
-        let mut members = Members::default();
+        let mut members =
+            Members { settings: founding.settings.unwrap_or_default(), ..Members::default() };
         for member in &founding.members {
-            let member = owned_member(Member { admitted_at: 0, ..member.clone() });
-            members.present.insert(NodeId(member.id), member);
+            let member = Member { admitted_at: 0, ..owned_member(member) };
+            if member.performs(super::CONTROL_ROLE) {
+                members.voters.insert(member.node());
+            }
+            members.present.insert(member.node(), member);
         }
-        for token in &founding.tokens {
-            members.put_token(token);
+        for token in founding.tokens.iter().take(TOKENS_MAX) {
+            // One that has no form admits nobody: it is as good as none.
+            let _ = members.put_token(token);
+        }
+        if founding.gossip_key.len() == super::GOSSIP_KEY_BYTES {
+            let key = Bytes::copy_from_slice(&founding.gossip_key);
+            let first = GossipKey { generation: 1, key, added_unix_ms: 0, is_primary: true };
+            members.keys.insert(1, first);
+            members.last_key = 1;
         }
         members
     }
 
-    /// Admits a node, if its token is good (M3).
-    pub(super) fn admit(&mut self, index: Index, admit: &Admit) -> Result<Admission, Refusal> {
-        let id = NodeId(admit.member.id);
-        if self.removed.contains(&id) {
+    /// Admits a node if its token is good (M3), holds it, or refuses it.
+    pub(super) fn admit(
+        &mut self,
+        admit: &Admit,
+        change: &mut Change<'_>,
+    ) -> Result<Admission, Refusal> {
+        let id = admit.member.node();
+        if self.is_removed(id) && !mutant::is_active(Mutant::IdReused) {
             return Err(Refusal::MemberExists);
         }
         if let Some(known) = self.present.get(&id) {
             // Only the holder of the key can have asked; its first try may have used the token up.
-            let is_same = known.key_hash == admit.member.key_hash;
-            return if is_same { Ok(Admission::Known) } else { Err(Refusal::MemberExists) };
+            if known.key_hash != admit.member.key_hash {
+                return Err(Refusal::MemberExists);
+            }
+            let (epoch, present) = (known.epoch(), self.epoch());
+            if epoch != present {
+                return Err(Refusal::OldEpoch { epoch, present });
+            }
+            return Ok(Admission::Admitted { epoch, known: true });
         }
-        self.check_token(admit)?;
+        form::check_member(&admit.member)?;
+        if let Some(held) = self.held.get(&id) {
+            if held.member.key_hash != admit.member.key_hash {
+                return Err(Refusal::MemberExists);
+            }
+            if held.state() == HoldState::Denied {
+                return Err(Refusal::JoinDenied);
+            }
+            if held.token_id == admit.token_id {
+                return Ok(self.answer_held(held));
+            }
+        }
+        if admit.token_id.is_empty() {
+            return self.hold_stranger(admit, change);
+        }
+        self.admit_by_token(admit, change)
+    }
+
+    fn admit_by_token(
+        &mut self,
+        admit: &Admit,
+        change: &mut Change<'_>,
+    ) -> Result<Admission, Refusal> {
+        if let Err(fault) = self.check_token(admit) {
+            let token = admit.token_id.chars().take(form::NAME_BYTES_MAX).collect();
+            change.news.push(MemberNews::TokenRefused { token, fault });
+            return Err(Refusal::TokenInvalid);
+        }
+        let allowed = &self.tokens[&admit.token_id].roles;
+        let is_allowed = |role: &String| allowed.is_empty() || allowed.contains(role);
+        if let Some(role) = admit.member.roles.iter().find(|role| !is_allowed(role)) {
+            return Err(Refusal::TokenRole(role.clone()));
+        }
         // After the token: without one, nobody learns which names there are.
-        let name = &admit.member.name;
-        if self.present.values().any(|member| member.name == *name) {
-            return Err(Refusal::NameTaken(name.clone()));
+        self.check_conflicts(&admit.member)?;
+        let missing = self.missing_roles(&admit.member);
+        if !missing.is_empty() {
+            return self.hold_for_roles(admit, missing, change);
         }
-        self.use_token(&admit.token_id);
-        let member = owned_member(Member { admitted_at: index.0, ..admit.member.clone() });
-        self.present.insert(id, member.clone());
-        Ok(Admission::Added(member))
+        self.held.remove(&admit.member.node());
+        self.use_token(&admit.token_id, change.unix_ms);
+        self.enter(&admit.member, &admit.token_id, change);
+        Ok(Admission::Admitted { epoch: self.epoch(), known: false })
+    }
+
+    /// Whether a living member stands in the way of another one.
+    pub(super) fn check_conflicts(&self, wanted: &Member) -> Result<(), Refusal> {
+        let mut living = self.present.values().filter(|one| one.is_living());
+        if living.clone().any(|one| one.name == wanted.name) {
+            return Err(Refusal::NameTaken(wanted.name.clone()));
+        }
+        let holder = living.find(|one| !one.address.is_empty() && one.address == wanted.address);
+        match holder {
+            Some(holder) => Err(Refusal::AddressTaken(holder.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a member. Whoever had its name and does not live gives it up, and is removed.
+    pub(super) fn enter(&mut self, wanted: &Member, by: &str, change: &mut Change<'_>) {
+        let holder = self.present.values().find(|one| one.name == wanted.name);
+        if let Some(holder) = holder.map(Member::node) {
+            self.bury(holder, RemovedFor::Replaced, wanted.node(), change);
+        }
+        let member = Member {
+            admitted_at: change.index.0,
+            admitted_unix_ms: change.unix_ms,
+            admitted_by: by.into(),
+            epoch_number: self.epoch().0,
+            vote_wish: 0,
+            is_draining: false,
+            load: None,
+            standing: None,
+            ..owned_member(wanted)
+        };
+        self.present.insert(member.node(), member.clone());
+        change.news.push(MemberNews::Admitted(member));
     }
 
     /// Takes a member out; its id is barred for ever.
-    pub(super) fn remove(&mut self, id: NodeId) -> Result<(), Refusal> {
-        self.present.remove(&id).ok_or(Refusal::MemberNotFound)?;
-        self.removed.insert(id);
-        Ok(())
+    pub(super) fn remove(
+        &mut self,
+        remove: &Remove,
+        change: &mut Change<'_>,
+    ) -> Result<Response, Refusal> {
+        let id = NodeId(remove.id);
+        if self.is_removed(id) {
+            return Ok(Response::Done);
+        }
+        let member = self.present.get(&id).ok_or(Refusal::MemberNotFound)?;
+        if member.is_living() && !member.is_draining && !remove.force {
+            return Err(Refusal::MemberLives(member.name.clone()));
+        }
+        self.check_quorum_without(id)?;
+        self.bury(id, RemovedFor::Asked, NodeId(0), change);
+        Ok(Response::Done)
+    }
+
+    /// Leaves a tombstone in the place of a member.
+    pub(super) fn bury(
+        &mut self,
+        id: NodeId,
+        why: RemovedFor,
+        successor: NodeId,
+        change: &mut Change<'_>,
+    ) {
+        let member = self.present.remove(&id).expect("the caller has found it");
+        let tombstone = Tombstone {
+            id: id.0,
+            name: member.name,
+            removed_unix_ms: change.unix_ms,
+            epoch: self.epoch().0,
+            why: why.into(),
+            successor: successor.0,
+        };
+        self.tombstones.insert(id, tombstone);
+        self.removed_unix_ms = self.removed_unix_ms.max(change.unix_ms);
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            let oldest = self.tombstones.values().min_by_key(|one| (one.removed_unix_ms, one.id));
+            let oldest = NodeId(oldest.expect("there are many").id);
+            self.tombstones.remove(&oldest);
+            self.bar(oldest);
+        }
+        change.news.push(MemberNews::Removed(id));
+    }
+
+    /// Whether this node was a member, and is none.
+    pub(super) fn is_removed(&self, id: NodeId) -> bool {
+        self.tombstones.contains_key(&id) || self.barred.contains_key(&id)
     }
 
     /// Takes in addresses; `None` when they are as they were.
     pub(super) fn update(&mut self, update: UpdateMember) -> Result<Option<Member>, Refusal> {
+        form::check_addresses(&update.address, &update.etcd_address)?;
         let member = self.present.get_mut(&NodeId(update.id)).ok_or(Refusal::MemberNotFound)?;
         if member.address == update.address && member.etcd_address == update.etcd_address {
             return Ok(None);
@@ -83,19 +320,8 @@ impl Members {
         Ok(Some(member.clone()))
     }
 
-    /// Stores a token, in place of one of the same id.
-    pub(super) fn put_token(&mut self, token: &Token) {
-        let secret_hash = Bytes::copy_from_slice(&token.secret_hash);
-        self.tokens.insert(token.id.clone(), Token { secret_hash, ..token.clone() });
-        while self.tokens.len() > TOKENS_MAX {
-            let others = self.tokens.values().filter(|other| other.id != token.id);
-            let first = others.min_by_key(|other| (other.expires_unix_ms, &other.id));
-            let first = first.expect("there are more than one").id.clone();
-            self.tokens.remove(&first);
-        }
-    }
-
-    /// Adds everything to a digest.
+    /// Adds everything to a digest. What a state of before there were epochs has not adds nothing,
+    /// so that its snapshots keep their digest; what is added is told apart by a number.
     pub(super) fn digest(&self, digest: Digest) -> Digest {
         let mut digest = digest.number(self.present.len() as u64);
         for member in self.present.values() {
@@ -108,50 +334,53 @@ impl Members {
                 .bytes(&member.key_hash)
                 .number(member.roles.len() as u64);
             digest = member.roles.iter().fold(digest, |digest, role| digest.bytes(role.as_bytes()));
+            if !is_plain(member) {
+                digest = digest.bytes(&member.encode_to_vec());
+            }
         }
-        digest = digest.number(self.removed.len() as u64);
-        digest = self.removed.iter().fold(digest, |digest, id| digest.number(id.0));
-        digest = digest.number(self.tokens.len() as u64);
-        self.tokens.values().fold(digest, |digest, token| {
-            digest
-                .bytes(token.id.as_bytes())
-                .bytes(&token.secret_hash)
-                .number(token.expires_unix_ms)
-                .number(token.uses_left)
-        })
+        digest = digest.number(self.barred.len() as u64);
+        for (id, epoch) in &self.barred {
+            digest = digest.number(id.0).number(epoch.0);
+        }
+        self.digest_more(self.digest_tokens(digest))
     }
 
-    fn check_token(&self, admit: &Admit) -> Result<(), Refusal> {
-        let token = self.tokens.get(&admit.token_id).ok_or(Refusal::TokenInvalid)?;
-        if !is_same_secret(&token.secret_hash, &admit.secret_hash) {
-            return Err(Refusal::TokenInvalid);
+    fn digest_more(&self, mut digest: Digest) -> Digest {
+        for one in self.tombstones.values() {
+            digest = digest.number(1).bytes(&one.encode_to_vec());
         }
-        // Only who knows the secret learns that it was good once.
-        let is_expired = admit.unix_ms >= token.expires_unix_ms;
-        if is_expired { Err(Refusal::TokenExpired) } else { Ok(()) }
-    }
-
-    /// Counts a use. A token used up is dropped, since a count of 0 means any number.
-    fn use_token(&mut self, id: &str) {
-        let token = self.tokens.get_mut(id).expect("it was just checked");
-        match token.uses_left {
-            0 => {}
-            1 => drop(self.tokens.remove(id)),
-            _ => token.uses_left -= 1,
+        for held in self.held.values() {
+            digest = digest.number(2).bytes(&held.encode_to_vec());
         }
+        for key in self.keys.values() {
+            digest = digest.number(3).bytes(&key.encode_to_vec());
+        }
+        for id in &self.voters {
+            digest = digest.number(4).number(id.0);
+        }
+        let numbers = [self.last_key, self.epoch.0, self.removed_unix_ms];
+        if numbers != [0; 3] || self.settings != Settings::default() {
+            digest = numbers.into_iter().fold(digest.number(5), Digest::number);
+            digest = digest.bytes(&self.settings.encode_to_vec());
+        }
+        digest
     }
 }
 
-/// In time that does not depend on where they differ. An empty hash equals nothing.
-fn is_same_secret(stored: &[u8], shown: &[u8]) -> bool {
-    let mut difference = u8::from(stored.len() != shown.len() || stored.is_empty());
-    for (ours, theirs) in stored.iter().zip(shown) {
-        difference |= black_box(ours ^ theirs);
-    }
-    black_box(difference) == 0
+/// Whether a member has nothing but what its digest holds by itself.
+fn is_plain(member: &Member) -> bool {
+    member.requires.is_empty()
+        && member.requires_for_bootstrap.is_empty()
+        && member.labels.is_empty()
+        && member.zone.is_empty()
+        && member.admitted_by.is_empty()
+        && (member.admitted_unix_ms, member.epoch_number, member.vote_wish) == (0, 0, 0)
+        && !member.is_draining
+        && member.load.is_none()
+        && member.standing.is_none()
 }
 
 /// With a key hash of its own, so that it does not hold on to the proposal's buffer.
-fn owned_member(member: Member) -> Member {
-    Member { key_hash: Bytes::copy_from_slice(&member.key_hash), ..member }
+pub(super) fn owned_member(member: &Member) -> Member {
+    Member { key_hash: Bytes::copy_from_slice(&member.key_hash), ..member.clone() }
 }

@@ -1,5 +1,5 @@
-//! What the control group replicates: key-value history, leases, members, tokens, the other groups,
-//! and the table that makes a retried command take effect once.
+//! What the control group replicates: key-value history, leases, the record of the members and of
+//! what admits them, the other groups, and the table that makes a retried command take effect once.
 //!
 //! To this module the log is bytes: it never sees consensus, so all of it is tested without. A
 //! [`State`] is a value: [`State::founded`] makes the one before the first entry, [`State::apply`]
@@ -21,12 +21,14 @@
 //!    equal digests and equal snapshots, whether or not a snapshot was taken and restored in
 //!    between.
 //! 2. A command takes one revision or none, and changes a key at most once (K1).
-//! 3. A refusal and a duplicate change nothing but what is remembered of the proposal.
+//! 3. A refusal and a duplicate change nothing but what is remembered of the proposal, and the
+//!    joins that were held for too long by its time.
 //! 4. History holds every change at or after the compacted revision, in order (K2), and the
 //!    versions that any read at or after it sees.
 //! 5. A lease's keys are those whose latest version names it; they go with it, at one revision
 //!    (K3).
-//! 6. No member without a token that was good when the log said so, and none that was removed (M3).
+//! 6. No member without a token that was good when the log said so, or somebody's approval, and
+//!    none that was removed (M3). The epoch never goes back (M2).
 //! 7. No bytes make `apply` or `restore` panic. (The index of an entry is the node's own: it must
 //!    grow.)
 //!
@@ -38,9 +40,9 @@
 //!
 //! # Limits
 //! [`TXN_OPS_MAX`], [`LEASES_MAX`], [`LEASE_TTL_MS_MAX`], [`TOKENS_MAX`], [`SESSION_WINDOW`],
-//! [`SESSIONS_MAX`], [`GROUPS_MAX`]; the size of a command is the node's to bound. Members and
-//! removed ids grow as people admit and remove. A count, as in etcd, looks at every key of the
-//! range.
+//! [`SESSIONS_MAX`], [`GROUPS_MAX`], [`HELD_MAX`], [`TOMBSTONES_MAX`], [`BARRED_MAX`],
+//! [`GOSSIP_KEYS_MAX`]; the size of a command is the node's to bound. Members grow as people admit.
+//! A count, as in etcd, looks at every key of the range.
 //!
 //! # Not here
 //! Time, consensus, live watchers (the node feeds them from [`Applied::events`]), quotas, and who
@@ -49,32 +51,54 @@
 mod apply;
 mod command;
 mod digest;
+mod dispatch;
+mod epoch;
+mod form;
 mod groups;
+mod held;
 mod kv;
 mod lease;
 mod members;
+mod membership;
 mod overlap;
 mod query;
 mod range;
+mod record;
+mod refusal;
+mod restore_members;
+mod roster;
 mod sessions;
 mod snapshot;
+mod standing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod txn;
 mod version;
 mod watch;
 
-pub use apply::{Applied, GroupNews, LeaseNews, MemberNews, State};
+pub use apply::{Applied, GroupNews, LeaseNews, State};
 pub use command::*;
 pub(crate) use digest::Digest;
+pub use epoch::{ClusterSize, GOSSIP_KEY_BYTES, GOSSIP_KEYS_MAX};
+pub use form::{
+    ADDRESS_BYTES_MAX, BadForm, HASH_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
+    ROLES_MAX,
+};
 pub use groups::{GROUP_KIND_BYTES_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
+pub use held::{HELD_MAX, HELD_STRANGERS_MAX, HoldReason};
 pub use lease::{LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
-pub use members::TOKENS_MAX;
+pub use members::{Admission, BARRED_MAX, MemberNews, TOMBSTONES_MAX, UnheldFor};
+pub use membership::*;
 pub use query::*;
+pub use record::*;
+pub use roster::{JoinState, RecordView};
 pub use sessions::{SESSION_WINDOW, SESSIONS_MAX};
 pub(crate) use sessions::{Sessions, Stub, Verdict};
 pub use snapshot::RestoreError;
 pub(crate) use snapshot::SessionRecord;
+pub use standing::{QuorumNeeded, WITNESSES_MAX};
+pub use tokens::{TOKENS_MAX, TokenFault};
 pub use txn::TXN_KEYS_MAX;
 pub use watch::{Compacted, History};
 

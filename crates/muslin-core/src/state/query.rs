@@ -1,11 +1,13 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
-use super::{GroupRecord, KeyRange, Range};
-use crate::base::{GroupId, Revision};
+use super::{
+    Admission, BadForm, GroupRecord, JoinState, KeyRange, Member, QuorumNeeded, Range, RecordView,
+};
+use crate::base::{Epoch, GroupId, NodeId, Revision};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::fmt;
 
 /// One pair with its history numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -97,7 +99,32 @@ pub enum Response {
         /// In the order of their ids.
         records: Vec<GroupRecord>,
     },
-    /// To an admission, a removal, an update of a member or a token.
+    /// To an admission, and to the approval of one.
+    Admission(Admission),
+    /// To a change of one member.
+    Member {
+        /// As it is after it.
+        member: Box<Member>,
+        /// Whether that is news.
+        changed: bool,
+    },
+    /// To the reaping of members.
+    Removed {
+        /// Who was removed.
+        nodes: Vec<NodeId>,
+    },
+    /// To the raising of the epoch.
+    Epoch {
+        /// The present one.
+        epoch: Epoch,
+        /// Tombstones that went.
+        collected: usize,
+    },
+    /// To [`Query::Record`].
+    Record(Box<RecordView>),
+    /// To [`Query::Join`].
+    Join(JoinState),
+    /// To everything about members that has no answer of its own.
     Done,
 }
 
@@ -139,6 +166,10 @@ pub enum Query {
     Groups,
     /// One group.
     Group(GroupId),
+    /// Members, tombstones, held joins, tokens, settings and epoch.
+    Record,
+    /// Where a request for admission stands.
+    Join(NodeId),
 }
 
 /// Why a command or query was refused. Nothing changed.
@@ -176,10 +207,56 @@ pub enum Refusal {
     MemberExists,
     /// The name is taken by another member.
     NameTaken(String),
-    /// The token is unknown, used up or wrong; which of these is not said.
+    /// The address is that of a living member, of this name.
+    AddressTaken(String),
+    /// The token is unknown, wrong, expired, used up or revoked; which of these is not said.
     TokenInvalid,
-    /// The token was valid once.
-    TokenExpired,
+    /// The token does not admit nodes with this role.
+    TokenRole(String),
+    /// A token of that id exists, with another secret.
+    TokenExists,
+    /// No such token, or it admits nobody any more.
+    TokenNotFound,
+    /// Nobody performs these roles, which the node requires.
+    RolesMissing(Vec<String>),
+    /// Somebody has denied the join.
+    JoinDenied,
+    /// No join of that node is held.
+    JoinNotFound,
+    /// More joins are held than there is room for, see [`HELD_MAX`](super::HELD_MAX) and
+    /// [`HELD_STRANGERS_MAX`](super::HELD_STRANGERS_MAX).
+    TooManyHeld,
+    /// The member of this name takes part.
+    MemberLives(String),
+    /// The member of this name is down or has left.
+    MemberGone(String),
+    /// The member of this name is being drained.
+    MemberDrains(String),
+    /// The member of this name has not the role `control`.
+    NotControl(String),
+    /// No majority of voters would be left.
+    QuorumNeeded(Box<QuorumNeeded>),
+    /// What is said is of a life that is over.
+    OldLife,
+    /// It is of another epoch.
+    OldEpoch {
+        /// The one it is of.
+        epoch: Epoch,
+        /// The cluster's.
+        present: Epoch,
+    },
+    /// There are no tombstones that could be collected yet.
+    TombstonesYoung,
+    /// A gossip key has to be the next one, and is another.
+    GossipKeyOrder,
+    /// There is no such gossip key.
+    GossipKeyNotFound,
+    /// Gossip is sealed with that key.
+    GossipKeyInUse,
+    /// There are [`GOSSIP_KEYS_MAX`](super::GOSSIP_KEYS_MAX) gossip keys.
+    TooManyGossipKeys,
+    /// Something is too long, too many, or not what it should be.
+    BadForm(BadForm),
     /// Too many proposals of one node are unsettled, see
     /// [`SESSION_WINDOW`](super::SESSION_WINDOW) and [`SESSIONS_MAX`](super::SESSIONS_MAX).
     TooManyUnsettled,
@@ -199,65 +276,6 @@ pub enum Refusal {
     TooManyGroups,
     /// A command kind this version does not know.
     Unknown,
-}
-
-impl core::error::Error for Refusal {}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refusal::Compacted => "the required revision has been compacted",
-            Refusal::FutureRevision => "the required revision is a future revision",
-            Refusal::EmptyKey => "the key is empty; give at least one byte",
-            Refusal::KeyNotFound => "the key does not exist; put it with a value first",
-            Refusal::ValueProvided => "a value is given together with ignore_value; drop one",
-            Refusal::LeaseProvided => "a lease is given together with ignore_lease; drop one",
-            Refusal::DuplicateKey => "the transaction writes one key twice; write each key once",
-            Refusal::TooManyOps => "the transaction has too many operations; split it",
-            Refusal::TooManyKeys => {
-                "the transaction's ranges cover more than 100,000 keys; read or delete them apart"
-            }
-            Refusal::LeaseNotFound => {
-                "the lease does not exist: it expired or was revoked; grant a new one"
-            }
-            Refusal::LeaseExists => {
-                "a lease of that id exists; choose another id, or 0 to have one chosen"
-            }
-            Refusal::LeaseTtl => "the time to live must be between 1 ms and 9,000,000,000 s",
-            Refusal::TooManyLeases => "there are too many leases; revoke some first",
-            Refusal::MemberNotFound => "no such member",
-            Refusal::MemberExists => {
-                "the node id is taken or was removed; join with an empty data directory"
-            }
-            Refusal::NameTaken(name) => {
-                return write!(
-                    f,
-                    "the name {name} is taken by another member; choose another with --name"
-                );
-            }
-            Refusal::TokenInvalid => {
-                "the join token is not valid for this cluster; ask for a new one"
-            }
-            Refusal::TokenExpired => "the join token has expired; make a new one",
-            Refusal::TooManyUnsettled => {
-                "too many commands of this node are unsettled; retry when some are answered"
-            }
-            Refusal::GroupNotFound => "no such group",
-            Refusal::GroupExists => "another group has that id; choose 0 to have one chosen",
-            Refusal::GroupIdSpent => {
-                "ids of groups count up and are never given again; choose 0 to have one chosen"
-            }
-            Refusal::GroupKind => {
-                "the kind of a group is a name of 1 to 64 bytes, without control characters"
-            }
-            Refusal::GroupReplicas => {
-                "a group has 1 to 7 replicas, each a member and named once, and one of them leads"
-            }
-            Refusal::GroupReassigned => "the group's leader was decided anew meanwhile; look again",
-            Refusal::TooManyGroups => "there are too many groups; remove some first",
-            Refusal::Unknown => "this version does not know the command; upgrade this node",
-        })
-    }
 }
 
 /// One change of one key, as watchers see it.

@@ -7,9 +7,10 @@
 use super::groups::{GROUP_ID_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
 use super::kv::{Change, Kv};
 use super::lease::{LEASE_ID_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
+use super::restore_members::{Barred, MembersHead};
 use super::sessions::{SESSION_WORDS_MAX, SESSIONS_MAX, Session, Sessions};
 use super::version::{Content, KeyHistory, Version};
-use super::{Founding, GroupRecord, Member, State, TOKENS_MAX, Token};
+use super::{Founding, GossipKey, GroupRecord, HeldJoin, Member, State, Token, Tombstone};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
 use alloc::collections::BTreeSet;
@@ -19,15 +20,18 @@ use core::fmt;
 use prost::Message as _;
 
 /// Raised when a reader of the last one would misunderstand.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The oldest format that can be read: it has nothing that later ones have not.
+const OLDEST_FORMAT: u32 = 1;
 
 /// Largest revision or index taken: counting on from a forged snapshot must not reach the end of
 /// what etcd clients see as a signed number.
-const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
+pub(super) const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     kind: Option<Kind>,
 }
 
@@ -41,8 +45,6 @@ enum Kind {
     Key(KeyRecord),
     #[prost(message, tag = "4")]
     Member(Member),
-    #[prost(fixed64, tag = "5")]
-    Removed(u64),
     #[prost(message, tag = "6")]
     Token(Token),
     #[prost(message, tag = "7")]
@@ -53,6 +55,16 @@ enum Kind {
     Groups(GroupsHead),
     #[prost(message, tag = "10")]
     Group(GroupRecord),
+    #[prost(message, tag = "11")]
+    Members(MembersHead),
+    #[prost(message, tag = "12")]
+    Tombstone(Tombstone),
+    #[prost(message, tag = "13")]
+    Barred(Barred),
+    #[prost(message, tag = "14")]
+    Held(HeldJoin),
+    #[prost(message, tag = "15")]
+    GossipKey(GossipKey),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -216,15 +228,14 @@ impl State {
             let versions = history.iter().map(version_record).collect();
             write(Kind::Key(KeyRecord { key: key.clone(), versions }));
         }
-        for member in self.members.present.values() {
-            write(Kind::Member(member.clone()));
-        }
-        for id in &self.members.removed {
-            write(Kind::Removed(id.0));
-        }
-        for token in self.members.tokens.values() {
-            write(Kind::Token(token.clone()));
-        }
+        let members = &self.members;
+        write(Kind::Members(members.head()));
+        members.present.values().for_each(|one| write(Kind::Member(one.clone())));
+        members.tombstones.values().for_each(|one| write(Kind::Tombstone(one.clone())));
+        members.barred().for_each(|one| write(Kind::Barred(one)));
+        members.tokens.values().for_each(|one| write(Kind::Token(one.clone())));
+        members.held.values().for_each(|one| write(Kind::Held(one.clone())));
+        members.keys.values().for_each(|one| write(Kind::GossipKey(one.clone())));
         for record in self.sessions.records() {
             write(Kind::Session(record));
         }
@@ -296,7 +307,7 @@ struct Restoring {
 impl Restoring {
     fn begin(head: Head) -> Result<Restoring, RestoreError> {
         let Head { format, applied, revision, compacted, swept } = head;
-        if format != FORMAT {
+        if !(OLDEST_FORMAT..=FORMAT).contains(&format) {
             return Err(RestoreError::Format { found: format });
         }
         let is_possible = (1..=NUMBER_MAX).contains(&revision) && compacted <= revision;
@@ -316,19 +327,13 @@ impl Restoring {
             Kind::Head(_) | Kind::End(_) => Err(RestoreError::Undecodable),
             Kind::Lease(lease) => self.take_lease(lease),
             Kind::Key(record) => self.take_key(record),
-            Kind::Member(member) => self.take_member(member),
-            Kind::Removed(id) => {
-                let id = NodeId(id);
-                require(!self.state.members.present.contains_key(&id), "a removed member")?;
-                require(self.state.members.removed.insert(id), "a node removed twice")
-            }
-            Kind::Token(token) => {
-                let tokens = &mut self.state.members.tokens;
-                require(tokens.len() < TOKENS_MAX, "too many tokens")?;
-                let secret_hash = Bytes::copy_from_slice(&token.secret_hash);
-                let token = Token { secret_hash, ..token };
-                require(tokens.insert(token.id.clone(), token).is_none(), "a token twice")
-            }
+            Kind::Member(member) => self.state.members.take_member(member),
+            Kind::Members(head) => self.state.members.take_head(head),
+            Kind::Tombstone(one) => self.state.members.take_tombstone(one),
+            Kind::Barred(one) => self.state.members.take_barred(one),
+            Kind::Token(token) => self.state.members.take_token(token),
+            Kind::Held(held) => self.state.members.take_held(held),
+            Kind::GossipKey(key) => self.state.members.take_key(key),
             Kind::Session(record) => self.state.sessions.take(record),
             Kind::Groups(head) => {
                 let GroupsHead { last_id, changed_at } = head;
@@ -385,13 +390,6 @@ impl Restoring {
         Ok(())
     }
 
-    fn take_member(&mut self, member: Member) -> Result<(), RestoreError> {
-        let key_hash = Bytes::copy_from_slice(&member.key_hash);
-        let id = NodeId(member.id);
-        let known = self.state.members.present.insert(id, Member { key_hash, ..member });
-        require(known.is_none(), "a member twice")
-    }
-
     fn take_group(&mut self, record: GroupRecord) -> Result<(), RestoreError> {
         let groups = &mut self.state.groups;
         let is_in_range = (1..=groups.last_id).contains(&record.id);
@@ -408,6 +406,7 @@ impl Restoring {
 
     fn end(self) -> Result<State, RestoreError> {
         let Restoring { mut state, mut changes } = self;
+        state.members.check_restored()?;
         changes.sort_unstable_by_key(|(revision, sub, _)| (*revision, *sub));
         let is_unique = changes.windows(2).all(|pair| {
             let [(revision, sub, _), (next, next_sub, _)] = pair else {
@@ -439,6 +438,6 @@ fn restored_version(record: &VersionRecord, kv: &Kv) -> Result<Version, RestoreE
     Ok(Version { revision: Revision(*revision), sub: *sub, content })
 }
 
-fn require(holds: bool, why: &'static str) -> Result<(), RestoreError> {
+pub(super) fn require(holds: bool, why: &'static str) -> Result<(), RestoreError> {
     if holds { Ok(()) } else { Err(RestoreError::Impossible { why }) }
 }

@@ -109,7 +109,13 @@ impl Ledger {
         self.applied = fresh.id.index;
         let command = match &fresh.payload {
             Payload::Command(bytes) => self.apply(bytes)?,
-            Payload::Empty | Payload::Configuration(_) => None,
+            Payload::Configuration(configuration) => {
+                if !configuration.is_joint() {
+                    self.state.configured(self.applied, &configuration.voters);
+                }
+                None
+            }
+            Payload::Empty => None,
         };
         if Digests::wants(self.applied) {
             self.digests.on_reference(self.applied, self.state.digest());

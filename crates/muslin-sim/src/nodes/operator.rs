@@ -35,13 +35,16 @@ impl Nodes {
             return self.plan_turn(client, IDLE);
         };
         let kind = match step {
-            Step::Remove(place) => CommandKind::Remove(Remove { id: id_of(place).0 }),
+            Step::Remove(place) => {
+                CommandKind::Remove(Remove { id: id_of(place).0, force: true, unix_ms: 0 })
+            }
             Step::Admit(place) => CommandKind::Admit(Admit {
                 member: member_of(id_of(place), address_of(place)),
                 token_id: TOKEN.into(),
                 secret_hash: Bytes::from_static(SECRET_HASH),
                 // Unique, and far from the token's end.
                 unix_ms: self.next_count(client),
+                may_wait: false,
             }),
         };
         self.ask_home(client, Request::Write(Command::of(kind)));

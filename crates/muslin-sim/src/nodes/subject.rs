@@ -84,9 +84,9 @@ fn founding_of(profile: &Profile) -> Founding {
         id: TOKEN.into(),
         secret_hash: Bytes::from_static(SECRET_HASH),
         expires_unix_ms: u64::MAX,
-        uses_left: 0,
+        ..Token::default()
     };
-    Founding { members: members.collect(), tokens: vec![token] }
+    Founding { members: members.collect(), tokens: vec![token], ..Founding::default() }
 }
 
 pub(super) fn member_of(id: NodeId, address: SocketAddr) -> Member {
@@ -94,10 +94,8 @@ pub(super) fn member_of(id: NodeId, address: SocketAddr) -> Member {
         id: id.0,
         name: format!("{id:?}"),
         address: address.to_string(),
-        etcd_address: String::new(),
         roles: vec![CONTROL_ROLE.into()],
-        admitted_at: 0,
-        key_hash: Bytes::new(),
+        ..Member::default()
     }
 }
 

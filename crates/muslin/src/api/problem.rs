@@ -193,9 +193,27 @@ impl Problem {
             | Refusal::GroupReassigned => (StatusCode::CONFLICT, "conflict"),
             Refusal::TooManyLeases => (StatusCode::TOO_MANY_REQUESTS, "too-many-leases"),
             Refusal::TooManyGroups => (StatusCode::TOO_MANY_REQUESTS, "too-many-groups"),
-            Refusal::TokenInvalid | Refusal::TokenExpired => {
+            Refusal::TokenInvalid | Refusal::TokenRole(_) => {
                 (StatusCode::FORBIDDEN, "token-refused")
             }
+            Refusal::JoinDenied => (StatusCode::FORBIDDEN, "join-denied"),
+            Refusal::TokenNotFound | Refusal::JoinNotFound | Refusal::GossipKeyNotFound => {
+                (StatusCode::NOT_FOUND, "not-found")
+            }
+            Refusal::QuorumNeeded(_) => (StatusCode::CONFLICT, "quorum-needed"),
+            Refusal::OldLife | Refusal::OldEpoch { .. } => (StatusCode::CONFLICT, "stale"),
+            Refusal::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too-many-held"),
+            Refusal::AddressTaken(_)
+            | Refusal::TokenExists
+            | Refusal::RolesMissing(_)
+            | Refusal::MemberLives(_)
+            | Refusal::MemberGone(_)
+            | Refusal::MemberDrains(_)
+            | Refusal::NotControl(_)
+            | Refusal::TombstonesYoung
+            | Refusal::GossipKeyOrder
+            | Refusal::GossipKeyInUse
+            | Refusal::TooManyGossipKeys => (StatusCode::CONFLICT, "conflict"),
             _ => (StatusCode::BAD_REQUEST, "bad-request"),
         };
         Problem::new(status, code, refusal.to_string())

@@ -7,6 +7,7 @@ use muslin_core::base::NodeId;
 use muslin_core::groups;
 use muslin_core::node::{Event, MemberChange, NodeStatus};
 use muslin_core::raft::{self, Configuration, Drive, Role};
+use muslin_core::state::{HoldState, Member, Standing, TokenFault, UnheldFor};
 use muslin_core::swim;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -309,7 +310,66 @@ fn of_member(change: &MemberChange, names: &Names) -> Story {
             let text = format!("{} is at {}", member.name, member.address);
             Story::new("member-updated", text)
         }
+        MemberChange::Gone(member) => of_gone(member, names),
+        MemberChange::Back(member) => {
+            Story::new("member-back", format!("{} takes part again", member.name))
+        }
+        MemberChange::Held(held) => {
+            let text = match held.state() {
+                HoldState::Roles => "until somebody performs what it requires",
+                HoldState::Approval | HoldState::Denied => "until somebody approves it",
+            };
+            Story::new("join-held", format!("the join of {} waits {text}", held.member.name))
+        }
+        MemberChange::Unheld { node, why } => {
+            let why = match why {
+                UnheldFor::Expired => "nothing released it in time",
+                UnheldFor::Conflict => "a living member has its name or address",
+                UnheldFor::Forgotten => "it had been denied",
+            };
+            Story::new("join-dropped", format!("the join of {} is dropped: {why}", names.of(*node)))
+        }
+        MemberChange::TokenRefused { token, fault } => {
+            let why = match fault {
+                TokenFault::Unknown => "there is none of that id",
+                TokenFault::Secret => "its secret is another",
+                TokenFault::Expired => "it has expired",
+                TokenFault::Spent => "it has admitted as many as it may",
+                TokenFault::Revoked => "it was revoked",
+            };
+            Story::new("token-refused", format!("a join with token {token:?} was refused: {why}"))
+        }
+        MemberChange::EpochRaised { epoch, collected } => {
+            let text = format!("the cluster is in epoch {epoch}; {collected} tombstones went");
+            Story::new("epoch-raised", text)
+        }
+        MemberChange::Settings { is_risky: true, .. } => {
+            let text = "the cluster's settings allow assignments with fewer than half the members";
+            Story::new("settings-risky", text.to_string())
+        }
+        MemberChange::Settings { .. } => {
+            Story::new("settings-changed", "the cluster's settings changed".to_string())
+        }
+        MemberChange::GossipKeys => {
+            Story::new("gossip-keys-changed", "the gossip keys changed".to_string())
+        }
     }
+}
+
+fn of_gone(member: &Member, names: &Names) -> Story {
+    let Some(Standing::Down(down)) = &member.standing else {
+        return Story::new("member-left", format!("{} has left", member.name));
+    };
+    let witnesses: Vec<String> =
+        down.witnesses.iter().map(|witness| names.of(NodeId(witness.node))).collect();
+    let text = format!(
+        "{} is down: {} of {} watchers say so, {} among them",
+        member.name,
+        down.confirmed,
+        down.watchers,
+        witnesses.join(", ")
+    );
+    Story::new("member-down", text)
 }
 
 /// Whom an event is about.
@@ -326,9 +386,14 @@ fn about(event: &Event) -> Option<NodeId> {
         )
         | Event::Members { change: MemberChange::Removed(node), .. } => Some(*node),
         Event::Members {
-            change: MemberChange::Admitted(member) | MemberChange::Updated(member),
+            change:
+                MemberChange::Admitted(member)
+                | MemberChange::Updated(member)
+                | MemberChange::Gone(member)
+                | MemberChange::Back(member),
             ..
         } => Some(NodeId(member.id)),
+        Event::Members { change: MemberChange::Unheld { node, .. }, .. } => Some(*node),
         _ => None,
     }
 }

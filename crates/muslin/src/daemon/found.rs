@@ -46,7 +46,7 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let members = (founders.iter().zip(&identities))
         .map(|(options, identity)| member(options, identity))
         .collect::<Result<Vec<Member>, DaemonError>>()?;
-    let founding = Founding { members, tokens: vec![stored] };
+    let founding = Founding { members, tokens: vec![stored], ..Founding::default() };
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
@@ -123,8 +123,8 @@ fn member(options: &InitOptions, identity: &Identity) -> Result<Member, DaemonEr
         address: reachable(options.listen, options.advertise)?.to_string(),
         etcd_address: options.etcd_listen.map(|at| at.to_string()).unwrap_or_default(),
         roles: options.roles.clone(),
-        admitted_at: 0,
         key_hash: identity.key_hash()?.to_vec().into(),
+        ..Member::default()
     })
 }
 

@@ -33,7 +33,7 @@ fn config() -> NodeConfig {
 
 fn founding() -> Founding {
     let member = Member { id: 0xa1, name: "n1".to_owned(), ..Member::default() };
-    Founding { members: vec![member], tokens: Vec::new() }
+    Founding { members: vec![member], ..Founding::default() }
 }
 
 fn made() -> TempDir {

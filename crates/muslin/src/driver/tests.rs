@@ -73,7 +73,8 @@ impl Cluster {
         };
         let mut options = Options::new(NodeId(id), CLUSTER, address(id));
         options.boot = *boot;
-        options.founding = Founding { members: (1..=3).map(member).collect(), tokens: vec![] };
+        options.founding =
+            Founding { members: (1..=3).map(member).collect(), ..Founding::default() };
         options.metadata.name = format!("n{id}");
         options.groups.snapshot_entries = 40;
         let seed = id << 8 | *boot;

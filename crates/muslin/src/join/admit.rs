@@ -103,6 +103,7 @@ pub async fn admit(
         token_id: proof.token_id.clone(),
         secret_hash: secret_hash.to_vec().into(),
         unix_ms,
+        may_wait: false,
     };
     let outcome =
         handle.write(Command::of(CommandKind::Admit(admission))).await.map_err(unsettled)?;
@@ -161,8 +162,8 @@ impl Wanted {
             address: address.to_string(),
             etcd_address: request.etcd_address.clone(),
             roles: request.roles.clone(),
-            admitted_at: 0,
             key_hash: signed.key_hash().to_vec().into(),
+            ..Member::default()
         };
         Ok(Wanted { node, address, request: signed, member })
     }
@@ -236,7 +237,7 @@ fn token_refused() -> JoinRefusal {
 fn refused(refusal: Refusal) -> JoinRefusal {
     let (status, code, hint) = match refusal {
         // One answer for all that is wrong with a token: which it is, this node's own log says.
-        Refusal::TokenInvalid | Refusal::TokenExpired => return token_refused(),
+        Refusal::TokenInvalid => return token_refused(),
         Refusal::NameTaken(_) => {
             (409, "name-taken", "see `muslin node ls` for the names there are")
         }

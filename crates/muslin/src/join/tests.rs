@@ -47,6 +47,7 @@ async fn cluster_that(others: u64) -> Cluster {
     let founding = Founding {
         members: (7..=7 + others).map(member).collect(),
         tokens: vec![token.record(SystemTime::now() + HOUR, 2)],
+        ..Founding::default()
     };
     let mut options = Options::new(node, identity.cluster, address);
     options.founding = founding.clone();

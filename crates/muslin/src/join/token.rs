@@ -123,6 +123,7 @@ impl Token {
             secret_hash: key_hash(self.key().public_key().as_ref()).to_vec().into(),
             expires_unix_ms: u64::try_from(expires).unwrap_or(u64::MAX),
             uses_left: uses,
+            ..state::Token::default()
         }
     }
 

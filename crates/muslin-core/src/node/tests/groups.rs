@@ -163,7 +163,7 @@ fn without_a_control_leader_groups_elect_for_themselves() {
             member: Member { roles: std::vec![], ..member(id) },
             token_id: "t".into(),
             secret_hash: token().secret_hash,
-            unix_ms: 0,
+            ..Admit::default()
         };
         world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
         let joiner = options(id, 3);

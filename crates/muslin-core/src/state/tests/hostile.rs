@@ -11,7 +11,8 @@ fn busy() -> State {
         id: id.into(),
         secret_hash: Bytes::from_static(b"secret"),
         expires_unix_ms: 1_000,
-        uses_left: 3,
+        uses_left: 9,
+        ..Token::default()
     };
     let admit = |id: u64| {
         let member = Member {
@@ -22,7 +23,8 @@ fn busy() -> State {
             ..Member::default()
         };
         let secret_hash = Bytes::from_static(b"secret");
-        CommandKind::Admit(Admit { member, token_id: "t".into(), secret_hash, unix_ms: 1 })
+        let token_id = "t".into();
+        CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false })
     };
     let leased = |key: &'static str| {
         let key = Bytes::from_static(key.as_bytes());
@@ -42,14 +44,48 @@ fn busy() -> State {
         CommandKind::PutToken(token("u")),
         admit(2),
         admit(3),
-        CommandKind::Remove(Remove { id: 3 }),
+        admit(4),
+        admit(6),
+        CommandKind::Remove(Remove { id: 3, force: true, unix_ms: 0 }),
     ];
-    for (place, kind) in all.into_iter().enumerate() {
+    for (place, kind) in all.into_iter().chain(changes(admit)).enumerate() {
         let command = Proposal { settled_below: 1, ..proposal(place as u64 + 1, kind) };
         let applied = apply(&mut state, &command);
         assert!(applied.outcome.result.is_ok(), "{applied:?}");
     }
     state
+}
+
+/// Something of everything that may happen to members.
+fn changes(admit: impl Fn(u64) -> CommandKind) -> [CommandKind; 9] {
+    let waiting = |id: u64, token: &str| {
+        let CommandKind::Admit(admit) = admit(id) else { unreachable!("it admits") };
+        let member = Member { requires_for_bootstrap: vec!["dns".into()], ..admit.member };
+        CommandKind::Admit(Admit { member, token_id: token.into(), may_wait: true, ..admit })
+    };
+    let membership = |change| CommandKind::Membership(Membership::at(9, change));
+    let declared = DeclaredDown {
+        incarnation: 3,
+        witnesses: vec![Witness { node: 1, probed_by: 2, silent_ms: 8 }],
+        watchers: 1,
+        confirmed: 1,
+        unix_ms: 0,
+    };
+    let settings = Settings { min_members: 2, ..Settings::default() };
+    [
+        waiting(5, ""),
+        waiting(7, "t"),
+        membership(MembershipChange::AddGossipKey(AddGossipKey {
+            generation: 1,
+            key: vec![7; GOSSIP_KEY_BYTES].into(),
+        })),
+        membership(MembershipChange::SetSettings(settings)),
+        membership(MembershipChange::Down(Down { id: 4, declared })),
+        membership(MembershipChange::Leave(Life { id: 6, incarnation: 1 })),
+        membership(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0 })),
+        CommandKind::Remove(Remove { id: 6, force: false, unix_ms: 9 }),
+        membership(MembershipChange::Promote(Whom { id: 2 })),
+    ]
 }
 
 /// Whatever a state was read from, commands must find it in order.
@@ -60,6 +96,18 @@ fn exercise(mut state: State) {
         put("a", "3"),
         put("zz", "3"),
         CommandKind::Compact(Compact { revision: state.revision().0 }),
+        CommandKind::Membership(Membership::at(
+            u64::MAX,
+            MembershipChange::ChangeRoles(ChangeRoles {
+                id: 1,
+                add: vec!["dns".into()],
+                remove: Vec::new(),
+            }),
+        )),
+        CommandKind::Membership(Membership::at(
+            u64::MAX,
+            MembershipChange::RaiseEpoch(RaiseEpoch { from: state.epoch().0, why: 1 }),
+        )),
         CommandKind::LeaseGrant(LeaseGrant { id: 99, ttl_ms: 9 }),
         CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }),
         CommandKind::Delete(DeleteRange { range: span.clone(), prev_kv: true }),
@@ -82,6 +130,8 @@ fn a_snapshot_holds_everything() {
     assert_eq!(restored.snapshot(), state.snapshot());
     assert_eq!(restored.members(), state.members());
     assert_eq!(restored.leases(), state.leases());
+    assert_eq!(restored.record(), state.record());
+    assert_eq!(restored.gossip_keys(), state.gossip_keys());
     assert!(restored.is_removed(crate::base::NodeId(3)));
     exercise(restored);
 }
@@ -100,11 +150,11 @@ fn a_snapshot_that_is_cut_anywhere_is_refused() {
 fn a_snapshot_of_another_format_is_named_as_such() {
     // Record of 2 bytes, head of 2 bytes... the first field of the head is the format.
     let mut bytes = busy().snapshot().to_vec();
-    assert_eq!((bytes[1], bytes[3], bytes[4]), (0x0a, 0x08, 1));
-    bytes[4] = 2;
+    assert_eq!((bytes[1], bytes[3], bytes[4]), (0x0a, 0x08, 2));
+    bytes[4] = 3;
     let error = State::restore(bytes.into()).expect_err("another format");
-    assert_eq!(error, RestoreError::Format { found: 2 });
-    assert_eq!(error.to_string(), "the snapshot has format 2, this version reads 1");
+    assert_eq!(error, RestoreError::Format { found: 3 });
+    assert_eq!(error.to_string(), "the snapshot has format 3, this version reads 2");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod model;
+mod roster;
 mod script;
 mod sessions;
 
@@ -15,7 +16,7 @@ use std::vec::Vec;
 /// The state of a cluster founded by node 1.
 fn founded() -> State {
     let member = Member { id: 1, name: "n1".into(), ..Member::default() };
-    State::founded(&Founding { members: vec![member], tokens: Vec::new() })
+    State::founded(&Founding { members: vec![member], ..Founding::default() })
 }
 
 /// A proposal of node 1, by its sequence.

@@ -6,8 +6,7 @@
 //! range KEY [to=KEY|end] [prefix=true] [rev=N] [limit=N] [sort=ascend|descend] [by=TARGET] [..]
 //! begin, if TARGET KEY RESULT VALUE [to=KEY], then COMMAND.., else COMMAND.., end, commit, ask
 //! compact REV / grant ID TTL_MS / revoke ID.. [expired=true] / leases / lease ID
-//! token ID [secret=S] [expires=MS] [uses=N] / tokens
-//! admit ID name=N token=T [secret=S] [at=MS] [key=K] / remove ID / update ID address=A / members
+//! and everything about members, see `roster.rs`
 //! group KIND ID.. [id=N] / assign GROUP LEADER ASSIGNMENT .. / ungroup ID / groups
 //! session [origin=N] [boot=N] [sequence=N] [settled=N]   what the next proposal says of itself
 //! watch START [KEY] [to=KEY|end] [prefix=true] [limit=N]
@@ -53,7 +52,12 @@ scripts! {
     a_refused_transaction_changes_nothing,
     a_removed_node_never_comes_back,
     a_retry_has_no_effect,
+    a_join_waits_for_approval_or_for_a_role,
     a_token_lets_in_who_knows_its_secret,
+    an_epoch_leaves_behind_who_is_gone,
+    an_operator_never_takes_the_quorum_away,
+    gossip_keys_are_rotated_without_a_gap,
+    who_is_down_is_declared_by_most_of_its_watchers,
     a_transaction_inside_compares_the_store_before_it,
     a_transaction_is_one_revision,
     a_transaction_writes_a_key_once,
@@ -61,7 +65,7 @@ scripts! {
     what_is_not_understood_changes_nothing,
 }
 
-type Outcomes = Result<String, Box<dyn Error>>;
+pub(super) type Outcomes = Result<String, Box<dyn Error>>;
 
 struct Script {
     state: State,
@@ -110,8 +114,18 @@ impl Script {
             "leases" => self.query(&Query::Leases),
             "lease" => self.query(&Query::Lease(number(args.next_pos())?)),
             "watch" => self.watch(args),
-            "members" => Ok(self.members()),
-            "tokens" => Ok(self.tokens()),
+            "members" => roster::members(&self.state),
+            "tokens" => roster::tokens(&self.state),
+            "record" => roster::record(&self.state),
+            "join" => {
+                let id = NodeId(number(args.next_pos())?);
+                Ok(format!("{:?}", self.state.join_state(id)))
+            }
+            "voters" => {
+                let index = self.state.applied().next();
+                self.state.configured(index, &roster::voters(args)?);
+                Ok(String::new())
+            }
             "groups" => self.query(&Query::Groups),
             "status" => Ok(self.status()),
             "restart" => self.restart(),
@@ -162,7 +176,7 @@ impl Script {
             line(&mut out, &format!("  {}", shown_event(event)));
         }
         for news in &applied.members {
-            line(&mut out, &format!("  {}", shown_member_news(news)));
+            line(&mut out, &format!("  {}", roster::shown_news(news)));
         }
         for news in &applied.groups {
             let shown = match news {
@@ -231,25 +245,6 @@ impl Script {
         Ok(out)
     }
 
-    fn members(&self) -> String {
-        let mut out = String::new();
-        for member in self.state.members().values() {
-            line(&mut out, &shown_member(member));
-        }
-        for id in &self.state.members.removed {
-            line(&mut out, &format!("{id:?} removed"));
-        }
-        out
-    }
-
-    fn tokens(&self) -> String {
-        let mut out = String::new();
-        for Token { id, expires_unix_ms, uses_left, .. } in self.state.members.tokens.values() {
-            line(&mut out, &format!("{id} expires={expires_unix_ms} uses={uses_left}"));
-        }
-        out
-    }
-
     fn status(&self) -> String {
         let state = &self.state;
         let versions: usize = state.kv.keys.values().map(|history| history.iter().count()).sum();
@@ -275,6 +270,9 @@ impl Script {
 }
 
 fn change(name: &str, args: &mut ArgumentConsumer<'_>) -> Result<CommandKind, Box<dyn Error>> {
+    if let Some(kind) = roster::change(name, args)? {
+        return Ok(kind);
+    }
     Ok(match name {
         "put" => CommandKind::Put(new_put(args)?),
         "delete" => CommandKind::Delete(delete(args)?),
@@ -291,33 +289,6 @@ fn change(name: &str, args: &mut ArgumentConsumer<'_>) -> Result<CommandKind, Bo
             }
             CommandKind::LeaseRevoke(LeaseRevoke { ids, expired })
         }
-        "token" => CommandKind::PutToken(Token {
-            id: args.next_pos().ok_or("no id")?.to_owned(),
-            secret_hash: bytes(args.take_key("secret").unwrap_or("s")),
-            expires_unix_ms: number_or(args, "expires", 1_000)?,
-            uses_left: number_or(args, "uses", 0)?,
-        }),
-        "admit" => {
-            let member = Member {
-                id: number(args.next_pos())?,
-                name: args.take_key("name").unwrap_or_default().to_owned(),
-                key_hash: bytes(args.take_key("key").unwrap_or("k")),
-                admitted_at: 77,
-                ..Member::default()
-            };
-            CommandKind::Admit(Admit {
-                member,
-                token_id: args.take_key("token").unwrap_or_default().to_owned(),
-                secret_hash: bytes(args.take_key("secret").unwrap_or("s")),
-                unix_ms: number_or(args, "at", 500)?,
-            })
-        }
-        "remove" => CommandKind::Remove(Remove { id: number(args.next_pos())? }),
-        "update" => CommandKind::UpdateMember(UpdateMember {
-            id: number(args.next_pos())?,
-            address: args.take_key("address").unwrap_or_default().to_owned(),
-            etcd_address: String::new(),
-        }),
         "group" => {
             let kind = args.next_pos().unwrap_or_default().to_owned();
             let id = number_or(args, "id", 0)?;
@@ -440,15 +411,15 @@ fn key_range(key: &str, args: &mut ArgumentConsumer<'_>) -> Result<KeyRange, Box
     Ok(KeyRange { key: bytes(key), range_end })
 }
 
-fn bytes(text: &str) -> Bytes {
+pub(super) fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }
 
-fn number(text: Option<&str>) -> Result<u64, Box<dyn Error>> {
+pub(super) fn number(text: Option<&str>) -> Result<u64, Box<dyn Error>> {
     Ok(text.ok_or("a number is missing")?.parse()?)
 }
 
-fn number_or(
+pub(super) fn number_or(
     args: &mut ArgumentConsumer<'_>,
     key: &str,
     default: u64,
@@ -456,7 +427,7 @@ fn number_or(
     args.take_key(key).map_or(Ok(default), |text| number(Some(text)))
 }
 
-fn is_set(args: &mut ArgumentConsumer<'_>, key: &str) -> bool {
+pub(super) fn is_set(args: &mut ArgumentConsumer<'_>, key: &str) -> bool {
     args.take_key(key) == Some("true")
 }
 
@@ -494,7 +465,7 @@ fn shown(response: &Response) -> String {
             let keys: Vec<String> = keys.iter().map(|key| text(key)).collect();
             format!("lease ttl_ms={ttl_ms} keys={keys:?}")
         }
-        other => format!("{other:?}"),
+        other => roster::shown(other).unwrap_or_else(|| format!("{other:?}")),
     }
 }
 
@@ -519,19 +490,5 @@ fn shown_event(event: &KvEvent) -> String {
     match &event.prev {
         Some(prev) => format!("{what} (was {})", shown_pair(prev)),
         None => what,
-    }
-}
-
-fn shown_member(member: &Member) -> String {
-    let id = NodeId(member.id);
-    let Member { name, address, admitted_at, .. } = member;
-    format!("{id:?} {name} address={address} admitted={admitted_at}")
-}
-
-fn shown_member_news(news: &MemberNews) -> String {
-    match news {
-        MemberNews::Admitted(member) => format!("admitted {}", shown_member(member)),
-        MemberNews::Updated(member) => format!("updated {}", shown_member(member)),
-        MemberNews::Removed(id) => format!("removed {id:?}"),
     }
 }

@@ -88,7 +88,7 @@ impl World {
         let cluster = wishes.identity.as_ref().map_or(cluster, |identity| identity.cluster);
         let founding = Founding {
             members: (1..=1 + wishes.absent_voters).map(member).collect(),
-            tokens: Vec::new(),
+            ..Founding::default()
         };
         let options = Options {
             founding,

@@ -91,7 +91,7 @@ impl Nodes {
         let members = (1..=self.count).map(member).collect();
         let mut options = Options::new(NodeId(id), CLUSTER, address(id));
         options.boot = boot;
-        options.founding = Founding { members, tokens: vec![] };
+        options.founding = Founding { members, ..Founding::default() };
         options.metadata.name = format!("n{id}");
         let (inbox, incoming) = mpsc::channel(4_096);
         let (contacts_sender, contacts) = mpsc::channel(1);

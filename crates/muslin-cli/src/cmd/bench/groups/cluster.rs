@@ -46,7 +46,8 @@ impl Cluster {
             roles: vec!["control".into()],
             ..Member::default()
         };
-        let founding = Founding { members: (1..=NODES).map(member).collect(), tokens: vec![] };
+        let members = (1..=NODES).map(member).collect();
+        let founding = Founding { members, ..Founding::default() };
         let counts = Arc::new(Counts::default());
         let (mut handles, mut kept) = (Vec::new(), Vec::new());
         for id in 1..=NODES {
