@@ -125,9 +125,12 @@ impl Line {
         let (speech, stream) = timeout(self.patience.handshake, sniff(stream)).await??;
         let front = self.front;
         let stream = TokioIo::new(stream);
+        let reader = front.reader();
+        let cut = reader.clone();
+        let watched = front.clone();
         let service = service_fn(move |request| {
-            let front = front.clone();
-            async move { front.answer(caller, request).await }
+            let (front, reader) = (front.clone(), reader.clone());
+            async move { front.answer(caller, &reader, request).await }
         });
         // Two kinds of connection without a trait in common: the same four lines for each.
         match speech {
@@ -135,6 +138,10 @@ impl Line {
                 let mut connection = pin!(http1(self.patience).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = cut.cut() => {
+                        watched.on_cut();
+                        return Ok(());
+                    }
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
                 }
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
@@ -143,6 +150,10 @@ impl Line {
                 let mut connection = pin!(http2(caller).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = cut.cut() => {
+                        watched.on_cut();
+                        return Ok(());
+                    }
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
                 }
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
