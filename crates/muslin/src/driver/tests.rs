@@ -2,6 +2,7 @@
 
 mod faults;
 mod watches;
+mod order;
 
 use super::{Driver, DriverError, GroupError, Handle, start};
 use crate::store::file::{FileStore, Options as FileOptions, Owner};
