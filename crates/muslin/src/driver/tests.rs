@@ -1,8 +1,8 @@
 //! Whole nodes in one process, on real disks: groups through deaths and restarts.
 
 mod faults;
-mod watches;
 mod order;
+mod watches;
 
 use super::{Driver, DriverError, GroupError, Handle, start};
 use crate::store::file::{FileStore, Options as FileOptions, Owner};

@@ -3,8 +3,9 @@
 use crate::driver::log_thread::{Report, Save, start};
 use crate::store::mem::{Disk, MemStore};
 use crate::store::{Aside, DiskCounters, RecoveredGroup, Scrubbed, Store, StoreError};
+use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, PersistId};
-use muslin_core::raft::{DiskRoom, HardState, Snapshot, Write};
+use muslin_core::raft::{DiskRoom, HardState, Snapshot, SnapshotMeta, Write};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -82,9 +83,9 @@ async fn a_snapshot_never_overtakes_the_writes_issued_before_it() {
     store.recover().unwrap();
     let (sender, mut reports) = mpsc::unbounded_channel();
     let desk = start(Box::new(Slow { store, seen: seen.clone() }), sender).unwrap();
-    let write = Write::Log { hard_state: Some(HardState::default()), entries: [].into() };
+    let write = Write::Log { hard_state: Some(HardState::default()), entries: Vec::new().into() };
     desk.write(GroupId::CONTROL, PersistId(1), write);
-    let snapshot = Snapshot::default();
+    let snapshot = Snapshot { meta: SnapshotMeta::default(), data: Bytes::new() };
     desk.save(Save { group: GroupId::CONTROL, snapshot, keep_from: Index::ZERO });
     while !matches!(reports.recv().await.unwrap(), Report::Saved { .. }) {}
     assert_eq!(*seen.steps.lock().unwrap(), ["written", "saved"]);
