@@ -9,7 +9,10 @@ struct Step {
     run: fn() -> Result<(), String>,
 }
 
-const STEPS: [Step; 16] = [
+/// Seeds of raft-rs under the simulator: seconds of work, enough to see that the two still fit.
+const DIFFERENTIAL_SEEDS: &str = "300";
+
+const STEPS: [Step; 17] = [
     Step { name: "tools", run: conformance::install_tools },
     Step { name: "format", run: || cargo(&["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: || tidy::run(&crate::root(), &[]) },
@@ -23,6 +26,10 @@ const STEPS: [Step; 16] = [
     Step { name: "simulation", run: || campaign::run(campaign::CI_DAYS, 1) },
     Step { name: "determinism", run: || simulate::determinism(&[]) },
     Step { name: "mutants", run: simulate::mutants_once },
+    Step {
+        name: "differential",
+        run: || peers::differential(&["--seeds", DIFFERENTIAL_SEEDS].map(str::to_string)),
+    },
     Step { name: "model", run: || peers::model(&[]) },
     Step { name: "budget", run: budget::run },
     Step { name: "deny", run: deny::run },

@@ -198,6 +198,8 @@ pub(crate) struct Disk {
     founding: raft::Configuration,
     /// By number of the group.
     shelves: Vec<Shelf>,
+    /// How many writes were ever issued.
+    issued: u64,
     /// Issued and not durable, oldest first: one queue for all groups.
     pending: VecDeque<(GroupId, PersistId, Write)>,
     /// How many of the pending are in the sync under way; none means the disk rests.
@@ -210,6 +212,8 @@ pub(crate) struct Disk {
 #[derive(Debug)]
 struct Saving {
     number: u64,
+    /// So many writes were issued before.
+    behind: u64,
     group: GroupId,
     snapshot: Snapshot,
     keep_from: Index,
@@ -222,6 +226,7 @@ impl Disk {
         Disk {
             founding,
             shelves,
+            issued: 0,
             pending: VecDeque::new(),
             syncing: 0,
             saving: Vec::new(),
@@ -266,6 +271,7 @@ impl Disk {
 
     /// Takes a write that was noted.
     pub(crate) fn issue(&mut self, group: GroupId, id: PersistId, write: Write) {
+        self.issued += 1;
         self.pending.push_back((group, id, write));
     }
 
@@ -277,8 +283,20 @@ impl Disk {
         keep_from: Index,
     ) -> u64 {
         self.saves += 1;
-        self.saving.push(Saving { number: self.saves, group, snapshot, keep_from });
+        let (number, behind) = (self.saves, self.issued);
+        self.saving.push(Saving { number, behind, group, snapshot, keep_from });
         self.saves
+    }
+
+    /// Whether a snapshot may be saved: all that was issued before it is durable.
+    pub(crate) fn can_finish_save(&self, number: u64) -> bool {
+        let done = self.done();
+        self.saving.iter().all(|saving| saving.number != number || saving.behind <= done)
+    }
+
+    /// How many of the writes that were ever issued are not under way any more.
+    fn done(&self) -> u64 {
+        self.issued - self.pending.len() as u64
     }
 
     /// A snapshot is saved: of which group, and where it ends.
@@ -335,7 +353,7 @@ impl Disk {
 
     /// Power is gone. How many writes under way are there in full.
     pub(crate) fn crash(&mut self, prng: &mut Prng, loss: Loss) -> usize {
-        let mut whole = 0;
+        let (mut whole, done) = (0, self.done());
         let mut is_lost = || match loss {
             Loss::All => true,
             Loss::Some(chance) => !prng.chance(chance),
@@ -358,7 +376,7 @@ impl Disk {
                 // Two files, of which the crash let one be replaced.
                 saving.snapshot.data = before.data.clone();
             }
-            if !is_lost() {
+            if !is_lost() && saving.behind <= done + whole as u64 {
                 self.put_in_place(saving);
             }
         }

@@ -244,6 +244,22 @@ impl Group {
             let event = raft::Event::RebuildImpossible;
             out.push(Output::Report(Event::Raft { group: self.id(), event }));
         }
+        self.tell_if_stuck(out);
+    }
+
+    /// With two voters neither can take the other's vote away: the one that rebuilds waits for
+    /// ever, and somebody has to be told.
+    fn tell_if_stuck(&self, out: &mut Outputs<Output>) {
+        let configuration = self.raft.configuration();
+        let is_of_two = configuration.voters.len() == 2 && configuration.is_voter(self.home.id);
+        let other = configuration.voters.iter().find(|voter| **voter != self.home.id);
+        if self.raft.is_rebuilding()
+            && is_of_two
+            && let Some(other) = other
+        {
+            let event = Event::CannotRebuild { group: self.id(), other: *other };
+            out.push(Output::Report(event));
+        }
     }
 
     pub(super) fn on_assigned(&mut self, now: Now, record: GroupRecord) {
@@ -561,7 +577,11 @@ impl Group {
                 if let raft::Event::RoleChanged { leader: Some(_), .. } = &event {
                     self.proposals.requeue_all();
                 }
+                let is_loss = matches!(event, raft::Event::RebuildBegun { .. });
                 out.push(Output::Report(Event::Raft { group, event }));
+                if is_loss {
+                    self.tell_if_stuck(out);
+                }
             }
         }
     }

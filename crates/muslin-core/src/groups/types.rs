@@ -367,6 +367,14 @@ pub enum Event {
         /// Which of the two.
         drive: raft::Drive,
     },
+    /// The disk has lost what this replica promised, and the group has one other voter, which is no
+    /// quorum that could take the vote of this one away: the group waits for an operator.
+    CannotRebuild {
+        /// Which group.
+        group: GroupId,
+        /// Who votes besides this replica.
+        other: NodeId,
+    },
     /// The record has a group of a kind this node cannot run: it keeps no replica.
     UnknownKind {
         /// Which group.
@@ -390,7 +398,10 @@ impl Event {
                     | E::Diverged { .. }
                     | E::PeerRebuilds { .. }
             ),
-            Event::PeerAlive { .. } | Event::Driven { .. } | Event::UnknownKind { .. } => false,
+            Event::PeerAlive { .. }
+            | Event::Driven { .. }
+            | Event::CannotRebuild { .. }
+            | Event::UnknownKind { .. } => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::base::{
 use crate::groups::{self, Groups};
 use crate::raft::{self, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta};
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, State};
-use crate::swim::{self, Swim};
+use crate::swim::{self, Metadata, Swim};
 use crate::waiting::{Proposals, Reads, Relayed};
 use crate::wire;
 use alloc::boxed::Box;
@@ -100,11 +100,12 @@ impl Node {
         let snapshot_at = group.snapshot.last.index;
         let raft = raft::Options { cluster: options.cluster, ..options.raft.clone() };
         let raft = Raft::new(options.id, raft, group, prng.draw(), now);
+        let is_rebuilding = raft.is_rebuilding();
         let swim = Swim::new(
             options.id,
             options.epoch,
             options.address,
-            options.metadata.clone(),
+            Metadata { is_rebuilding, ..options.metadata.clone() },
             options.swim.clone(),
             prng.draw(),
             now,
@@ -728,9 +729,23 @@ impl Node {
                 if let raft::Event::RoleChanged { leader: Some(_), .. } = &event {
                     self.proposals.requeue_all();
                 }
+                let tells = matches!(
+                    &event,
+                    raft::Event::RebuildBegun { .. } | raft::Event::Rebuilt { .. }
+                );
                 out.push(Output::Report(Event::Raft { group: GROUP, event }));
+                if tells {
+                    self.describe_rebuilding(now, out);
+                }
             }
         }
+    }
+
+    /// The others are told whether this node votes: without a leader nobody else could.
+    fn describe_rebuilding(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let is_rebuilding = self.raft.is_rebuilding();
+        let metadata = Metadata { is_rebuilding, ..self.options.metadata.clone() };
+        self.handle_swim(now, swim::Input::Describe(metadata), out);
     }
 
     /// Lease time runs on a leader that knows everything committed before it.

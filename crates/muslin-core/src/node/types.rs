@@ -320,8 +320,8 @@ pub enum Output {
         /// What.
         write: raft::Write,
     },
-    /// Save this snapshot when there is time, ordered with nothing, then answer with
-    /// [`Input::Saved`]. One that ends later, installed meanwhile by a
+    /// Save this snapshot when there is time, but not before all that was issued earlier is
+    /// durable, then answer with [`Input::Saved`]. One that ends later, installed meanwhile by a
     /// [`raft::Write::Snapshot`], stays.
     Save {
         /// Of which group.

@@ -149,8 +149,10 @@ pub enum Output {
         message: Message,
     },
     /// Save this snapshot of the present state off the path of the writes, whenever there is time,
-    /// then answer with [`Input::Saved`]. Ordered with nothing: nothing waits for it. A snapshot
-    /// that ends later, installed meanwhile by a [`Write::Snapshot`], stays.
+    /// then answer with [`Input::Saved`]. Not before all that was issued earlier is durable: a log
+    /// that contradicts its snapshot is dropped at the next start, with all that was written behind
+    /// it since. Nothing waits for it. A snapshot that ends later, installed meanwhile by a
+    /// [`Write::Snapshot`], stays.
     Save {
         /// What to save.
         snapshot: Snapshot,

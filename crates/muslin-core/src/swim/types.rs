@@ -19,6 +19,8 @@ pub struct Metadata {
     pub protocol: (u32, u32),
     /// Version of the program.
     pub version: String,
+    /// Its disk has lost what it promised: it gives no votes until it has it again (R11).
+    pub is_rebuilding: bool,
 }
 
 /// One node's opinion of another. A hint, never authority.

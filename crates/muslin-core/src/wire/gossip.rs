@@ -135,6 +135,8 @@ struct Metadata {
     protocol_max: u32,
     #[prost(string, tag = "6")]
     version: String,
+    #[prost(bool, tag = "7")]
+    is_rebuilding: bool,
 }
 
 /// Numbers, not text or byte strings: reading an address allocates nothing.
@@ -215,6 +217,7 @@ impl From<&swim::Metadata> for Metadata {
             protocol_min: metadata.protocol.0,
             protocol_max: metadata.protocol.1,
             version: metadata.version.clone(),
+            is_rebuilding: metadata.is_rebuilding,
         }
     }
 }
@@ -312,6 +315,7 @@ impl From<Metadata> for swim::Metadata {
             etcd_address: metadata.etcd_address,
             protocol: (metadata.protocol_min, metadata.protocol_max),
             version: metadata.version,
+            is_rebuilding: metadata.is_rebuilding,
         }
     }
 }

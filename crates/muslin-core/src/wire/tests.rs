@@ -237,8 +237,9 @@ prop_compose! {
         etcd_address in ".{0,20}",
         protocol in any::<(u32, u32)>(),
         version in ".{0,10}",
+        is_rebuilding in any::<bool>(),
     ) -> Metadata {
-        Metadata { name, roles, etcd_address, protocol, version }
+        Metadata { name, roles, etcd_address, protocol, version, is_rebuilding }
     }
 }
 
@@ -547,6 +548,7 @@ fn example_packets() -> Vec<Packet> {
         etcd_address: "127.0.0.1:2379".into(),
         protocol: (1, 2),
         version: "0.1.0".into(),
+        is_rebuilding: false,
     };
     let state = |state, address, metadata| Rumor {
         node: NodeId(3),

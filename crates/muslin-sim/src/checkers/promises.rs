@@ -22,7 +22,7 @@ impl Promises {
 
     /// A hard state is written over another.
     pub(crate) fn on_hard_state(
-        &self,
+        &mut self,
         node: NodeId,
         old: HardState,
         new: HardState,
@@ -32,7 +32,18 @@ impl Promises {
         if is_older || is_other_vote {
             return Err(Broken::new("R5", format!("{node:?} writes {new:?} over {old:?}")));
         }
+        if old.rebuilding && !new.rebuilding {
+            self.forget_lost_votes(node, new.term);
+        }
         Ok(())
+    }
+
+    /// A node that lost its disk votes again, since in this term a majority without it took it
+    /// back. What it promised in later terms before may be forgotten: whoever stands there with its
+    /// vote needs one more of that majority, and each of those has either gone on to the later term
+    /// and cannot have taken it back in this one, or has an entry that this candidate lacks.
+    fn forget_lost_votes(&mut self, node: NodeId, term: Term) {
+        self.votes.retain(|(voter, of), _| *voter != node || *of <= term);
     }
 
     /// A promise leaves a node whose disk holds this.

@@ -194,6 +194,11 @@ impl<S: Subject> World<S> {
         if host.life != life {
             return Ok(());
         }
+        if !host.disk.can_finish_save(number) {
+            let again = self.time + self.profile.disks.sync.draw(&mut self.draws.disk);
+            self.queue.push(again, Happening::Saved { host: place, life, number });
+            return Ok(());
+        }
         let Some((group, index)) = host.disk.finish_save(number) else { return Ok(()) };
         self.arrive(place, S::saved(group, index));
         self.rouse(place)

@@ -135,9 +135,12 @@ impl Line {
         let front = self.front;
         let is_trusted = front.caller(shown).is_trusted();
         let stream = TokioIo::new(stream);
+        let reader = front.reader();
+        let cut = reader.clone();
+        let watched = front.clone();
         let service = service_fn(move |request| {
-            let front = front.clone();
-            async move { front.answer(shown, request).await }
+            let (front, reader) = (front.clone(), reader.clone());
+            async move { front.answer(shown, &reader, request).await }
         });
         // Two kinds of connection without a trait in common: the same four lines for each.
         match speech {
@@ -145,6 +148,10 @@ impl Line {
                 let mut connection = pin!(http1(self.patience).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = cut.cut() => {
+                        watched.on_cut();
+                        return Ok(());
+                    }
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
                 }
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
@@ -153,6 +160,10 @@ impl Line {
                 let mut connection = pin!(http2(is_trusted).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
+                    () = cut.cut() => {
+                        watched.on_cut();
+                        return Ok(());
+                    }
                     () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
                 }
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)

@@ -78,9 +78,9 @@ impl Follow {
                 Some(WatchItem::Compacted { compacted }) => {
                     return WatchItem::Compacted { compacted };
                 }
-                Some(WatchItem::Cancelled) | None => {
+                Some(WatchItem::Cancelled { .. }) | None => {
                     if !self.resume().await {
-                        return WatchItem::Cancelled;
+                        return WatchItem::Cancelled { from: self.told.next() };
                     }
                 }
             }

@@ -6,6 +6,7 @@ use super::desk::Desk;
 use super::etcd::Offered;
 use super::http;
 use super::problem::Problem;
+use super::unread::{Reader, Unread};
 use axum::Router;
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -27,12 +28,24 @@ pub(super) struct Front {
     etcd: Offered,
     http: Router,
     bodies: Bodies,
+    unread: Unread,
 }
 
 impl Front {
     pub(super) fn new(desk: Arc<Desk>) -> Front {
         let (etcd, http) = (Offered::new(desk.clone()), http::router(desk.clone()));
-        Front { etcd, http, bodies: Bodies::default(), desk }
+        Front { etcd, http, bodies: Bodies::default(), unread: Unread::default(), desk }
+    }
+
+    /// The far end of a connection.
+    pub(super) fn reader(&self) -> Reader {
+        self.unread.reader()
+    }
+
+    /// A connection was cut, since its reader does not read.
+    pub(super) fn on_cut(&self) {
+        self.desk.metrics.cut_connections.increment(1);
+        tracing::info!("a connection was cut: what it had not read kept others from being told");
     }
 
     /// Whose node this is.
@@ -49,14 +62,17 @@ impl Front {
     pub(super) async fn answer(
         &self,
         shown: Shown,
+        reader: &Reader,
         mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
         let caller = self.caller(shown);
         request.extensions_mut().insert(caller);
         // Held until the answer is there: so long what came stands in memory.
         let held = self.bodies.hold();
+        request.extensions_mut().insert(reader.clone());
         if is_grpc(request.headers()) {
-            let request = match is_stream(request.uri().path()) {
+            let is_stream = is_stream(request.uri().path());
+            let request = match is_stream {
                 true => request.map(Counted::stream),
                 false => request.map(|b| Counted::call(b, held.clone(), self.desk.patience.body)),
             };
@@ -68,7 +84,8 @@ impl Front {
                     Status::unauthenticated(format!("muslin: {}", problem.detail)).into_http()
                 }
             };
-            return Ok(body.map(Answer::Grpc));
+            let reader = is_stream.then(|| reader.clone());
+            return Ok(body.map(|body| Answer::Grpc(body, reader)));
         }
         self.desk.metrics.http_requests.increment(1);
         let checked = caller
@@ -145,7 +162,8 @@ fn is_local_host(host: &str) -> bool {
 
 /// The body of an answer, of either kind.
 pub(super) enum Answer {
-    Grpc(tonic::body::Body),
+    /// With the reader of a stream, to count what it has not read.
+    Grpc(tonic::body::Body, Option<Reader>),
     Http(axum::body::Body),
 }
 
@@ -160,8 +178,13 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
-            Answer::Grpc(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(Into::into)))
+            Answer::Grpc(body, reader) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                let counted = |frame: Frame<Bytes>| match reader {
+                    Some(reader) => frame.map_data(|bytes| reader.hold(bytes)),
+                    None => frame,
+                };
+                polled.map(|frame| frame.map(|f| f.map(counted).map_err(Into::into)))
             }
             Answer::Http(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(Into::into)))
@@ -171,14 +194,14 @@ impl Body for Answer {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Answer::Grpc(body) => body.is_end_stream(),
+            Answer::Grpc(body, _) => body.is_end_stream(),
             Answer::Http(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Answer::Grpc(body) => body.size_hint(),
+            Answer::Grpc(body, _) => body.size_hint(),
             Answer::Http(body) => body.size_hint(),
         }
     }

@@ -93,6 +93,8 @@ pub const TABLE: &[Row] = &[
     counted(HTTP_REQUESTS).help("HTTP requests other than gRPC."),
     counted(REFUSED_CALLS).help("Calls refused because of who called."),
     counted(REFUSED_CONNECTIONS).help("Connections closed at once because there were too many."),
+    counted(CUT_CONNECTIONS)
+        .help("Connections cut because they held too much that they did not read."),
     counted(LEADER_CHANGES).help("Times this node learnt of another leader."),
     counted(SUSPICIONS).help("Times a node became suspect in this node's view."),
     counted(DEATHS).help("Times a node was held for down in this node's view."),
@@ -120,6 +122,7 @@ const GRPC_REQUESTS: &str = "muslin_api_grpc_requests_total";
 const HTTP_REQUESTS: &str = "muslin_api_http_requests_total";
 const REFUSED_CALLS: &str = "muslin_api_refused_calls_total";
 const REFUSED_CONNECTIONS: &str = "muslin_api_refused_connections_total";
+const CUT_CONNECTIONS: &str = "muslin_api_cut_connections_total";
 const LEADER_CHANGES: &str = "muslin_raft_leader_changes_total";
 const SUSPICIONS: &str = "muslin_swim_suspicions_total";
 const DEATHS: &str = "muslin_swim_deaths_total";
@@ -147,6 +150,7 @@ pub(super) struct Metrics {
     pub(super) http_requests: Counter,
     pub(super) refused_calls: Counter,
     pub(super) refused_connections: Counter,
+    pub(super) cut_connections: Counter,
     leader_changes: Counter,
     suspicions: Counter,
     deaths: Counter,
@@ -180,6 +184,7 @@ impl Metrics {
             http_requests: counter(HTTP_REQUESTS),
             refused_calls: counter(REFUSED_CALLS),
             refused_connections: counter(REFUSED_CONNECTIONS),
+            cut_connections: counter(CUT_CONNECTIONS),
             leader_changes: counter(LEADER_CHANGES),
             suspicions: counter(SUSPICIONS),
             deaths: counter(DEATHS),

@@ -20,7 +20,8 @@
 //!    it answers pings.
 //!
 //! # Limits
-//! Connections: see `gate`. Calls per connection, windows, headers, time-outs: see `connection`.
+//! What streams hold for readers who do not read: see `unread`. Connections: see `gate`. Calls per
+//! connection, windows, headers, time-outs: see `connection`.
 //! Bodies: [`COMMAND_BYTES_MAX`](muslin_core::node::COMMAND_BYTES_MAX). Pages and watches: beside
 //! their handlers.
 //!
@@ -46,6 +47,7 @@ pub mod status;
 mod story;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 pub use caller::Caller;
 pub use connection::{Patience, Tls};

@@ -377,11 +377,7 @@ fn disk_words(status: &NodeStatus) -> String {
         let names: Vec<String> = ids.iter().map(|id| name_of(status, *id)).collect();
         names.join(", ")
     };
-    let mut rebuilding = status.rebuilding.clone();
-    if status.is_rebuilding {
-        rebuilding.push(status.id);
-        rebuilding.sort_unstable();
-    }
+    let rebuilding = rebuilding(status);
     if !status.full.is_empty() {
         // One full disk of a follower's stops nobody.
         let voters = &status.configuration.voters;
@@ -397,8 +393,21 @@ fn disk_words(status: &NodeStatus) -> String {
     if rebuilding.is_empty() {
         return String::new();
     }
-    let verb = if rebuilding.len() == 1 { "is" } else { "are" };
-    format!("Degraded - {} {verb} rebuilding: refetching its log", names(&rebuilding))
+    let (verb, whose) =
+        if rebuilding.len() == 1 { ("is", "its log") } else { ("are", "their logs") };
+    format!("Degraded - {} {verb} rebuilding: refetching {whose}", names(&rebuilding))
+}
+
+/// Who gives no votes since its disk has lost what it promised: by what the leader hears, and by
+/// what nodes say of themselves.
+fn rebuilding(status: &NodeStatus) -> Vec<NodeId> {
+    let say_so = status.view.iter().filter(|entry| {
+        entry.state == Liveness::Alive && entry.node != status.id && entry.metadata.is_rebuilding
+    });
+    let own = status.is_rebuilding.then_some(status.id);
+    let said = say_so.map(|entry| entry.node).chain(own);
+    let all: BTreeSet<NodeId> = status.rebuilding.iter().copied().chain(said).collect();
+    all.into_iter().collect()
 }
 
 /// The worst that is wrong with the groups of this node, with what parts it from the words behind
@@ -464,7 +473,20 @@ fn unavailable(status: &NodeStatus, count: VoterCount) -> String {
     const LOCAL: &str = "reads with consistency=local still work";
     let VoterCount { answering, total } = count;
     let needed = total / 2 + 1;
-    if total == 0 {
+    let missing = missing_voters(status);
+    let mut lost = rebuilding(status);
+    lost.retain(|id| status.configuration.is_voter(*id) && !missing.contains_key(id));
+    let names: Vec<String> = lost.iter().map(|id| name_of(status, *id)).collect();
+    let can_vote = answering.saturating_sub(lost.len());
+    if total > 0 && !lost.is_empty() && can_vote < needed {
+        let verb = if lost.len() == 1 { "is" } else { "are" };
+        let names = names.join(", ");
+        let are = if needed == 1 { "is" } else { "are" };
+        format!(
+            "Unavailable - {names} {verb} rebuilding and cannot vote: {can_vote} of {total} voters \
+             can, {needed} {are} needed; {LOCAL}"
+        )
+    } else if total == 0 {
         format!("Unavailable - this node has not heard of any voter yet; {LOCAL}")
     } else if answering < needed {
         let verb = if answering == 1 { "answers" } else { "answer" };
@@ -472,6 +494,10 @@ fn unavailable(status: &NodeStatus, count: VoterCount) -> String {
         format!(
             "Unavailable - {answering} of {total} voters {verb}, {needed} {are} needed; {LOCAL}"
         )
+    } else if status.leader.is_none() && !status.full.is_empty() {
+        let names: Vec<String> = status.full.iter().map(|id| name_of(status, *id)).collect();
+        let names = names.join(", ");
+        format!("Unavailable - the disk of {names} is full, and no leader is elected; {LOCAL}")
     } else if status.leader.is_none() {
         format!(
             "Unavailable - no leader is elected yet, {answering} of {total} voters answer; {LOCAL}"

@@ -147,6 +147,15 @@ fn of_groups(event: &groups::Event, own: NodeId, names: &Names) -> Story {
         groups::Event::Driven { drive: Drive::Passive } => {
             Story::new("groups-assigned", "leaders of groups are named by the record again")
         }
+        groups::Event::CannotRebuild { group, other } => {
+            let text = format!(
+                "group {group}: the disk has lost what was acknowledged, and {} alone is no \
+                 majority that could do without this replica: the group waits; restore the data \
+                 directory from a backup, or take the group out",
+                names.of(*other)
+            );
+            Story::new("rebuild-impossible", text)
+        }
         groups::Event::UnknownKind { group } => {
             let text = format!("group {group} is of a kind this node does not know: it keeps none");
             Story::new("group-unknown-kind", text)

@@ -9,6 +9,7 @@ use muslin_core::base::{Epoch, NodeId};
 use muslin_core::state::{Founding, Member};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the token made at init admits nodes.
@@ -32,6 +33,8 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
         reachable(founder.listen, founder.advertise)?;
     }
     check_founders(&founders)?;
+    let places: Vec<&Path> = founders.iter().map(|one| one.data_dir.as_path()).collect();
+    DataDir::check_room(&places)?;
     let Some(first) = founders.first() else { return Ok(Vec::new()) };
     let ips: Vec<_> = founders.iter().map(|one| one.advertise.unwrap_or(one.listen).ip()).collect();
     let root = Identity::found(&first.cluster_name, draw_node_id(), &ips)?;
@@ -69,6 +72,7 @@ pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
     let advertise = reachable(options.listen, options.advertise)?;
     // Before the cluster is asked: a node that could not be made must not be admitted.
     DataDir::check_unused(&options.data_dir)?;
+    DataDir::check_room(&[&options.data_dir])?;
     let wish = Wish {
         name: options.name.clone(),
         address: advertise,

@@ -43,6 +43,7 @@ pub async fn run(
     loop {
         let (mut directory, identity) = open(&options.data_dir)?;
         check_words(directory.config())?;
+        directory.check_first_room()?;
         let sockets = Sockets::bind(&options, &directory).await?;
         directory.set_addresses(sockets.addresses)?;
         let identity = certified_for(identity, &directory, sockets.addresses.advertise)?;
@@ -267,6 +268,7 @@ fn node_options(
             etcd_address: etcd.to_string(),
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_string(),
+            ..swim::Metadata::default()
         },
         founding: directory.founding().clone(),
         swim: match profile {

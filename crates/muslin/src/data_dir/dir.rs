@@ -49,6 +49,7 @@ impl DataDir {
         let lock = Lock::take(path).map_err(|error| error.explain(path))?;
         // Another process may have been faster, and be gone again.
         check_unused(path)?;
+        FileStore::check_room(&[path])?;
         let restricted = fs::set_permissions(path, Permissions::from_mode(MODE));
         restricted.map_err(|error| unusable("restrict", path, error))?;
         let stored = Stored { config, boot: 1, founding };
@@ -69,6 +70,17 @@ impl DataDir {
             Ok(true) => check_unused(path),
             Err(error) => Err(unusable("read", path, error)),
         }
+    }
+
+    /// Whether disks have room for nodes that are to be made in these directories.
+    pub fn check_room(paths: &[&Path]) -> Result<(), StoreError> {
+        FileStore::check_room(paths)
+    }
+
+    /// Whether the disk has room for the first start of a node that was made; of one that has run,
+    /// nothing is asked.
+    pub fn check_first_room(&self) -> Result<(), StoreError> {
+        FileStore::check_first_room(&self.path)
     }
 
     /// Opens a node's directory and raises its boot counter.

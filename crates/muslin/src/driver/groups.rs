@@ -19,16 +19,34 @@ pub enum GroupError {
     /// It is not known whether it was done, or it was not.
     #[error(transparent)]
     Failed(#[from] Failure),
+    /// The node that was asked has no state machine of this name; nothing happened. It stands for
+    /// all: they run the same application, and a group that no node knows would never work.
+    #[error(
+        "this node knows no groups of the kind {kind:?}; nothing happened; the kinds it knows: {}",
+        known.join(", ")
+    )]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// What there is.
+        known: Vec<String>,
+    },
 }
 
 impl Handle {
     /// Makes a group: on these members, replicating the state machine of this name
-    /// ([`Machines`](muslin_core::groups::Machines)), which each of them must have.
+    /// ([`Machines`](muslin_core::groups::Machines)), which each of them must have, and this node
+    /// too.
     pub async fn group_create(
         &self,
         kind: &str,
         replicas: impl IntoIterator<Item = NodeId>,
     ) -> Result<GroupId, GroupError> {
+        let known = self.group_kinds();
+        if !known.iter().any(|known| known == kind) {
+            let (kind, known) = (kind.to_string(), known.to_vec());
+            return Err(GroupError::UnknownKind { kind, known });
+        }
         let replicas = replicas.into_iter().map(|node| node.0).collect();
         let create = GroupCreate { id: 0, kind: kind.to_string(), replicas };
         let outcome = self.write(Command::of(CommandKind::GroupCreate(create))).await?;

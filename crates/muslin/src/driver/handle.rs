@@ -1,18 +1,15 @@
 //! What everyone but the driver holds of a node.
 
+use super::watch::{Backlog, Watch, WatchSender};
 use crate::store::{DiskCounters, DiskNumbers};
 use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
-use muslin_core::state::{Command, KvEvent, Outcome, Query, WatchSpec};
+use muslin_core::state::{Command, Outcome, Query, WatchSpec};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use tokio::sync::{broadcast, mpsc, oneshot};
-
-/// Replies of a watch that may wait for their reader; one that falls further behind is cancelled,
-/// and goes on from where it was.
-const WATCH_QUEUE_MAX: usize = 256;
 
 /// Events kept for those who ask what happened lately.
 const EVENTS_KEPT: usize = 1_024;
@@ -32,6 +29,7 @@ struct Shared {
     leader: AtomicU64,
     epoch: AtomicU64,
     revision: AtomicU64,
+    backlog: Backlog,
     disk: Arc<DiskCounters>,
     kinds: Vec<String>,
 }
@@ -66,7 +64,7 @@ pub(crate) enum Mail {
 /// Where a reply goes.
 pub(crate) enum ReplyTo {
     Once(oneshot::Sender<Reply>),
-    Many(mpsc::Sender<Reply>),
+    Many(WatchSender),
 }
 
 /// One event with its place and wall-clock time.
@@ -98,6 +96,7 @@ impl Handle {
             leader: AtomicU64::new(NOBODY),
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
+            backlog: Backlog::default(),
             disk,
             kinds,
         };
@@ -155,12 +154,7 @@ impl Handle {
     /// Follows changes of keys. The first item is [`WatchItem::Started`] or
     /// [`WatchItem::Compacted`].
     pub async fn watch(&self, spec: WatchSpec) -> Result<Watch, Failure> {
-        let id = self.next_id();
-        let (sender, receiver) = mpsc::channel(WATCH_QUEUE_MAX);
-        let mail =
-            Mail::Request { id, request: Request::Watch(spec), reply: ReplyTo::Many(sender) };
-        self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
-        Ok(Watch { id, handle: self.clone(), receiver, more_due: false, ended: false })
+        Watch::start(self, spec).await
     }
 
     /// Every event from now on. A receiver that lags loses the oldest and is told so.
@@ -184,6 +178,11 @@ impl Handle {
     /// What the store counts.
     pub fn disk(&self) -> DiskNumbers {
         self.shared.disk.numbers()
+    }
+
+    /// Bytes of events that wait for the readers of watches.
+    pub fn watch_backlog(&self) -> u64 {
+        self.shared.backlog.bytes()
     }
 
     /// What the driver last showed. Each number is right by itself; together they may be of two
@@ -217,14 +216,26 @@ impl Handle {
         let _ = self.shared.events.send(record);
     }
 
-    fn next_id(&self) -> RequestId {
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.shared.backlog
+    }
+
+    pub(super) async fn mail(&self, mail: Mail) -> Result<(), Failure> {
+        self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)
+    }
+
+    pub(super) fn cancel(&self, id: RequestId) {
+        let _ = self.shared.mail.try_send(Mail::Cancel(id));
+    }
+
+    pub(super) fn next_id(&self) -> RequestId {
         RequestId(self.shared.next_request.fetch_add(1, Ordering::Relaxed))
     }
 
     pub(super) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
         let (sender, receiver) = oneshot::channel();
         let mail = Mail::Request { id: self.next_id(), request, reply: ReplyTo::Once(sender) };
-        self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)?;
+        self.mail(mail).await?;
         match receiver.await {
             Ok(Reply::Failed(failure)) => Err(failure),
             Ok(reply) => Ok(reply),
@@ -251,94 +262,4 @@ impl Handle {
 pub(super) fn unexpected(reply: Reply) -> Failure {
     debug_assert!(false, "a reply of another kind than asked for: {reply:?}");
     Failure::Stopping
-}
-
-/// Changes as they happen: complete, in order, each once (K2).
-pub struct Watch {
-    id: RequestId,
-    handle: Handle,
-    receiver: mpsc::Receiver<Reply>,
-    /// The driver waits to hear that there is room again.
-    more_due: bool,
-    ended: bool,
-}
-
-/// What a watch tells.
-#[derive(Clone, PartialEq, Debug)]
-pub enum WatchItem {
-    /// It began: every event of `from` or later will be told.
-    Started {
-        /// First revision that will be seen.
-        from: Revision,
-        /// Present revision.
-        revision: Revision,
-    },
-    /// It cannot begin, history is gone; the last item.
-    Compacted {
-        /// The earliest revision that can be watched from.
-        compacted: Revision,
-    },
-    /// Changes, whole revisions, in order.
-    Events {
-        /// One or more.
-        events: Vec<KvEvent>,
-        /// All changes up to here have been told.
-        revision: Revision,
-    },
-    /// Nothing more happened up to here.
-    Progress {
-        /// All changes up to here have been told.
-        revision: Revision,
-    },
-    /// The reader was too slow, or the node stops; the last item. Watch again from the revision
-    /// after the last one told.
-    Cancelled,
-}
-
-impl Watch {
-    /// Waits for the next item; `None` after the last. Cancel safe: nothing is lost when the call
-    /// is dropped and made again.
-    pub async fn next(&mut self) -> Option<WatchItem> {
-        if self.ended {
-            return None;
-        }
-        // Asked before the wait, never after: an item once taken must not be lost to a cancelled
-        // call.
-        if self.more_due {
-            self.tell(Request::WatchMore { watch: self.id }).await;
-            self.more_due = false;
-        }
-        let item = match self.receiver.recv().await {
-            Some(Reply::WatchStarted { from, revision }) => WatchItem::Started { from, revision },
-            Some(Reply::WatchRefused { compacted }) => WatchItem::Compacted { compacted },
-            Some(Reply::WatchEvents { events, revision, behind }) => {
-                self.more_due = behind;
-                WatchItem::Events { events, revision }
-            }
-            Some(Reply::WatchProgress { revision }) => WatchItem::Progress { revision },
-            Some(_) | None => WatchItem::Cancelled,
-        };
-        self.ended = matches!(item, WatchItem::Compacted { .. } | WatchItem::Cancelled);
-        Some(item)
-    }
-
-    /// Asks for a [`WatchItem::Progress`], told after everything that happened before.
-    pub async fn request_progress(&self) {
-        self.tell(Request::WatchProgress { watch: self.id }).await;
-    }
-
-    /// Says something that is answered through the watch itself, or not at all.
-    async fn tell(&self, request: Request) {
-        let (sender, _) = oneshot::channel();
-        let reply = ReplyTo::Once(sender);
-        let mail = Mail::Request { id: self.handle.next_id(), request, reply };
-        let _ = self.handle.shared.mail.send(mail).await;
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // A full mailbox only delays the end: the driver drops a watch whose reader is gone.
-        let _ = self.handle.shared.mail.try_send(Mail::Cancel(self.id));
-    }
 }

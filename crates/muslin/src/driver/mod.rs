@@ -12,7 +12,9 @@ mod log_thread;
 mod run;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use groups::GroupError;
-pub use handle::{EventRecord, Gauge, Handle, Watch, WatchItem};
+pub use handle::{EventRecord, Gauge, Handle};
 pub use run::{Driver, DriverError, start};
+pub use watch::{Watch, WatchItem};

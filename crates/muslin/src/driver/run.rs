@@ -420,7 +420,7 @@ impl Run {
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
         if let Some(ReplyTo::Many(sender)) = self.replies.get(&id) {
-            if sender.try_send(reply).is_err() {
+            if sender.push(reply).is_err() {
                 // The reader is gone, or too slow: it is cancelled and may go on from where it was.
                 self.replies.remove(&id);
                 self.node.handle(self.now(), Input::Cancel(id), &mut Outputs::new());

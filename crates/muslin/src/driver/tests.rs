@@ -1,8 +1,10 @@
 //! Whole nodes in one process, on real disks: groups through deaths and restarts.
 
 mod faults;
+mod order;
+mod watches;
 
-use super::{Driver, DriverError, Handle, start};
+use super::{Driver, DriverError, GroupError, Handle, start};
 use crate::store::file::{FileStore, Options as FileOptions, Owner};
 use crate::transport::mem::{MemNetwork, MemTransport};
 use bytes::Bytes;
@@ -243,4 +245,15 @@ async fn sixty_four_groups_survive_a_death_and_a_restart_of_all() {
     for id in 1..=3 {
         cluster.handle(id).shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_group_of_an_unknown_kind_is_refused_and_the_known_ones_are_named() {
+    let cluster = Cluster::start().await;
+    let refused = cluster.handle(1).group_create("nosuch", [1, 2, 3].map(NodeId)).await;
+    let Err(GroupError::UnknownKind { kind, known }) = refused else { panic!("{refused:?}") };
+    assert_eq!(kind, "nosuch");
+    assert!(known.iter().any(|kind| kind == "journal"), "{known:?}");
+    let records = cluster.handle(1).group_records(Consistency::Local).await.unwrap();
+    assert!(records.is_empty(), "nothing happened");
 }

@@ -21,6 +21,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Deleting a key that is not there goes through the log as any write does, and leaves no trace.
 const PROBE: &str = "/v1/kv/muslin.dev/ready";
 
+/// A node that is not ready by then keeps the caller waiting: the reason is shown.
+const REASON_AFTER: Duration = Duration::from_secs(5);
+
+/// Longest wait for the status of a node that does not answer a write.
+const STATUS_WAIT: Duration = Duration::from_secs(4);
+
 /// Lines of a log shown when a node did not come up.
 const LOG_LINES: usize = 10;
 
@@ -47,7 +53,8 @@ pub(crate) async fn wait(fleet: &mut Fleet) -> Result<Vec<ReadyNode>, Failure> {
 
 async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<ReadyNode, Failure> {
     let client = Client::at(&fleet.nodes()[at].plan.listen.to_string(), ATTEMPT);
-    let mut last = String::new();
+    let (mut last, mut shown) = (String::new(), String::new());
+    let reason_at = Instant::now() + REASON_AFTER;
     while Instant::now() < deadline {
         if let Some(exit) = fleet.reap().first() {
             return Err(ended(fleet, &exit.node));
@@ -56,12 +63,25 @@ async fn node(fleet: &mut Fleet, at: usize, deadline: Instant) -> Result<ReadyNo
             Ok(status) => return Ok(describe(fleet, at, &status)),
             Err(failure) => last = failure.sentence,
         }
+        if Instant::now() >= reason_at {
+            last = reason(&fleet.nodes()[at].plan.listen.to_string()).await.unwrap_or(last);
+            if last != shown {
+                eprintln!("{} is not ready: {last}", fleet.nodes()[at].plan.name);
+                shown.clone_from(&last);
+            }
+        }
         tokio::time::sleep(PAUSE).await;
     }
     let name = &fleet.nodes()[at].plan.name;
     let seconds = PATIENCE.as_secs();
     let sentence = format!("{name} answered no write within {seconds} s: {last}");
     Err(Failure::new(Kind::Unreachable, sentence).hint(tail(&fleet.nodes()[at].plan.log)))
+}
+
+/// What the node says about itself.
+async fn reason(address: &str) -> Option<String> {
+    let status = Client::at(address, STATUS_WAIT).json(Call::get("/v1/status")).await.ok()?;
+    status["sentence"].as_str().map(String::from)
 }
 
 async fn answer(client: &Client) -> Result<Value, Failure> {

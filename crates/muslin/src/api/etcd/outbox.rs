@@ -1,5 +1,6 @@
 //! The sending side of a gRPC stream.
 
+use crate::api::unread::Charge;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
@@ -8,16 +9,53 @@ use tonic::codegen::tokio_stream::Stream;
 
 /// Answers waiting for their reader. When full, whoever answers waits.
 pub(crate) struct Outbox<T> {
-    waiting: mpsc::Receiver<Result<T, Status>>,
+    waiting: mpsc::Receiver<Waiting<T>>,
 }
 
 /// Puts answers into an [`Outbox`].
-pub(super) type Sender<T> = mpsc::Sender<Result<T, Status>>;
+pub(super) struct Sender<T> {
+    sender: mpsc::Sender<Waiting<T>>,
+}
+
+struct Waiting<T> {
+    answer: Result<T, Status>,
+    /// Counts what it holds, if that is much.
+    _charge: Option<Charge>,
+}
+
+/// The reader has gone: nobody wants more.
+pub(super) struct Gone;
 
 impl<T> Outbox<T> {
     pub(super) fn new(capacity: usize) -> (Sender<T>, Outbox<T>) {
         let (sender, waiting) = mpsc::channel(capacity);
-        (sender, Outbox { waiting })
+        (Sender { sender }, Outbox { waiting })
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        Sender { sender: self.sender.clone() }
+    }
+}
+
+impl<T> Sender<T> {
+    pub(super) async fn send(&self, answer: Result<T, Status>) -> Result<(), Gone> {
+        self.put(Waiting { answer, _charge: None }).await
+    }
+
+    /// Sends what holds much, counted until it is encoded.
+    pub(super) async fn send_counted(&self, answer: T, charge: Charge) -> Result<(), Gone> {
+        self.put(Waiting { answer: Ok(answer), _charge: Some(charge) }).await
+    }
+
+    async fn put(&self, waiting: Waiting<T>) -> Result<(), Gone> {
+        self.sender.send(waiting).await.map_err(|_| Gone)
+    }
+
+    /// Returns when the reader has gone.
+    pub(super) async fn closed(&self) {
+        self.sender.closed().await;
     }
 }
 
@@ -25,6 +63,6 @@ impl<T> Stream for Outbox<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.waiting.poll_recv(cx)
+        self.waiting.poll_recv(cx).map(|waiting| waiting.map(|waiting| waiting.answer))
     }
 }

@@ -9,12 +9,13 @@
 //! 3. A reader that does not read holds up its own stream only: all queues are bounded, and a watch
 //!    that lags is told from history.
 
-use super::outbox::{Outbox, Sender};
+use super::outbox::{Gone, Outbox, Sender};
 use super::server::{Etcd, Leader, header};
 use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::follow::Follow;
 use crate::api::proto::etcdserverpb as pb;
+use crate::api::unread::Reader;
 use crate::driver::WatchItem;
 use muslin_core::base::Revision;
 use muslin_core::state::KvEvent;
@@ -65,6 +66,7 @@ impl pb::watch_server::Watch for Etcd {
         let (answers, outbox) = Outbox::new(ANSWERS_WAITING_MAX);
         let stream = WatchStream {
             desk: self.desk.clone(),
+            reader: request.extensions().get().cloned(),
             answers,
             wishes: BTreeMap::new(),
             followers: JoinSet::new(),
@@ -78,6 +80,8 @@ impl pb::watch_server::Watch for Etcd {
 /// One client's stream of watches.
 struct WatchStream {
     desk: Arc<Desk>,
+    /// Counts what it does not read.
+    reader: Option<Reader>,
     answers: Answers,
     /// By watch id. One whose follower has ended is closed, and its id free.
     wishes: BTreeMap<i64, mpsc::Sender<Wish>>,
@@ -144,6 +148,7 @@ impl WatchStream {
         let (sender, wishes) = mpsc::channel(WISHES_WAITING_MAX);
         let follower = Follower {
             desk: self.desk.clone(),
+            reader: self.reader.clone(),
             id,
             watch: watch.map_err(refuse::failure)?,
             answers: self.answers.clone(),
@@ -256,9 +261,16 @@ enum Next {
     Stop,
 }
 
+impl Next {
+    fn of(sent: Result<(), Gone>) -> Next {
+        if sent.is_ok() { Next::Go } else { Next::Stop }
+    }
+}
+
 /// Follows one watch.
 struct Follower {
     desk: Arc<Desk>,
+    reader: Option<Reader>,
     id: i64,
     watch: Follow,
     answers: Answers,
@@ -331,7 +343,7 @@ impl Follower {
                 self.told = self.told.max(revision);
                 self.on_progress(revision).await
             }
-            WatchItem::Cancelled => {
+            WatchItem::Cancelled { .. } => {
                 let cancel_reason = String::from(refuse::stopped().message());
                 self.answer(pb::WatchResponse { canceled: true, cancel_reason, ..self.blank() })
                     .await;
@@ -375,7 +387,7 @@ impl Follower {
                 self.told = revision;
             }
             answer.header = Some(header(&self.desk, self.told));
-            if self.answer(answer).await == Next::Stop {
+            if self.answer_counted(answer, bytes).await == Next::Stop {
                 return Next::Stop;
             }
         }
@@ -383,7 +395,14 @@ impl Follower {
     }
 
     async fn answer(&self, answer: pb::WatchResponse) -> Next {
-        if self.answers.send(Ok(answer)).await.is_ok() { Next::Go } else { Next::Stop }
+        Next::of(self.answers.send(Ok(answer)).await)
+    }
+
+    async fn answer_counted(&self, answer: pb::WatchResponse, bytes: usize) -> Next {
+        match &self.reader {
+            Some(reader) => Next::of(self.answers.send_counted(answer, reader.charge(bytes)).await),
+            None => self.answer(answer).await,
+        }
     }
 
     fn blank(&self) -> pb::WatchResponse {

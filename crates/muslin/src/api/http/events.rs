@@ -59,7 +59,7 @@ pub(super) async fn list_or_watch(
     let watch = params.switch("watch")?;
     params.finish()?;
     if watch {
-        let (lines, response) = Lines::new();
+        let (lines, response) = Lines::new(&request);
         tokio::spawn(async move {
             tokio::select! {
                 _ = follow(&desk, &lines) => {}

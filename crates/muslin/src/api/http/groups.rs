@@ -81,7 +81,6 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let replicas = params.text("replicas")?;
     params.finish()?;
     let replicas = replicas.ok_or_else(|| Problem::bad_request("say &replicas=NODE,NODE,NODE"))?;
-    check_kind(&desk, &kind)?;
     let replicas = replicas_named(&desk, &replicas).await;
     let made = desk.handle.group_create(&kind, replicas?).await;
     let id = made.map_err(|error| problem(&desk, error))?;
@@ -139,18 +138,6 @@ fn named(names: &NodeStatus, id: NodeId) -> NodeName {
     NodeName { id: id.to_string(), name: name_of(names, id) }
 }
 
-/// A group of a kind that no node knows would never work. This node stands for all: they run the
-/// same application.
-fn check_kind(desk: &Desk, kind: &str) -> Result<(), Problem> {
-    let kinds = desk.handle.group_kinds();
-    if kinds.iter().any(|known| known == kind) {
-        return Ok(());
-    }
-    let detail = format!("this node knows no groups of the kind {kind:?}; nothing happened");
-    let hint = format!("the kinds it knows: {}", kinds.join(", "));
-    Err(Problem::bad_request(detail).hint(hint))
-}
-
 /// The members with these names or ids. A node that has just started may not have read of them yet:
 /// it asks the leader before it says that there is none.
 async fn replicas_named(desk: &Desk, asked: &str) -> Result<Vec<NodeId>, Problem> {
@@ -190,6 +177,11 @@ fn problem(desk: &Desk, error: GroupError) -> Problem {
         GroupError::Refused(refusal) => Problem::of_refusal(&refusal),
         GroupError::Failed(failure) => {
             Problem::of_failure(failure, desk.handle.glance().leader.is_some())
+        }
+        GroupError::UnknownKind { kind, known } => {
+            let detail =
+                format!("this node knows no groups of the kind {kind:?}; nothing happened");
+            Problem::bad_request(detail).hint(format!("the kinds it knows: {}", known.join(", ")))
         }
     }
 }

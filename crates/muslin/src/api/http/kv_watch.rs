@@ -75,7 +75,7 @@ pub(super) async fn list_or_watch(
         return Err(Problem::bad_request(format!("limit is between 1 and {LIMIT_MAX}")));
     }
     if watch {
-        let (lines, response) = Lines::new();
+        let (lines, response) = Lines::new(&request);
         tokio::spawn(follow(desk, page, from, lines));
         return Ok(response);
     }
@@ -275,7 +275,7 @@ async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<
             lines.write(&Line::Progress { index: revision.0 }).await?;
         }
         WatchItem::Compacted { compacted } => return Err(End::Compacted(compacted)),
-        WatchItem::Cancelled => {
+        WatchItem::Cancelled { .. } => {
             return Err(Problem::of_failure(Failure::Stopping, true).into());
         }
     }

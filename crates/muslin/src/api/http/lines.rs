@@ -1,8 +1,10 @@
 //! Streams of JSON lines, one value each (NDJSON).
 
+use crate::api::unread::Reader;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::Request;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
@@ -19,24 +21,28 @@ const LINES_WAITING_MAX: usize = 4;
 #[derive(Clone)]
 pub(super) struct Lines {
     sender: mpsc::Sender<Bytes>,
+    reader: Option<Reader>,
 }
 
 /// The reader has gone: nobody wants more.
 pub(super) struct Gone;
 
 impl Lines {
-    /// A stream and its writing side.
-    pub(super) fn new() -> (Lines, Response) {
+    /// A stream that answers a request, and its writing side.
+    pub(super) fn new(request: &Request<Body>) -> (Lines, Response) {
+        let reader = request.extensions().get::<Reader>().cloned();
         let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
         let headers = [(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")];
-        (Lines { sender }, (headers, Body::new(Waiting { waiting })).into_response())
+        (Lines { sender, reader }, (headers, Body::new(Waiting { waiting })).into_response())
     }
 
     /// Writes one line; waits while the reader is behind.
     pub(super) async fn write<T: Serialize>(&self, line: &T) -> Result<(), Gone> {
         let mut text = serde_json::to_vec(line).expect("lines have string keys only");
         text.push(b'\n');
-        self.sender.send(Bytes::from(text)).await.map_err(|_| Gone)
+        let text = Bytes::from(text);
+        let text = self.reader.as_ref().map_or(text.clone(), |reader| reader.hold(text));
+        self.sender.send(text).await.map_err(|_| Gone)
     }
 
     /// Returns when the reader has gone.

@@ -234,3 +234,33 @@ fn the_document_has_the_fields_that_scripts_read() {
     assert_eq!(json["term"], 3);
     assert_eq!(json["nodes"][2]["matched"], serde_json::Value::Null);
 }
+
+#[test]
+fn a_majority_that_rebuilds_is_named_by_every_node_that_is_asked() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP)]);
+    status.leader = None;
+    status.is_rebuilding = true;
+    status.view[1].metadata.is_rebuilding = true;
+    let sentence = "Unavailable - n1, n2 are rebuilding and cannot vote: 1 of 3 voters can, 2 are \
+                    needed; reads with consistency=local still work";
+    check(&status, Quorum::Silent, Health::Unavailable, sentence);
+    status.is_rebuilding = false;
+    status.view[2].metadata.is_rebuilding = true;
+    let sentence = "Unavailable - n2, n3 are rebuilding and cannot vote: 1 of 3 voters can, 2 are \
+                    needed; reads with consistency=local still work";
+    check(&status, Quorum::Silent, Health::Unavailable, sentence);
+    // One of them is down: it does not count twice.
+    status.view[2].state = DOWN;
+    let sentence = "Unavailable - n2 is rebuilding and cannot vote: 1 of 3 voters can, 2 are \
+                    needed; reads with consistency=local still work";
+    check(&status, Quorum::Silent, Health::Unavailable, sentence);
+}
+
+#[test]
+fn a_full_disk_without_a_leader_is_named() {
+    let mut status = known(&[1], &[(1, UP)]);
+    (status.leader, status.full) = (None, vec![NodeId(1)]);
+    let sentence = "Unavailable - the disk of n1 is full, and no leader is elected; reads with \
+                    consistency=local still work";
+    check(&status, Quorum::Silent, Health::Unavailable, sentence);
+}

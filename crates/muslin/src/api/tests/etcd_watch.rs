@@ -10,7 +10,7 @@ use pb::watch_request::RequestUnion;
 use tonic::Streaming;
 
 /// One stream of watches.
-struct Stream {
+pub(super) struct Stream {
     requests: mpsc::Sender<pb::WatchRequest>,
     answers: Streaming<pb::WatchResponse>,
 }
@@ -21,12 +21,12 @@ fn all() -> pb::WatchCreateRequest {
     pb::WatchCreateRequest { key, range_end, ..pb::WatchCreateRequest::default() }
 }
 
-fn from(start_revision: i64) -> pb::WatchCreateRequest {
+pub(super) fn from(start_revision: i64) -> pb::WatchCreateRequest {
     pb::WatchCreateRequest { start_revision, ..all() }
 }
 
 impl Stream {
-    async fn open(world: &World) -> Stream {
+    pub(super) async fn open(world: &World) -> Stream {
         let (requests, waiting) = mpsc::channel(64);
         let waiting = Requests(waiting);
         let mut client = WatchClient::new(world.channel().await);
@@ -39,7 +39,7 @@ impl Stream {
         self.requests.send(request).await.unwrap();
     }
 
-    async fn create(&mut self, request: pb::WatchCreateRequest) -> pb::WatchResponse {
+    pub(super) async fn create(&mut self, request: pb::WatchCreateRequest) -> pb::WatchResponse {
         self.ask(RequestUnion::CreateRequest(request)).await;
         let answer = self.next().await;
         assert!(answer.created, "{answer:?}");
@@ -52,7 +52,7 @@ impl Stream {
     }
 
     /// Reads so many events, and the answers they came in.
-    async fn events(&mut self, count: usize) -> Vec<mvccpb::Event> {
+    pub(super) async fn events(&mut self, count: usize) -> Vec<mvccpb::Event> {
         let mut events = Vec::new();
         while events.len() < count {
             events.extend(self.next().await.events);

@@ -413,3 +413,44 @@ async fn a_removed_nodes_certificate_is_refused_from_the_next_request_on() {
     assert_eq!(code(client.bytes(Call::get("/v1/nodes")).await), "removed");
     assert!(client.bytes(Call::get("/livez")).await.is_ok(), "what all may ask, it may");
 }
+
+/// A stream of all changes; nothing of it is read but its head.
+async fn unread_watch(world: &World) -> TcpStream {
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
+    let request = "GET /v1/kv?watch=true&from=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_who_do_not_read_are_cut_off_when_they_hold_too_much_and_nobody_else_is() {
+    let world = World::new().await;
+    let mut kv = KvClient::new(world.channel().await);
+    let mut asleep = Vec::new();
+    for _ in 0..64 {
+        asleep.push(unread_watch(&world).await);
+    }
+    let mut awake = super::etcd_watch::Stream::open(&world).await;
+    awake.create(super::etcd_watch::from(1)).await;
+    let metric = async || {
+        let client = Client::new(world.addr.to_string(), None);
+        let text = client.bytes(Call::get("/metrics")).await.unwrap();
+        let text = String::from_utf8_lossy(&text.body).into_owned();
+        let line = text.lines().find_map(|l| l.strip_prefix("muslin_api_cut_connections_total "));
+        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let mut puts = 0;
+    // 64 readers of six or so lines each hold far more than all may.
+    while metric().await == 0 {
+        kv.put(put("a", vec![b'x'; 1 << 20])).await.unwrap();
+        puts += 1;
+        awake.events(1).await;
+        assert!(puts < 200, "nobody was cut off");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    kv.put(put("a", "after")).await.unwrap();
+    awake.events(1).await;
+}

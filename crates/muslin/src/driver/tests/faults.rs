@@ -60,7 +60,7 @@ impl Store for GatedStore {
 }
 
 /// Nodes on disks in memory.
-struct Nodes {
+pub(super) struct Nodes {
     network: MemNetwork,
     count: u64,
     disks: BTreeMap<u64, Disk>,
@@ -69,7 +69,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    async fn start(count: u64) -> Nodes {
+    pub(super) async fn start(count: u64) -> Nodes {
         let network = MemNetwork::seeded(5);
         let (disks, gates, running) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut nodes = Nodes { network, count, disks, gates, running };
@@ -116,7 +116,7 @@ impl Nodes {
         let _ = node.task.await;
     }
 
-    fn handle(&self, id: u64) -> &Handle {
+    pub(super) fn handle(&self, id: u64) -> &Handle {
         &self.running[&id].handle
     }
 
@@ -297,4 +297,43 @@ async fn a_group_whose_only_replica_lost_data_is_told_and_answers_why() {
         handle.group_propose(shared, command("b")).await.ok()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_of_two_that_lost_data_is_told() {
+    let mut nodes = Nodes::start(3).await;
+    let (group, _) = nodes.journal(&[1, 2]).await;
+    nodes.handle(2).group_propose(group, command("a")).await.unwrap();
+    nodes.kill(2).await;
+    nodes.disks[&2].damage();
+    nodes.boot(2, 2).await;
+    let handle = nodes.handle(2);
+    let event = Event::Groups(groups::Event::CannotRebuild { group, other: NodeId(1) });
+    until("it is not told", async || {
+        handle.recent_events().iter().any(|record| record.event == event).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_majority_lost_data_every_node_knows_who() {
+    let mut nodes = Nodes::start(3).await;
+    nodes.handle(1).write(put("a")).await.unwrap();
+    for id in [1, 2] {
+        nodes.kill(id).await;
+    }
+    for id in [1, 2] {
+        nodes.disks[&id].damage();
+        nodes.boot(id, 2).await;
+    }
+    for id in 1..=3 {
+        until("it does not know", async || {
+            let status = nodes.handle(id).status().await.unwrap();
+            let say_so = status.view.iter().filter(|entry| entry.metadata.is_rebuilding);
+            let mut rebuild: Vec<u64> = say_so.map(|entry| entry.node.0).collect();
+            rebuild.sort_unstable();
+            (rebuild == [1, 2]).then_some(())
+        })
+        .await;
+    }
 }

@@ -41,6 +41,7 @@ mod rebuild;
 mod record;
 mod recover;
 mod replay;
+mod room;
 mod scrub;
 mod segment;
 mod snapshot;

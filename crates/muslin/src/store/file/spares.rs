@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The next segment, and the one behind it.
-const SPARES: u8 = 2;
+pub(super) const SPARES: u8 = 2;
 
 /// With so many, a segment that is not needed any more is removed: snapshots come in bursts, and
 /// what they let go of at once should not be made again.

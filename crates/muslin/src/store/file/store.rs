@@ -6,6 +6,7 @@ use super::check::{self, Checked};
 use super::disk::{explain, make_dir, sync_dir};
 use super::log::{Home, Log};
 use super::recover;
+use super::room;
 use super::segment::{self, Owner};
 use super::spares::Spares;
 use muslin_core::base::GroupId;
@@ -86,6 +87,22 @@ impl FileStore {
             }
         }
         Ok(true)
+    }
+
+    /// Refuses to make stores in these directories, which need not be there, when a disk has not
+    /// the room that they take before anything is written.
+    pub fn check_room(roots: &[&Path]) -> Result<(), StoreError> {
+        room::check_new(roots, Options::default().segment_bytes)
+    }
+
+    /// The same of a store that was made, if nothing was ever written to it: it could take no
+    /// write, not even that of an election. One that has been used starts on a full disk, to
+    /// serve reads.
+    pub fn check_first_room(root: &Path) -> Result<(), StoreError> {
+        match FileStore::is_unused(root)? {
+            true => room::check_made(root, Options::default().segment_bytes),
+            false => Ok(()),
+        }
     }
 
     /// Looks at a store that nobody has open, and changes nothing.
