@@ -267,6 +267,7 @@ fn node_options(
             etcd_address: etcd.to_string(),
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_string(),
+            load: 0,
         },
         founding: directory.founding().clone(),
         swim: match profile {

@@ -103,6 +103,7 @@ mod tests {
             etcd_address: longest.to_string(),
             protocol: (u32::MAX, u32::MAX),
             version: "65535.65535.65535-candidate.65535".to_string(),
+            load: u32::MAX,
         };
         assert!(wire::metadata_len(&metadata) <= METADATA_BYTES_MAX);
     }
