@@ -110,6 +110,7 @@ impl Node {
             prng.draw(),
             now,
         );
+        let swim = swim.behind(options.gate.clone()).with_ticket(options.ticket.clone());
         let start = groups::Start {
             id: options.id,
             boot: options.boot,
@@ -252,6 +253,7 @@ impl Machine for Node {
             Input::Contacts(contacts) => {
                 self.handle_swim(now, swim::Input::Contacts(contacts), out);
             }
+            Input::Ticket(ticket) => self.handle_swim(now, swim::Input::Ticket(ticket), out),
             Input::Shutdown => self.on_shutdown(now, out),
         }
     }
@@ -343,6 +345,10 @@ impl Node {
             PeerMessage::Groups(message) => {
                 self.handle_groups(now, groups::Input::Message { from, message }, out);
             }
+            PeerMessage::Gossip(bytes) => match wire::decode_packet(bytes) {
+                Ok(packet) => self.handle_swim(now, swim::Input::Stream { from, packet }, out),
+                Err(_) => out.push(Output::Report(Event::BadMessage { why: "unreadable gossip" })),
+            },
             PeerMessage::Propose(proposals) => {
                 self.relayed.add(from, proposals);
             }
@@ -689,6 +695,10 @@ impl Node {
             match output {
                 swim::Output::Send { to, packet } => {
                     out.push(Output::Datagram { to, bytes: wire::encode_packet(&packet) });
+                }
+                swim::Output::Stream { to, packet } => {
+                    let message = PeerMessage::Gossip(wire::encode_packet(&packet));
+                    out.push(Output::Send { to, after: None, message });
                 }
                 swim::Output::Report(event) => self.on_view_event(event, out),
             }

@@ -31,6 +31,10 @@ pub struct Options {
     pub address: SocketAddr,
     /// What it says about itself.
     pub metadata: swim::Metadata,
+    /// What it was admitted with, for the gates of the others; empty when there are none.
+    pub ticket: Bytes,
+    /// Who is believed to be a member (M3).
+    pub gate: Box<dyn swim::Gate>,
     /// The members the cluster was founded with (needed only while the log starts at its
     /// beginning).
     pub founding: Founding,
@@ -59,6 +63,8 @@ impl Options {
             boot: 1,
             address,
             metadata: swim::Metadata::default(),
+            ticket: Bytes::new(),
+            gate: Box::new(swim::OpenGate),
             founding: Founding::default(),
             raft: raft::Options::default(),
             groups: groups::Options::default(),
@@ -131,6 +137,8 @@ pub enum Input {
     Cancel(RequestId),
     /// Addresses where members may be.
     Contacts(Vec<SocketAddr>),
+    /// This node was given another ticket.
+    Ticket(Bytes),
     /// Leave the view and give no more votes: the process is about to stop.
     Shutdown,
 }
@@ -181,6 +189,9 @@ pub enum PeerMessage {
     },
     /// About the other groups, besides consensus.
     Groups(groups::Message),
+    /// What the failure detector says when its datagrams do not get through: an encoded
+    /// [`swim::Packet`].
+    Gossip(Bytes),
 }
 
 /// What became of a keep-alive or a question for a lease's time.

@@ -1,17 +1,25 @@
 //! The detector as a value: what it holds, its timers and its inputs.
 
+use super::callers::Callers;
 use super::contacts::Contacts;
+use super::exchange::Transfers;
+use super::health::Health;
 use super::members::Members;
-use super::probing::{Probe, Relays};
+use super::planted::Bug;
+use super::probing::Probe;
+use super::relays::Relays;
 use super::rumors::RumorQueue;
 use super::timing;
 use super::{
-    Event, Input, Liveness, METADATA_BYTES_MAX, Metadata, Options, Output, PacketKind, ViewEntry,
+    Event, Gate, Input, Liveness, METADATA_BYTES_MAX, Metadata, OpenGate, Options, Output,
+    PacketKind, Scope, TICKET_BYTES_MAX, ViewEntry,
 };
 use crate::base::{Epoch, Incarnation, Machine, NodeId, Now, Outputs, Prng, Wake};
 use crate::wire;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -28,9 +36,8 @@ const GOSSIP_FANOUT: usize = 3;
 /// Members told of a good-bye, twice each: it is said once, and nobody asks for it again.
 const LEAVE_FANOUT: usize = 16;
 
-/// Once in so many probe periods the whole view of another is asked for, against rumors that were
-/// lost everywhere.
-const SYNC_PERIODS: u32 = 120;
+/// Callers told in one gossip round, by a node that tracks a slice.
+const CALLERS_FANOUT: usize = 2;
 
 /// The failure detector of one node.
 #[derive(Debug)]
@@ -40,7 +47,13 @@ pub struct Swim {
     pub(super) options: Options,
     pub(super) rng: Prng,
     pub(super) own: Own,
+    pub(super) gate: Box<dyn Gate>,
     pub(super) members: Members,
+    /// Whom of the cluster it tracks.
+    pub(super) scope: Scope,
+    /// Somebody of the slice is not in the view.
+    pub(super) is_seeking: bool,
+    pub(super) callers: Callers,
     pub(super) removed: Removed,
     pub(super) rumors: RumorQueue,
     pub(super) contacts: Contacts,
@@ -50,18 +63,19 @@ pub struct Swim {
     /// Those this node accused itself: they are asked again until it is settled.
     pub(super) accused: BTreeSet<NodeId>,
     pub(super) last_number: u64,
-    /// Where the next answer to a sync goes on.
-    pub(super) sync_from: NodeId,
+    pub(super) transfers: Transfers,
     /// Not before then is anybody asked for all it knows, except by the periodic sync.
     pub(super) sync_again_at: Now,
     pub(super) observed: Option<SocketAddr>,
     pub(super) next_probe: Now,
     next_rejoin: Now,
-    next_sync: Now,
+    pub(super) next_sync: Now,
     /// Set while there is news to spread.
     next_gossip: Option<Now>,
     /// When this node asked to be woken, as of the last input.
     promised: Option<Now>,
+    #[cfg(test)]
+    pub(super) planted: Option<Bug>,
 }
 
 /// What a node says of itself.
@@ -71,6 +85,8 @@ pub(super) struct Own {
     pub(super) incarnation: Incarnation,
     pub(super) address: SocketAddr,
     pub(super) metadata: Metadata,
+    /// Empty while it has none.
+    pub(super) ticket: Bytes,
     pub(super) since: Now,
 }
 
@@ -80,30 +96,6 @@ pub(super) enum Phase {
     Present,
     /// It has said good-bye: nothing is sent or answered any more.
     Gone,
-}
-
-/// Lifeguard's local health: how much this node doubts itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Health(u32);
-
-impl Health {
-    /// Lifeguard's S: at worst a node probes nine times as slowly.
-    const WORST: u32 = 8;
-
-    /// A probe of a live member failed, or others suspect this node.
-    pub(super) fn worsen(&mut self) {
-        self.0 = (self.0 + 1).min(Health::WORST);
-    }
-
-    /// A probe was answered.
-    pub(super) fn improve(&mut self) {
-        self.0 = self.0.saturating_sub(1);
-    }
-
-    /// Stretches a period or a time-out.
-    pub(super) fn stretch(self, time: Duration) -> Duration {
-        time * (self.0 + 1)
-    }
 }
 
 /// Identities removed for good, bounded.
@@ -158,7 +150,7 @@ impl Swim {
         let mut rng = Prng::seeded(seed);
         // Nodes started together must not probe together.
         let next_probe = now + rng.duration(Duration::ZERO, options.probe_period);
-        let next_sync = now + rng.duration(options.probe_period, sync_period(&options, 1));
+        let next_sync = now + rng.duration(options.probe_period, options.probe_period * 30);
         // An answer to an earlier process of this node must not pass for one to this process.
         let last_number = rng.draw() >> 32;
         let own = Own {
@@ -166,6 +158,7 @@ impl Swim {
             incarnation: Incarnation::ZERO,
             address,
             metadata,
+            ticket: Bytes::new(),
             since: now,
         };
         let mut swim = Swim {
@@ -174,7 +167,11 @@ impl Swim {
             options,
             rng,
             own,
+            gate: Box::new(OpenGate),
             members: Members::default(),
+            scope: Scope::All,
+            is_seeking: false,
+            callers: Callers::default(),
             removed: Removed::default(),
             rumors: RumorQueue::default(),
             contacts: Contacts::default(),
@@ -183,7 +180,7 @@ impl Swim {
             relays: Relays::default(),
             accused: BTreeSet::new(),
             last_number,
-            sync_from: NodeId(0),
+            transfers: Transfers::default(),
             sync_again_at: now,
             observed: None,
             next_probe,
@@ -191,6 +188,8 @@ impl Swim {
             next_sync,
             next_gossip: None,
             promised: None,
+            #[cfg(test)]
+            planted: None,
         };
         swim.spread_own();
         swim
@@ -201,6 +200,25 @@ impl Swim {
     pub fn resumed_at(mut self, incarnation: Incarnation) -> Swim {
         assert!(incarnation >= self.own.incarnation, "M2: an incarnation never goes back");
         self.own.incarnation = incarnation;
+        self.spread_own();
+        self
+    }
+
+    /// Believes in members only as this gate admits them (M3).
+    #[must_use]
+    pub fn behind(mut self, gate: Box<dyn Gate>) -> Swim {
+        self.gate = gate;
+        self
+    }
+
+    /// Shows this ticket to the gates of the others.
+    ///
+    /// # Panics
+    /// When it is larger than [`TICKET_BYTES_MAX`]: nobody could be told of this node.
+    #[must_use]
+    pub fn with_ticket(mut self, ticket: Bytes) -> Swim {
+        assert!(ticket.len() <= TICKET_BYTES_MAX, "a ticket must fit into a packet");
+        self.own.ticket = ticket;
         self.spread_own();
         self
     }
@@ -288,9 +306,12 @@ impl Machine for Swim {
         match input {
             Input::Tick => self.on_tick(now, out),
             Input::Packet { from, packet } => self.on_packet(now, from, packet, out),
+            Input::Stream { from, packet } => self.on_stream(now, from, packet, out),
             Input::Contacts(addresses) => self.on_contacts(addresses, out),
             Input::Heard(node) => self.on_heard(now, node),
             Input::Describe(metadata) => self.on_describe(metadata, out),
+            Input::Ticket(ticket) => self.on_ticket(ticket, out),
+            Input::Track(scope) => self.on_track(scope, out),
             Input::Leave => self.on_leave(out),
             Input::Forget(node) => self.on_forget(node),
         }
@@ -306,14 +327,15 @@ impl Machine for Swim {
         }
         let is_watching = self.members.live() > 0;
         let probe = is_watching.then_some((self.next_probe, Wake("probe")));
-        let indirect = self.probe.as_ref().and_then(Probe::indirect_at);
+        let next_step = self.probe.as_ref().and_then(Probe::next_step_at);
         let sync = is_watching.then_some((self.next_sync, Wake("sync")));
         let rejoin = self.has_to_rejoin().then_some((self.next_rejoin, Wake("rejoin")));
         let all = [
             probe,
-            indirect.map(|at| (at, Wake("indirect-probe"))),
+            next_step.map(|at| (at, Wake("next-way-to-probe"))),
             self.members.next_timer().map(|(at, _)| (at, Wake("suspicion"))),
-            self.relays.next_end().map(|at| (at, Wake("relay"))),
+            self.relays.deadline().map(|at| (at, Wake("relay"))),
+            self.transfers.deadline().map(|at| (at, Wake("transfer"))),
             self.next_gossip.map(|at| (at, Wake("gossip"))),
             sync,
             rejoin,
@@ -325,10 +347,10 @@ impl Machine for Swim {
 impl Swim {
     fn on_tick(&mut self, now: Now, out: &mut Outputs<Output>) {
         let late = now.since(self.promised.unwrap_or(now));
-        if late >= self.options.probe_period {
+        if late >= self.options.probe_period && !self.has(Bug::StoppedNodeJudges) {
             self.forgive_all(late);
         }
-        self.relays.end(now);
+        self.end_relays(now, out);
         self.end_standings(now, out);
         self.go_on_probing(now, out);
         if self.next_rejoin <= now && self.has_to_rejoin() {
@@ -336,9 +358,10 @@ impl Swim {
             self.rejoin(out);
         }
         if self.next_sync <= now {
-            self.next_sync = now + sync_period(&self.options, self.size());
-            let partners = self.members.sample(1, &mut self.rng, |_, _| true);
-            self.send_to_all(&partners, PacketKind::Sync, out);
+            self.compare(now, out);
+        }
+        if self.transfers.deadline().is_some_and(|at| at <= now) {
+            self.transfer(now, out);
         }
         if self.next_gossip.is_some_and(|at| at <= now) {
             self.gossip(out);
@@ -349,7 +372,7 @@ impl Swim {
     /// This process itself was stopped or starved for `late`: what it did not hear meanwhile is no
     /// evidence against anybody (M1).
     fn forgive_all(&mut self, late: Duration) {
-        self.health.worsen();
+        self.health.worsen(1);
         self.probe = None;
         for node in self.members.suspects() {
             self.members.change(node, &mut self.rng, |member| member.postpone(late));
@@ -367,6 +390,13 @@ impl Swim {
                 self.send_to_all(&[target], PacketKind::Gossip, out);
             }
         }
+        // What is said about members of a slice concerns their other watchers, and those are among
+        // this node's own; so does what it says of itself.
+        for address in self.callers.sample(CALLERS_FANOUT, &mut self.rng) {
+            if !self.rumors.is_empty() {
+                self.send(address, PacketKind::Gossip, &[], out);
+            }
+        }
     }
 
     pub(super) fn gossip_period(&self) -> Duration {
@@ -375,7 +405,7 @@ impl Swim {
 
     /// Somebody may be out there whom only asking will find.
     fn has_to_rejoin(&self) -> bool {
-        self.members.down() > 0 || self.contacts.is_any_due(self.is_alone())
+        self.is_seeking || self.members.down() > 0 || self.contacts.is_any_due(self.is_alone())
     }
 
     fn is_alone(&self) -> bool {
@@ -388,6 +418,7 @@ impl Swim {
             self.ping_contact(address, out);
         }
         self.ping_down_members(out);
+        self.seek_tracked(out);
     }
 
     fn on_contacts(&mut self, addresses: Vec<SocketAddr>, out: &mut Outputs<Output>) {
@@ -406,11 +437,24 @@ impl Swim {
         }
     }
 
+    fn on_ticket(&mut self, ticket: Bytes, out: &mut Outputs<Output>) {
+        if ticket.len() > TICKET_BYTES_MAX {
+            out.push(Output::Report(Event::Dropped { why: "own ticket is too large to gossip" }));
+        } else if ticket != self.own.ticket {
+            self.own.ticket = ticket;
+            self.own.incarnation = self.own.incarnation.next();
+            self.spread_own();
+        }
+    }
+
     fn on_leave(&mut self, out: &mut Outputs<Output>) {
         self.own.phase = Phase::Gone;
         let told = self.members.sample(LEAVE_FANOUT, &mut self.rng, |_, _| true);
         for _ in 0..2 {
             self.send_to_all(&told, PacketKind::Gossip, out);
+            for address in self.callers.addresses() {
+                self.send(address, PacketKind::Gossip, &[self.id], out);
+            }
         }
     }
 
@@ -419,17 +463,7 @@ impl Swim {
             return;
         }
         self.removed.insert(node);
-        self.members.remove(node);
-        self.rumors.remove(node);
-        self.accused.remove(&node);
-        if self.probe.as_ref().is_some_and(|probe| probe.target == node) {
-            self.probe = None;
-        }
+        self.callers.remove(node);
+        self.drop_member(node);
     }
-}
-
-/// The larger the cluster, the rarer: the cost of one sync grows with it.
-fn sync_period(options: &Options, size: usize) -> Duration {
-    let scale = (size as u32 / 32).checked_ilog2().map_or(1, |log| log + 2);
-    options.probe_period * SYNC_PERIODS * scale
 }

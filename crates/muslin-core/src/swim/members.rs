@@ -1,9 +1,11 @@
 //! The others as one node sees them, and the order in which it probes them.
 
-use super::{Liveness, Metadata, ViewEntry};
+use super::evidence::History;
+use super::{Accuser, Digest, Liveness, Metadata, ViewEntry};
 use crate::base::{Incarnation, NodeId, Now, Prng};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -31,7 +33,7 @@ pub(super) struct Suspicion {
     /// When it ends in `Down`.
     pub(super) expires: Now,
     /// Who probed in vain, the first first.
-    pub(super) accusers: Vec<NodeId>,
+    pub(super) accusers: Vec<Accuser>,
 }
 
 impl Standing {
@@ -47,6 +49,16 @@ impl Standing {
     /// Whether it still takes part: probed, gossiped with, counted in the cluster's size.
     pub(super) fn is_live(&self) -> bool {
         matches!(self, Standing::Alive | Standing::Suspect(_))
+    }
+
+    /// How long one that is gone is still to be remembered.
+    pub(super) fn remembered(&self, now: Now) -> Option<Duration> {
+        match self {
+            Standing::Alive | Standing::Suspect(_) => None,
+            Standing::Down { forget_at } | Standing::Left { forget_at } => {
+                Some(forget_at.since(now))
+            }
+        }
     }
 
     fn timer(&self) -> Option<Now> {
@@ -68,9 +80,14 @@ pub(super) struct Member {
     pub(super) described: Incarnation,
     pub(super) address: SocketAddr,
     pub(super) metadata: Metadata,
+    /// What let it in: the gate is asked again only about another.
+    pub(super) ticket: Bytes,
     pub(super) since: Now,
     pub(super) heard: Now,
     pub(super) by: NodeId,
+    pub(super) history: History,
+    /// The last answer to a probe came by a detour.
+    pub(super) is_detoured: bool,
 }
 
 impl Member {
@@ -103,6 +120,8 @@ pub(super) struct Members {
     timers: BTreeSet<(Now, NodeId)>,
     live: usize,
     down: usize,
+    /// Of the live ones.
+    digest: Digest,
     /// The present round (SWIM 4.3). May name some that are not live any more.
     round: Vec<NodeId>,
     /// The first of the round not yet probed.
@@ -124,6 +143,11 @@ impl Members {
         rest.chain(self.all.range(..start)).map(|(node, member)| (*node, member))
     }
 
+    /// Ids from `start` on, up to the last.
+    pub(super) fn iter_up_from(&self, start: NodeId) -> impl Iterator<Item = NodeId> {
+        self.all.range(start..).map(|(node, _)| *node)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -138,11 +162,16 @@ impl Members {
         self.down
     }
 
+    /// What is compared with others.
+    pub(super) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
     /// Takes a node into the view.
     pub(super) fn insert(&mut self, node: NodeId, member: Member, rng: &mut Prng) {
         assert!(self.all.len() < MEMBERS_MAX, "the caller checks that there is room");
         assert!(!self.all.contains_key(&node), "a node is taken in once");
-        self.count_in(node, &member.standing);
+        self.count_in(node, member.incarnation, &member.standing);
         if member.standing.is_live() {
             self.enter_round(node, rng);
         }
@@ -152,7 +181,7 @@ impl Members {
     /// Forgets a node.
     pub(super) fn remove(&mut self, node: NodeId) {
         if let Some(member) = self.all.remove(&node) {
-            self.count_out(node, &member.standing);
+            self.count_out(node, member.incarnation, &member.standing);
         }
     }
 
@@ -163,12 +192,12 @@ impl Members {
         edit(member);
         assert!(member.incarnation >= incarnation, "M2: an incarnation never goes back");
         assert!(member.described <= member.incarnation, "a description is of a life that was");
-        let after = member.standing.clone();
-        if before == after {
+        let (after, life) = (member.standing.clone(), member.incarnation);
+        if (&before, incarnation) == (&after, life) {
             return;
         }
-        self.count_out(node, &before);
-        self.count_in(node, &after);
+        self.count_out(node, incarnation, &before);
+        self.count_in(node, life, &after);
         if after.is_live() && !before.is_live() {
             self.enter_round(node, rng);
         }
@@ -253,16 +282,22 @@ impl Members {
         }
     }
 
-    fn count_in(&mut self, node: NodeId, standing: &Standing) {
+    fn count_in(&mut self, node: NodeId, life: Incarnation, standing: &Standing) {
         self.live += usize::from(standing.is_live());
+        if standing.is_live() {
+            self.digest.toggle(node, life);
+        }
         self.down += usize::from(matches!(standing, Standing::Down { .. }));
         if let Some(at) = standing.timer() {
             self.timers.insert((at, node));
         }
     }
 
-    fn count_out(&mut self, node: NodeId, standing: &Standing) {
+    fn count_out(&mut self, node: NodeId, life: Incarnation, standing: &Standing) {
         self.live -= usize::from(standing.is_live());
+        if standing.is_live() {
+            self.digest.toggle(node, life);
+        }
         self.down -= usize::from(matches!(standing, Standing::Down { .. }));
         if let Some(at) = standing.timer() {
             let was_there = self.timers.remove(&(at, node));

@@ -61,22 +61,37 @@
 //! transport), finding contacts (the shell's discovery), a slice of the view for clusters of many
 //! thousands, digests for anti-entropy.
 
+mod callers;
 mod contacts;
+mod digest;
+mod evidence;
+mod exchange;
+mod gate;
+mod health;
 mod machine;
 mod members;
 mod options;
 mod packets;
+mod planted;
 mod probing;
 mod recall;
+mod relays;
+pub mod ring;
 mod rumors;
+mod slice;
 mod spreading;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod timing;
 mod types;
 
+pub use digest::{BUCKETS, Buckets, Digest};
+pub use evidence::{Accuser, Detour, TRANSITIONS_MAX, Testimony, Trail, Transition};
+pub use gate::{Gate, OpenGate, TICKET_BYTES_MAX};
 pub use machine::Swim;
-pub use options::Options;
+pub use options::{Options, Profile, UnknownProfile};
+pub use ring::{Scope, Tracked};
 pub use types::{Event, Input, Liveness, Metadata, Output, Packet, PacketKind, Rumor, ViewEntry};
 
 /// Largest encoded packet: fits the smallest MTU QUIC assumes, with room for the seal.

@@ -2,9 +2,10 @@
 
 use super::contacts::First;
 use super::machine::Swim;
-use super::probing::PingFor;
+use super::probing::Answer;
+use super::relays::PingFor;
 use super::spreading::Source;
-use super::{Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
+use super::{Detour, Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
 use crate::base::{Incarnation, NodeId, Now, Outputs};
 use crate::wire;
 use alloc::vec::Vec;
@@ -12,9 +13,6 @@ use core::net::SocketAddr;
 
 /// The smallest rumor takes 22 bytes, so that a packet of legal size never has more.
 const RUMORS_PER_PACKET_MAX: usize = PACKET_BYTES_MAX / 22;
-
-/// Packets in one answer to a sync: some 700 members. The next answer goes on where this one ended.
-const SYNC_PACKETS_MAX: usize = 64;
 
 /// What a packet's rumors made known about its two ends.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +24,7 @@ pub(super) struct Heed {
     pub(super) tell_sender: bool,
     /// The sender was down, or not known, and is alive.
     pub(super) is_back: bool,
-    /// Somebody was not known before.
+    /// Something about others was news.
     pub(super) has_learned: bool,
 }
 
@@ -58,7 +56,11 @@ impl Swim {
             out.push(Output::Report(Event::Dropped { why }));
             return;
         }
-        let is_sync = matches!(packet.kind, PacketKind::SyncReply);
+        let is_sync = matches!(packet.kind, PacketKind::SyncReply { .. });
+        let is_tracked = self.scope.covers(packet.from);
+        if !is_tracked {
+            self.callers.note(packet.from, address, now);
+        }
         let source = Source { node: packet.from, is_sync };
         let heed = self.heed(now, source, packet.rumors, out);
         let is_known = self.members.find(source.node).is_some();
@@ -71,13 +73,16 @@ impl Swim {
         if !is_answered && !sender.first.is_empty() {
             self.send(address, PacketKind::Gossip, &sender.first, out);
         }
-        if !is_known || heed.is_back || (is_sync && heed.has_learned) {
+        if is_sync && heed.has_learned {
+            self.compare_again(now);
+        }
+        if is_tracked && (!is_known || heed.is_back) {
             self.ask_for_all(now, address, out);
         }
     }
 
     /// Why a packet is not looked at.
-    fn refusal(&self, packet: &Packet) -> Option<&'static str> {
+    pub(super) fn refusal(&self, packet: &Packet) -> Option<&'static str> {
         if packet.epoch != self.epoch {
             Some("a gossip packet of another epoch")
         } else if packet.from == self.id {
@@ -91,7 +96,7 @@ impl Swim {
         }
     }
 
-    fn heed(
+    pub(super) fn heed(
         &mut self,
         now: Now,
         source: Source,
@@ -110,7 +115,7 @@ impl Swim {
     }
 
     /// What the answer to this sender must say first.
-    fn words_for(&self, sender: NodeId, life: Incarnation, heed: Heed) -> Vec<NodeId> {
+    pub(super) fn words_for(&self, sender: NodeId, life: Incarnation, heed: Heed) -> Vec<NodeId> {
         let mut first = Vec::new();
         if let Some(member) = self.members.find(sender) {
             // A sender of an earlier life has been restarted, and must rise above the one known
@@ -139,10 +144,12 @@ impl Swim {
             PacketKind::Ping { number, target } => {
                 return self.on_ping(sender, Question { number, target }, out);
             }
-            PacketKind::Sync => {
-                self.answer_sync(sender, out);
+            PacketKind::Sync { digest } => {
+                let asker = (sender.address, sender.first.clone());
+                self.answer_sync(now, asker, &digest, out);
                 return true;
             }
+            PacketKind::SyncReply { wanted } => self.on_wanted(now, sender.address, wanted, out),
             PacketKind::Ack { number, observed } => {
                 self.on_ack(now, sender, number, out);
                 self.on_observed(sender.node, observed, out);
@@ -151,8 +158,12 @@ impl Swim {
                 let (asker, asker_address) = (sender.node, sender.address);
                 self.relay(now, PingFor { asker, asker_address, number, target, address }, out);
             }
-            PacketKind::IndirectAck { number, target } => self.settle_probe(number, target, out),
-            PacketKind::Gossip | PacketKind::SyncReply => {}
+            PacketKind::IndirectAck { number, target } => {
+                let detour = Some(Detour::Through(sender.node));
+                self.settle_probe(Answer { number, from: target, detour }, out);
+            }
+            PacketKind::Nack { number, target } => self.on_nack(sender.node, number, target),
+            PacketKind::Gossip => {}
         }
         false
     }
@@ -168,63 +179,26 @@ impl Swim {
         if target.is_none() && !first.contains(&self.id) {
             first.push(self.id);
         }
-        let kind = PacketKind::Ack { number, observed: sender.address };
+        let kind = PacketKind::Ack { number, observed: Some(sender.address) };
         self.send(sender.address, kind, &first, out);
         true
     }
 
     fn on_ack(&mut self, now: Now, sender: &Sender, number: u64, out: &mut Outputs<Output>) {
-        self.settle_probe(number, sender.node, out);
+        self.settle_probe(Answer { number, from: sender.node, detour: None }, out);
         if self.contacts.answered(number) == Some(First(true)) {
             self.ask_for_all(now, sender.address, out);
         }
     }
 
-    fn on_observed(&mut self, by: NodeId, address: SocketAddr, out: &mut Outputs<Output>) {
-        if address != self.own.address && self.observed != Some(address) {
+    fn on_observed(&mut self, by: NodeId, address: Option<SocketAddr>, out: &mut Outputs<Output>) {
+        let Some(address) = address else { return };
+        if address == self.own.address {
+            self.observed = None;
+        } else if self.observed != Some(address) {
             self.observed = Some(address);
             out.push(Output::Report(Event::ObservedAddress { address, by }));
         }
-    }
-
-    /// Asks for all that is known there; at most once a gossip round.
-    fn ask_for_all(&mut self, now: Now, address: SocketAddr, out: &mut Outputs<Output>) {
-        if self.sync_again_at <= now {
-            self.sync_again_at = now + self.gossip_period();
-            self.send(address, PacketKind::Sync, &[self.id], out);
-        }
-    }
-
-    /// Tells a newcomer, or one that wants to be sure, everything: in a bounded number of packets,
-    /// the next time going on behind the last.
-    fn answer_sync(&mut self, sender: &Sender, out: &mut Outputs<Output>) {
-        let empty = self.packet(PacketKind::SyncReply, Vec::new());
-        let empty_bytes = wire::packet_len(&empty);
-        let mut known = sender.first.clone();
-        known.push(self.id);
-        let others = self.members.iter_from(self.sync_from).map(|(node, _)| node);
-        known.extend(others);
-        known.dedup();
-        let (mut packets, mut rumors, mut bytes) = (0, Vec::new(), empty_bytes);
-        self.sync_from = NodeId(0);
-        for node in known {
-            let Some(rumor) = self.full_rumor(node) else { continue };
-            let more = wire::rumor_len(&rumor);
-            if bytes + more > PACKET_BYTES_MAX {
-                let full = core::mem::take(&mut rumors);
-                let packet = self.packet(PacketKind::SyncReply, full);
-                out.push(Output::Send { to: sender.address, packet });
-                (packets, bytes) = (packets + 1, empty_bytes);
-                if packets == SYNC_PACKETS_MAX {
-                    self.sync_from = node;
-                    return;
-                }
-            }
-            bytes += more;
-            rumors.push(rumor);
-        }
-        let packet = self.packet(PacketKind::SyncReply, rumors);
-        out.push(Output::Send { to: sender.address, packet });
     }
 
     /// Sends to members, telling each that is doubted so.
@@ -238,14 +212,14 @@ impl Swim {
             let Some(member) = self.members.find(*target) else { continue };
             let address = member.address;
             let mut first: Vec<NodeId> = self.doubted(*target).into_iter().collect();
-            if matches!(kind, PacketKind::Sync) || self.is_gone() {
+            if matches!(kind, PacketKind::Sync { .. }) || self.is_gone() {
                 first.push(self.id);
             }
             self.send(address, kind.clone(), &first, out);
         }
     }
 
-    /// Sends one packet: `first` before all else, then what the queue has and fits.
+    /// Sends one packet.
     pub(super) fn send(
         &mut self,
         to: SocketAddr,
@@ -253,6 +227,12 @@ impl Swim {
         first: &[NodeId],
         out: &mut Outputs<Output>,
     ) {
+        let packet = self.compose(kind, first);
+        out.push(Output::Send { to, packet });
+    }
+
+    /// A packet with `first` before all else, then what the queue has and fits.
+    pub(super) fn compose(&mut self, kind: PacketKind, first: &[NodeId]) -> Packet {
         let mut packet = self.packet(kind, Vec::new());
         let mut left = PACKET_BYTES_MAX - wire::packet_len(&packet);
         let limit = self.retransmit_limit();
@@ -272,10 +252,10 @@ impl Swim {
             wire::packet_len(&packet) <= PACKET_BYTES_MAX,
             "packets fit the smallest MTU"
         );
-        out.push(Output::Send { to, packet });
+        packet
     }
 
-    fn packet(&self, kind: PacketKind, rumors: Vec<Rumor>) -> Packet {
+    pub(super) fn packet(&self, kind: PacketKind, rumors: Vec<Rumor>) -> Packet {
         Packet { from: self.id, incarnation: self.own.incarnation, epoch: self.epoch, kind, rumors }
     }
 }

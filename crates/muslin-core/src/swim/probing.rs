@@ -1,16 +1,14 @@
-//! Probes: one member a period, directly and through others (SWIM 3.1), and the asking of those
-//! believed to be gone.
+//! Probes: one member a period, directly, through others (SWIM 3.1) and over a stream; and the
+//! asking of those believed to be gone.
 
+use super::evidence::{Detour, Trail};
 use super::machine::Swim;
 use super::members::Standing;
-use super::{Liveness, Output, PacketKind};
+use super::planted::Bug;
+use super::{Event, Liveness, Output, PacketKind};
 use crate::base::{Incarnation, NodeId, Now, Outputs};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-
-/// Probes done for others at one time; more are not answered, as if lost.
-const RELAYS_MAX: usize = 256;
 
 /// Down members asked in one rejoin period, in turn.
 const DOWN_ASKED_PER_PERIOD: usize = 16;
@@ -28,69 +26,34 @@ pub(super) struct Probe {
     step: Step,
     /// The target was suspect already: a failure says nothing about this node's own health.
     was_suspect: bool,
+    /// What was tried so far.
+    trail: Trail,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     /// Asked directly; others are asked at this time.
     Direct { indirect_at: Now },
-    /// Others were asked.
-    Indirect,
+    /// Others were asked; a stream is tried at this time.
+    Indirect { stream_at: Now },
+    /// All was tried.
+    Last,
 }
 
 impl Probe {
-    pub(super) fn indirect_at(&self) -> Option<Now> {
+    /// When the next way is tried.
+    pub(super) fn next_step_at(&self) -> Option<Now> {
         match self.step {
             Step::Direct { indirect_at } => Some(indirect_at),
-            Step::Indirect => None,
-        }
-    }
-}
-
-/// Probes done for others, by this node's own number.
-#[derive(Debug, Default)]
-pub(super) struct Relays {
-    by_number: BTreeMap<u64, Relay>,
-}
-
-/// One probe done for another.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Relay {
-    pub(super) asker: NodeId,
-    pub(super) asker_address: SocketAddr,
-    /// The asker's number.
-    pub(super) number: u64,
-    pub(super) target: NodeId,
-    ends: Now,
-}
-
-impl Relays {
-    /// The first to end: numbers grow, and all last equally long.
-    pub(super) fn next_end(&self) -> Option<Now> {
-        self.by_number.first_key_value().map(|(_, relay)| relay.ends)
-    }
-
-    pub(super) fn end(&mut self, now: Now) {
-        while let Some(first) = self.by_number.first_entry()
-            && first.get().ends <= now
-        {
-            first.remove();
+            Step::Indirect { stream_at } => Some(stream_at),
+            Step::Last => None,
         }
     }
 
-    fn insert(&mut self, number: u64, relay: Relay) {
-        assert!(self.by_number.len() < RELAYS_MAX, "the caller checks that there is room");
-        self.by_number.insert(number, relay);
-    }
-
-    /// The relay this acknowledgement is for.
-    fn settle(&mut self, number: u64, target: NodeId) -> Option<Relay> {
-        let relay = self.by_number.get(&number).copied()?;
-        if relay.target != target {
-            return None;
-        }
-        self.by_number.remove(&number);
-        Some(relay)
+    /// How many of those asked did not even say that they had no answer: what is on the way back to
+    /// this node is lost, or this node does not read it.
+    fn missing_denials(&self) -> usize {
+        self.trail.asked.len() - self.trail.denied.len()
     }
 }
 
@@ -102,8 +65,15 @@ impl Swim {
             self.next_probe = now + self.health.stretch(self.options.probe_period);
             self.ask_the_accused(out);
             self.start_probe(now, out);
-        } else if self.probe.as_ref().and_then(Probe::indirect_at).is_some_and(|at| at <= now) {
-            self.probe_through_others(out);
+            return;
+        }
+        let Some(probe) = &self.probe else { return };
+        match probe.step {
+            Step::Direct { indirect_at } if indirect_at <= now => {
+                self.probe_through_others(now, out);
+            }
+            Step::Indirect { stream_at } if stream_at <= now => self.probe_by_stream(now, out),
+            _ => {}
         }
     }
 
@@ -116,42 +86,63 @@ impl Swim {
         let indirect_at = now + self.health.stretch(self.options.probe_timeout);
         let number = self.next_number();
         let step = Step::Direct { indirect_at };
-        self.probe = Some(Probe { target, incarnation, number, step, was_suspect });
+        let trail = Trail { direct_at: now, ..Trail::default() };
+        self.probe = Some(Probe { target, incarnation, number, step, was_suspect, trail });
         self.ping(target, number, out);
     }
 
-    fn probe_through_others(&mut self, out: &mut Outputs<Output>) {
+    fn probe_through_others(&mut self, now: Now, out: &mut Outputs<Output>) {
         let Some(probe) = self.probe.as_mut() else { return };
-        probe.step = Step::Indirect;
         let (target, number) = (probe.target, probe.number);
+        // A stream is the dearest way: the others get half of the time that is left.
+        probe.step = match self.options.stream_probe {
+            true => Step::Indirect { stream_at: now + self.next_probe.since(now) / 2 },
+            false => Step::Last,
+        };
+        let is_alive = |standing: &Standing| standing.liveness() == Liveness::Alive;
+        let askable = |node: NodeId, standing: &Standing| node != target && is_alive(standing);
+        let count = self.options.indirect_probes;
+        let asked = self.members.sample(count, &mut self.rng, |node, m| askable(node, &m.standing));
+        probe.trail.indirect_at = Some(now);
+        probe.trail.asked.clone_from(&asked);
         // Directly again, too: with few members there may be nobody to ask, and a lost datagram is
         // likelier than a death.
         self.ping(target, number, out);
         let Some(member) = self.members.find(target) else { return };
-        let address = member.address;
-        let fits = |node: NodeId| node != target;
-        let is_alive = |standing: &Standing| standing.liveness() == Liveness::Alive;
-        let helpers =
-            self.members.sample(self.options.indirect_probes, &mut self.rng, |node, m| {
-                fits(node) && is_alive(&m.standing)
-            });
-        let kind = PacketKind::PingRequest { number, target, address };
-        self.send_to_all(&helpers, kind, out);
+        let kind = PacketKind::PingRequest { number, target, address: member.address };
+        self.send_to_all(&asked, kind, out);
+    }
+
+    /// The last way: the datagrams of a live member may all be lost, or dropped by what lies
+    /// between (memberlist's fallback). A stream repeats what is lost by itself.
+    fn probe_by_stream(&mut self, now: Now, out: &mut Outputs<Output>) {
+        let Some(probe) = self.probe.as_mut() else { return };
+        probe.step = Step::Last;
+        probe.trail.stream_at = Some(now);
+        let (to, number) = (probe.target, probe.number);
+        let about = self.doubted(to);
+        let kind = PacketKind::Ping { number, target: Some(to) };
+        let packet = self.compose(kind, about.as_slice());
+        out.push(Output::Stream { to, packet });
     }
 
     /// The period is over: a probe that still runs has failed.
     fn end_probe(&mut self, now: Now, out: &mut Outputs<Output>) {
-        let Some(probe) = self.probe.take() else { return };
+        let Some(mut probe) = self.probe.take() else { return };
         // M1: silence before a refutation says nothing against the life that began with it.
         let is_of_this_life =
             |id| self.members.find(id).is_some_and(|m| m.incarnation == probe.incarnation);
         if !is_of_this_life(probe.target) {
             return;
         }
-        if !probe.was_suspect {
-            self.health.worsen();
+        if !probe.trail.asked.is_empty() {
+            self.health.worsen(probe.missing_denials());
+        } else if !probe.was_suspect {
+            // Nobody was there to say whose fault it is.
+            self.health.worsen(1);
         }
-        self.accuse(now, probe.target, out);
+        probe.trail.ended_at = now;
+        self.accuse(now, probe.target, probe.trail, out);
     }
 
     /// Whoever accuses keeps asking: a suspect that lives answers with its refutation.
@@ -171,7 +162,7 @@ impl Swim {
     }
 
     /// A ping to a suspect or down member carries what is said of it, so that it can refute
-    /// (Lifeguard's buddy system).
+    /// (Lifeguard's buddy system, section IV-C).
     pub(super) fn ping(&mut self, target: NodeId, number: u64, out: &mut Outputs<Output>) {
         self.send_to_all(&[target], PacketKind::Ping { number, target: Some(target) }, out);
     }
@@ -194,30 +185,44 @@ impl Swim {
         self.send(address, kind, &[self.id], out);
     }
 
-    /// Probes for another.
-    pub(super) fn relay(&mut self, now: Now, asked: PingFor, out: &mut Outputs<Output>) {
-        if self.relays.by_number.len() == RELAYS_MAX {
-            return;
-        }
-        let PingFor { asker, asker_address, number, target, address } = asked;
-        let ends = now + self.options.probe_period * 2;
-        let own_number = self.next_number();
-        self.relays.insert(own_number, Relay { asker, asker_address, number, target, ends });
-        let kind = PacketKind::Ping { number: own_number, target: Some(target) };
-        let about = self.doubted(target);
-        self.send(address, kind, about.as_slice(), out);
-    }
-
-    /// `from` acknowledged `number`: of the running probe, or of one done for another.
-    pub(super) fn settle_probe(&mut self, number: u64, from: NodeId, out: &mut Outputs<Output>) {
-        if self.probe.as_ref().is_some_and(|p| p.number == number && p.target == from) {
+    /// `answer.from` acknowledged a number: of the running probe, or of one done for another.
+    pub(super) fn settle_probe(&mut self, answer: Answer, out: &mut Outputs<Output>) {
+        let Answer { number, from, detour } = answer;
+        // The target must be the one that was asked: a late answer of another proves nothing.
+        let is_target = |target: NodeId| target == from || self.has(Bug::AnyAckSettles);
+        if self.probe.as_ref().is_some_and(|p| p.number == number && is_target(p.target)) {
             self.probe = None;
             self.health.improve();
+            self.note_detour(from, detour, out);
         }
-        if let Some(relay) = self.relays.settle(number, from) {
-            let kind = PacketKind::IndirectAck { number: relay.number, target: from };
-            let about = self.doubted(relay.asker);
-            self.send(relay.asker_address, kind, about.as_slice(), out);
+        if detour.is_none()
+            && let Some(asked) = self.relays.settle(number, from)
+        {
+            let kind = PacketKind::IndirectAck { number: asked.number, target: from };
+            let about = self.doubted(asked.asker);
+            self.send(asked.asker_address, kind, about.as_slice(), out);
+        }
+    }
+
+    /// A link that has gone bad is reported once, until it is good again.
+    fn note_detour(&mut self, node: NodeId, detour: Option<Detour>, out: &mut Outputs<Output>) {
+        let Some(member) = self.members.find(node) else { return };
+        if let (Some(detour), false) = (detour, member.is_detoured) {
+            out.push(Output::Report(Event::Reached { node, detour }));
+        }
+        self.members.change(node, &mut self.rng, |member| member.is_detoured = detour.is_some());
+    }
+
+    /// One that was asked has no answer either: it is well, and so is the way to it and back.
+    pub(super) fn on_nack(&mut self, by: NodeId, number: u64, target: NodeId) {
+        let Some(probe) = &mut self.probe else { return };
+        let trail = &mut probe.trail;
+        let is_of_it = probe.number == number && probe.target == target;
+        if is_of_it && trail.asked.contains(&by) && !trail.denied.contains(&by) {
+            trail.denied.push(by);
+        }
+        if is_of_it && self.has(Bug::NackIsAck) {
+            self.probe = None;
         }
     }
 
@@ -235,17 +240,20 @@ impl Swim {
 
     /// The node itself when it is held to be anything but alive: it must be told, to refute.
     pub(super) fn doubted(&self, node: NodeId) -> Option<NodeId> {
+        if self.has(Bug::SuspectNotTold) {
+            return None;
+        }
         let member = self.members.find(node)?;
         (member.standing != Standing::Alive).then_some(node)
     }
 }
 
-/// What a ping request asks for.
+/// An acknowledgement.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PingFor {
-    pub(super) asker: NodeId,
-    pub(super) asker_address: SocketAddr,
+pub(super) struct Answer {
     pub(super) number: u64,
-    pub(super) target: NodeId,
-    pub(super) address: SocketAddr,
+    /// Who is there.
+    pub(super) from: NodeId,
+    /// How it was reached, if not directly.
+    pub(super) detour: Option<Detour>,
 }

@@ -1,5 +1,6 @@
 //! Knowing of others from before: last known members after a restart, the answer to an admission.
 
+use super::evidence::History;
 use super::machine::Swim;
 use super::members::{MEMBERS_MAX, Member, Standing};
 use super::{Liveness, METADATA_BYTES_MAX, Rumor};
@@ -22,7 +23,10 @@ impl Swim {
 
     fn recall(&mut self, rumor: Rumor, now: Now) {
         let (Some(address), Some(metadata)) = (rumor.address, rumor.metadata) else { return };
-        if wire::metadata_len(&metadata) > METADATA_BYTES_MAX {
+        let is_too_large = wire::metadata_len(&metadata) > METADATA_BYTES_MAX;
+        let is_covered = self.scope.covers(rumor.node);
+        // M3: a ticket may have lost its worth since.
+        if is_too_large || !is_covered || !self.gate.admits(rumor.node, &rumor.ticket) {
             return;
         }
         let member = Member {
@@ -31,9 +35,12 @@ impl Swim {
             described: rumor.incarnation,
             address,
             metadata,
+            ticket: rumor.ticket,
             since: now,
             heard: now,
             by: rumor.by,
+            history: History::default(),
+            is_detoured: false,
         };
         self.members.insert(rumor.node, member, &mut self.rng);
     }
@@ -59,6 +66,8 @@ mod tests {
             address: Some(([10, 0, 0, node as u8], 1).into()),
             metadata: Some(Metadata::default()),
             by: NodeId(node),
+            ticket: bytes::Bytes::new(),
+            gone_s: 0,
         };
         let known =
             [rumor(1, Liveness::Alive), rumor(2, Liveness::Alive), rumor(3, Liveness::Down)];

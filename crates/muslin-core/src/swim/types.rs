@@ -1,8 +1,10 @@
 //! What nodes gossip, and what goes into and comes out of the detector.
 
+use super::{Buckets, Detour, Digest, Scope, Testimony, Transition};
 use crate::base::{Epoch, Incarnation, NodeId, Now};
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::net::SocketAddr;
 
 /// What a node says about itself. Travels in `Alive` only; at most
@@ -21,6 +23,9 @@ pub struct Metadata {
     pub version: String,
     /// Its disk has lost what it promised: it gives no votes until it has it again (R11).
     pub is_rebuilding: bool,
+    /// How busy it is, in thousandths of what it can do. Told anew only when it differs much: each
+    /// change travels to everybody.
+    pub load: u32,
 }
 
 /// One node's opinion of another. A hint, never authority.
@@ -49,8 +54,14 @@ pub struct Rumor {
     pub address: Option<SocketAddr>,
     /// Set in `Alive`.
     pub metadata: Option<Metadata>,
+    /// What the node was admitted with, opaque here; at most
+    /// [`TICKET_BYTES_MAX`](super::TICKET_BYTES_MAX). Travels with the metadata; empty when it has
+    /// none.
+    pub ticket: Bytes,
     /// Who first said so (the prober, for suspect and down): evidence.
     pub by: NodeId,
+    /// Of a member that is down or left, in a [`PacketKind::SyncReply`]: for how many seconds.
+    pub gone_s: u32,
 }
 
 /// One datagram. At most [`PACKET_BYTES_MAX`](super::PACKET_BYTES_MAX) encoded.
@@ -83,8 +94,8 @@ pub enum PacketKind {
         /// As asked.
         number: u64,
         /// Where the packet that asked came from, as the answerer saw it: the asker learns its own
-        /// address.
-        observed: SocketAddr,
+        /// address. Absent on a stream, which says nothing of where datagrams come from.
+        observed: Option<SocketAddr>,
     },
     /// Ask that one for me.
     PingRequest {
@@ -102,12 +113,25 @@ pub enum PacketKind {
         /// Who answered.
         target: NodeId,
     },
+    /// It did not answer me in time, and I am well (Lifeguard's NACK).
+    Nack {
+        /// The asker's number.
+        number: u64,
+        /// Who did not answer.
+        target: NodeId,
+    },
     /// Rumors only; also the good-bye.
     Gossip,
-    /// A newcomer asks for all that is known.
-    Sync,
-    /// Part of the answer.
-    SyncReply,
+    /// This is what I know, in short: tell me where you know otherwise.
+    Sync {
+        /// What the sender knows.
+        digest: Digest,
+    },
+    /// Members of buckets that differ.
+    SyncReply {
+        /// The sender wants to hear what the receiver knows of these.
+        wanted: Buckets,
+    },
 }
 
 /// What can happen.
@@ -122,6 +146,13 @@ pub enum Input {
         /// What.
         packet: Packet,
     },
+    /// A packet came on an authenticated stream.
+    Stream {
+        /// From whom, as the stream says.
+        from: NodeId,
+        /// What.
+        packet: Packet,
+    },
     /// Addresses where members may be: seeds, last known members, a static list. Replaces the last
     /// list.
     Contacts(Vec<SocketAddr>),
@@ -129,6 +160,10 @@ pub enum Input {
     Heard(NodeId),
     /// What this node says about itself has changed.
     Describe(Metadata),
+    /// This node was given another ticket.
+    Ticket(Bytes),
+    /// Whom to track from here on: see [`scope`](super::ring::scope).
+    Track(Scope),
     /// Say good-bye, then be silent.
     Leave,
     /// The control group has removed this one for good: forget it, refuse its rumors.
@@ -142,6 +177,14 @@ pub enum Output {
     Send {
         /// Where.
         to: SocketAddr,
+        /// What.
+        packet: Packet,
+    },
+    /// Send this on a stream to a member: a probe when datagrams have failed, or the answer to one.
+    /// Once; may be lost.
+    Stream {
+        /// To whom.
+        to: NodeId,
         /// What.
         packet: Packet,
     },
@@ -171,6 +214,8 @@ pub enum Event {
         by: NodeId,
         /// Of which life.
         incarnation: Incarnation,
+        /// All that is known of why.
+        evidence: Transition,
     },
     /// A node did not refute in time.
     Down {
@@ -180,6 +225,19 @@ pub enum Event {
         by: NodeId,
         /// Of which life.
         incarnation: Incarnation,
+        /// All that is known of why.
+        evidence: Transition,
+    },
+    /// A member that this node watches is down, left, or back from there: what to tell whoever
+    /// decides about members.
+    Witnessed(Testimony),
+    /// A node did not answer directly and was reached otherwise: a link is bad, the node is not.
+    /// Not repeated while the link stays bad.
+    Reached {
+        /// Who.
+        node: NodeId,
+        /// How.
+        detour: Detour,
     },
     /// A node said good-bye.
     Left {

@@ -46,14 +46,14 @@ struct Packet {
     incarnation: u64,
     #[prost(uint64, tag = "3")]
     epoch: u64,
-    #[prost(oneof = "Kind", tags = "4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "4, 5, 6, 7, 8, 9, 10, 11")]
     kind: Option<Kind>,
     // The tag is [`RUMORS_TAG`]; the attribute takes a literal only.
     #[prost(message, repeated, tag = "15")]
     rumors: Vec<Rumor>,
 }
 
-#[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+#[derive(Clone, PartialEq, ::prost::Oneof)]
 enum Kind {
     #[prost(message, tag = "4")]
     Ping(Ping),
@@ -66,9 +66,11 @@ enum Kind {
     #[prost(message, tag = "8")]
     Gossip(Nothing),
     #[prost(message, tag = "9")]
-    Sync(Nothing),
+    Sync(Sync),
     #[prost(message, tag = "10")]
-    SyncReply(Nothing),
+    SyncReply(SyncReply),
+    #[prost(message, tag = "11")]
+    Nack(IndirectAck),
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -106,6 +108,18 @@ struct IndirectAck {
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
+struct Sync {
+    #[prost(fixed32, repeated, tag = "1")]
+    sums: Vec<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+struct SyncReply {
+    #[prost(fixed64, tag = "1")]
+    wanted: u64,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
 struct Rumor {
     #[prost(fixed64, tag = "1")]
     node: u64,
@@ -119,6 +133,10 @@ struct Rumor {
     metadata: Option<Metadata>,
     #[prost(fixed64, tag = "6")]
     by: u64,
+    #[prost(bytes = "bytes", tag = "7")]
+    ticket: Bytes,
+    #[prost(uint32, tag = "8")]
+    gone_s: u32,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -137,6 +155,8 @@ struct Metadata {
     version: String,
     #[prost(bool, tag = "7")]
     is_rebuilding: bool,
+    #[prost(uint32, tag = "8")]
+    load: u32,
 }
 
 /// Numbers, not text or byte strings: reading an address allocates nothing.
@@ -173,7 +193,7 @@ impl From<&swim::PacketKind> for Kind {
                 Kind::Ping(Ping { number, target: target.map(|id| id.0) })
             }
             swim::PacketKind::Ack { number, observed } => {
-                Kind::Ack(Ack { number, observed: Some(observed.into()) })
+                Kind::Ack(Ack { number, observed: observed.map(Address::from) })
             }
             swim::PacketKind::PingRequest { number, target, address } => {
                 let address = Some(address.into());
@@ -182,9 +202,16 @@ impl From<&swim::PacketKind> for Kind {
             swim::PacketKind::IndirectAck { number, target } => {
                 Kind::IndirectAck(IndirectAck { number, target: target.0 })
             }
+            swim::PacketKind::Nack { number, target } => {
+                Kind::Nack(IndirectAck { number, target: target.0 })
+            }
             swim::PacketKind::Gossip => Kind::Gossip(Nothing {}),
-            swim::PacketKind::Sync => Kind::Sync(Nothing {}),
-            swim::PacketKind::SyncReply => Kind::SyncReply(Nothing {}),
+            swim::PacketKind::Sync { ref digest } => {
+                Kind::Sync(Sync { sums: digest.sums().to_vec() })
+            }
+            swim::PacketKind::SyncReply { wanted } => {
+                Kind::SyncReply(SyncReply { wanted: wanted.0 })
+            }
         }
     }
 }
@@ -204,6 +231,8 @@ impl From<&swim::Rumor> for Rumor {
             address: rumor.address.map(Address::from),
             metadata: rumor.metadata.as_ref().map(Metadata::from),
             by: rumor.by.0,
+            ticket: rumor.ticket.clone(),
+            gone_s: rumor.gone_s,
         }
     }
 }
@@ -218,6 +247,7 @@ impl From<&swim::Metadata> for Metadata {
             protocol_max: metadata.protocol.1,
             version: metadata.version.clone(),
             is_rebuilding: metadata.is_rebuilding,
+            load: metadata.load,
         }
     }
 }
@@ -267,8 +297,8 @@ impl TryFrom<Kind> for swim::PacketKind {
                 swim::PacketKind::Ping { number, target: target.map(NodeId) }
             }
             Kind::Ack(Ack { number, observed }) => {
-                let observed = observed.ok_or(WireError::Missing("an ack without address"))?;
-                swim::PacketKind::Ack { number, observed: observed.try_into()? }
+                let observed = observed.map(SocketAddr::try_from).transpose()?;
+                swim::PacketKind::Ack { number, observed }
             }
             Kind::PingRequest(PingRequest { number, target, address }) => {
                 let address = address.ok_or(WireError::Missing("a request without address"))?;
@@ -278,9 +308,18 @@ impl TryFrom<Kind> for swim::PacketKind {
             Kind::IndirectAck(IndirectAck { number, target }) => {
                 swim::PacketKind::IndirectAck { number, target: NodeId(target) }
             }
+            Kind::Nack(IndirectAck { number, target }) => {
+                swim::PacketKind::Nack { number, target: NodeId(target) }
+            }
             Kind::Gossip(Nothing {}) => swim::PacketKind::Gossip,
-            Kind::Sync(Nothing {}) => swim::PacketKind::Sync,
-            Kind::SyncReply(Nothing {}) => swim::PacketKind::SyncReply,
+            Kind::Sync(Sync { sums }) => {
+                let sums = <[u32; swim::BUCKETS]>::try_from(sums)
+                    .map_err(|_| WireError::Invalid("a digest of another number of buckets"))?;
+                swim::PacketKind::Sync { digest: swim::Digest::new(sums) }
+            }
+            Kind::SyncReply(SyncReply { wanted }) => {
+                swim::PacketKind::SyncReply { wanted: swim::Buckets(wanted) }
+            }
         })
     }
 }
@@ -303,6 +342,8 @@ impl TryFrom<Rumor> for swim::Rumor {
             address: rumor.address.map(SocketAddr::try_from).transpose()?,
             metadata: rumor.metadata.map(swim::Metadata::from),
             by: NodeId(rumor.by),
+            ticket: rumor.ticket,
+            gone_s: rumor.gone_s,
         })
     }
 }
@@ -316,6 +357,7 @@ impl From<Metadata> for swim::Metadata {
             protocol: (metadata.protocol_min, metadata.protocol_max),
             version: metadata.version,
             is_rebuilding: metadata.is_rebuilding,
+            load: metadata.load,
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     kind: Option<Kind>,
 }
 
@@ -48,6 +48,8 @@ enum Kind {
     GroupProposeRefused(GroupProposeRefused),
     #[prost(message, tag = "10")]
     GroupClaims(GroupClaims),
+    #[prost(bytes = "bytes", tag = "11")]
+    Gossip(Bytes),
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -172,6 +174,7 @@ impl From<&PeerMessage> for Kind {
                 Kind::TimeToLive(Lease { number: *number, lease: *lease })
             }
             PeerMessage::Groups(message) => message.into(),
+            PeerMessage::Gossip(packet) => Kind::Gossip(packet.clone()),
         }
     }
 }
@@ -252,6 +255,7 @@ impl TryFrom<Kind> for PeerMessage {
                 let claims = claims.into_iter().map(claim);
                 PeerMessage::Groups(GroupMessage::Claims(claims.collect()))
             }
+            Kind::Gossip(packet) => PeerMessage::Gossip(packet),
         })
     }
 }

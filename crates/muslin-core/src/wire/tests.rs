@@ -6,7 +6,7 @@ use crate::raft::{
     AppendResult, Bound, Condition, Configuration, Entry, HardState, Message, Payload, RebuildId,
     SessionId, SnapshotMeta, Unbound,
 };
-use crate::swim::{Liveness, Metadata, Packet, PacketKind, Rumor};
+use crate::swim::{BUCKETS, Buckets, Digest, Liveness, Metadata, Packet, PacketKind, Rumor};
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -211,6 +211,7 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
         1 => (number(), number())
             .prop_map(|(number, lease)| PeerMessage::TimeToLive { number, lease }),
         1 => group_message().prop_map(PeerMessage::Groups).boxed(),
+        1 => payload_bytes().prop_map(PeerMessage::Gossip),
     ]
 }
 
@@ -238,8 +239,9 @@ prop_compose! {
         protocol in any::<(u32, u32)>(),
         version in ".{0,10}",
         is_rebuilding in any::<bool>(),
+        load in any::<u32>(),
     ) -> Metadata {
-        Metadata { name, roles, etcd_address, protocol, version, is_rebuilding }
+        Metadata { name, roles, etcd_address, protocol, version, is_rebuilding, load }
     }
 }
 
@@ -260,8 +262,10 @@ prop_compose! {
         address in proptest::option::of(address()),
         metadata in proptest::option::of(metadata()),
         by in node(),
+        ticket in payload_bytes(),
+        gone_s in any::<u32>(),
     ) -> Rumor {
-        Rumor { node, state, incarnation, address, metadata, by }
+        Rumor { node, state, incarnation, address, metadata, by, ticket, gone_s }
     }
 }
 
@@ -269,14 +273,18 @@ fn packet_kind() -> impl Strategy<Value = PacketKind> {
     prop_oneof![
         (number(), proptest::option::of(node()))
             .prop_map(|(number, target)| PacketKind::Ping { number, target }),
-        (number(), address()).prop_map(|(number, observed)| PacketKind::Ack { number, observed }),
+        (number(), proptest::option::of(address()))
+            .prop_map(|(number, observed)| PacketKind::Ack { number, observed }),
         (number(), node(), address()).prop_map(|(number, target, address)| {
             PacketKind::PingRequest { number, target, address }
         }),
         (number(), node()).prop_map(|(number, target)| PacketKind::IndirectAck { number, target }),
         Just(PacketKind::Gossip),
-        Just(PacketKind::Sync),
-        Just(PacketKind::SyncReply),
+        (number(), node()).prop_map(|(number, target)| PacketKind::Nack { number, target }),
+        any::<u64>().prop_map(|wanted| PacketKind::SyncReply { wanted: Buckets(wanted) }),
+        many(any::<u32>(), BUCKETS).prop_map(|sums| PacketKind::Sync {
+            digest: Digest::new(sums.try_into().expect("as many as there are buckets")),
+        }),
     ]
 }
 
@@ -549,6 +557,7 @@ fn example_packets() -> Vec<Packet> {
         protocol: (1, 2),
         version: "0.1.0".into(),
         is_rebuilding: false,
+        load: 250,
     };
     let state = |state, address, metadata| Rumor {
         node: NodeId(3),
@@ -557,22 +566,27 @@ fn example_packets() -> Vec<Packet> {
         address,
         metadata,
         by: NodeId(2),
+        ticket: Bytes::new(),
+        gone_s: 0,
     };
+    let ticket = Bytes::from_static(b"ticket");
     let rumors = vec![
-        state(Liveness::Alive, Some(v6), Some(metadata)),
+        Rumor { ticket, ..state(Liveness::Alive, Some(v6), Some(metadata)) },
         state(Liveness::Suspect, None, None),
         state(Liveness::Down, None, None),
-        state(Liveness::Left, Some(v4), None),
+        Rumor { gone_s: 60, ..state(Liveness::Left, Some(v4), None) },
     ];
     let kinds = [
         PacketKind::Ping { number: 1, target: Some(NodeId(2)) },
         PacketKind::Ping { number: 1, target: None },
-        PacketKind::Ack { number: 1, observed: v4 },
+        PacketKind::Ack { number: 1, observed: Some(v4) },
+        PacketKind::Ack { number: 1, observed: None },
         PacketKind::PingRequest { number: 1, target: NodeId(2), address: v6 },
         PacketKind::IndirectAck { number: 1, target: NodeId(2) },
         PacketKind::Gossip,
-        PacketKind::Sync,
-        PacketKind::SyncReply,
+        PacketKind::Sync { digest: Digest::new(core::array::from_fn(|at| at as u32)) },
+        PacketKind::SyncReply { wanted: Buckets(0b101) },
+        PacketKind::Nack { number: 1, target: NodeId(2) },
     ];
     let packet = |kind| Packet {
         from: NodeId(1),

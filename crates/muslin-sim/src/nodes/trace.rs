@@ -65,6 +65,10 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(8);
             hash.word(contacts.len() as u64);
         }
+        Input::Ticket(ticket) => {
+            hash.word(13);
+            hash.bytes(ticket);
+        }
         Input::Shutdown => hash.word(9),
         Input::SnapshotLost(group) => {
             hash.word(12);
@@ -171,6 +175,10 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
         PeerMessage::Groups(message) => {
             hash.word(35);
             fold_group_message(hash, message);
+        }
+        PeerMessage::Gossip(packet) => {
+            hash.word(36);
+            hash.bytes(packet);
         }
     }
 }

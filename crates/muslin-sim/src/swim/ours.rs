@@ -1,9 +1,11 @@
 //! This project's detector in its seat.
 
 use super::{Belief, Birth, Effect, Happening, Peer, Seat, Setup, Sight};
+use bytes::Bytes;
 use muslin_core::base::{Epoch, Incarnation, Machine, NodeId, Now, Outputs};
 use muslin_core::swim::{
-    Event, Input, Liveness, Metadata, Options, Output, PACKET_BYTES_MAX, Packet, Rumor, Swim,
+    Event, Input, Liveness, Metadata, Options, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor,
+    Swim,
 };
 use muslin_core::wire;
 
@@ -43,6 +45,8 @@ fn remembered(other: Seat) -> Rumor {
         address: Some(other.address()),
         metadata: Some(metadata(other)),
         by: node(other),
+        ticket: Bytes::new(),
+        gone_s: 0,
     }
 }
 
@@ -51,6 +55,7 @@ impl Ours {
         for output in self.out.drain() {
             effects.extend(match output {
                 Output::Send { to, packet } => sent(to, packet),
+                Output::Stream { to, packet } => asked(to, &packet),
                 Output::Report(event) => sight(&event).map(|(of, sight)| Effect::Saw { of, sight }),
             });
         }
@@ -67,12 +72,18 @@ fn sent(to: std::net::SocketAddr, packet: Packet) -> Option<Effect<Ours>> {
     Some(Effect::Send { to: Seat::at(to)?, packet, bytes })
 }
 
+/// The machine answers by itself; what else a stream may carry is left out.
+fn asked(to: NodeId, packet: &Packet) -> Option<Effect<Ours>> {
+    let PacketKind::Ping { number, .. } = packet.kind else { return None };
+    Some(Effect::Ask { to: seat(to), number })
+}
+
 fn sight(event: &Event) -> Option<(Seat, Sight)> {
     match event {
         Event::Alive { node, incarnation, .. } => {
             Some((seat(*node), Sight::Alive { life: incarnation.0 }))
         }
-        Event::Suspected { node, by, incarnation } => {
+        Event::Suspected { node, by, incarnation, .. } => {
             Some((seat(*node), Sight::Suspect { life: incarnation.0, by: seat(*by) }))
         }
         Event::Down { node, incarnation, .. } => {
@@ -81,6 +92,8 @@ fn sight(event: &Event) -> Option<(Seat, Sight)> {
         Event::Left { node } => Some((seat(*node), Sight::Left)),
         Event::Changed { .. }
         | Event::RefutedSelf { .. }
+        | Event::Witnessed(_)
+        | Event::Reached { .. }
         | Event::ObservedAddress { .. }
         | Event::Dropped { .. } => None,
     }

@@ -299,7 +299,7 @@ fn part_of(status: &NodeStatus, id: NodeId) -> &'static str {
     }
 }
 
-fn liveness_name(state: Liveness) -> &'static str {
+pub(super) fn liveness_name(state: Liveness) -> &'static str {
     match state {
         Liveness::Alive => "alive",
         Liveness::Suspect => "suspect",

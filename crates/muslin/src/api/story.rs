@@ -1,7 +1,7 @@
 //! Events in words.
 
 use super::desk::Desk;
-use super::status::name_of;
+use super::status::{liveness_name, name_of};
 use crate::driver::EventRecord;
 use muslin_core::base::NodeId;
 use muslin_core::groups;
@@ -301,6 +301,19 @@ fn of_swim(event: &swim::Event, names: &Names) -> Story {
         swim::Event::ObservedAddress { address, by } => {
             Story::new("address-observed", format!("{} sees this node at {address}", name(by)))
         }
+        swim::Event::Reached { node, detour: swim::Detour::Through(by) } => {
+            let text = format!("{} did not answer here, and answered {}", name(node), name(by));
+            Story::new("node-reached", text)
+        }
+        swim::Event::Reached { node, detour: swim::Detour::Stream } => {
+            let text = format!("{} answered no datagram, and answered on a stream", name(node));
+            Story::new("node-reached", text)
+        }
+        swim::Event::Witnessed(testimony) => {
+            let state = liveness_name(testimony.transition.state);
+            let text = format!("this node bears witness that {} is {state}", name(&testimony.node));
+            Story::new("node-witnessed", text)
+        }
         swim::Event::Dropped { why } => {
             Story::new("packet-dropped", format!("dropped a gossip packet: {why}"))
         }
@@ -391,6 +404,7 @@ fn about(event: &Event) -> Option<NodeId> {
             | swim::Event::Suspected { node, .. }
             | swim::Event::Down { node, .. }
             | swim::Event::Left { node }
+            | swim::Event::Reached { node, .. }
             | swim::Event::Changed { node, .. },
         )
         | Event::Members { change: MemberChange::Removed(node), .. } => Some(*node),

@@ -104,6 +104,7 @@ mod tests {
             protocol: (u32::MAX, u32::MAX),
             version: "65535.65535.65535-candidate.65535".to_string(),
             is_rebuilding: true,
+            load: u32::MAX,
         };
         assert!(wire::metadata_len(&metadata) <= METADATA_BYTES_MAX);
     }

@@ -1,6 +1,9 @@
+mod bugs;
+mod laws;
 mod net;
 mod random;
 mod script;
+mod slices;
 
 use script::Script;
 
@@ -40,4 +43,9 @@ findings!(
     what_a_node_says_of_itself_reaches_all,
     a_node_that_hears_nothing_goes_down,
     a_peer_heard_on_a_stream_is_not_suspected,
+    a_stream_is_the_last_way,
+    a_helper_that_is_well_says_so,
+    an_answer_of_another_settles_nothing,
+    without_a_valid_ticket_nothing_changes,
+    each_transition_has_its_evidence,
 );

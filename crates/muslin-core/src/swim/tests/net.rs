@@ -1,14 +1,20 @@
 //! A network of detectors in virtual time, from one seed. Every packet goes through its bytes.
 
+use super::laws::Laws;
 use crate::base::{Epoch, Incarnation, Machine, NodeId, Now, Outputs, Prng};
+use crate::swim::planted::Bug;
 use crate::swim::{
-    Event, Input, Liveness, Metadata, Options, Output, PACKET_BYTES_MAX, Packet, Swim,
+    Event, Gate, Input, Liveness, Metadata, Options, Output, PACKET_BYTES_MAX, Packet, PacketKind,
+    Swim,
 };
 use crate::wire;
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 
 const DELAY_MIN: Duration = Duration::from_micros(200);
@@ -37,6 +43,33 @@ pub(super) struct Net {
     pub(super) keeps_packets: bool,
     /// Sent by all so far, with headers of IPv4 and UDP.
     pub(super) bytes_sent: u64,
+    /// Packets on streams so far; these are not lost, and pass where `stream_cuts` lets them.
+    pub(super) streams_sent: u64,
+    pub(super) stream_cuts: BTreeSet<(u64, u64)>,
+    /// Asks nodes that are started for tickets, if set.
+    pub(super) gate: Option<Doorkeeper>,
+    /// Acknowledges whatever comes from the second, as the first.
+    pub(super) liar: Option<(u64, u64)>,
+    /// Bug of nodes that are started.
+    pub(super) planted: Option<Bug>,
+    pub(super) laws: Laws,
+}
+
+/// Lets in who shows `good`, and counts how often it was asked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Doorkeeper {
+    pub(super) asked: Arc<AtomicUsize>,
+}
+
+impl Gate for Doorkeeper {
+    fn admits(&mut self, _: NodeId, ticket: &bytes::Bytes) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        ticket.as_ref() == b"good"
+    }
+
+    fn boxed(&self) -> Box<dyn Gate> {
+        Box::new(self.clone())
+    }
 }
 
 /// One process.
@@ -45,7 +78,7 @@ pub(super) struct Host {
     pub(super) address: SocketAddr,
     pub(super) power: Power,
     /// Packets that wait while the process is paused.
-    backlog: Vec<(SocketAddr, Packet)>,
+    backlog: Vec<Input>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,9 +89,13 @@ pub(super) enum Power {
 }
 
 struct Flight {
-    from: SocketAddr,
-    to: SocketAddr,
+    way: Way,
     packet: Packet,
+}
+
+enum Way {
+    Datagram { from: SocketAddr, to: SocketAddr },
+    Stream { from: u64, to: u64 },
 }
 
 pub(super) fn address(node: u64, port: u16) -> SocketAddr {
@@ -86,6 +123,12 @@ impl Net {
             packets: Vec::new(),
             keeps_packets: false,
             bytes_sent: 0,
+            streams_sent: 0,
+            stream_cuts: BTreeSet::new(),
+            gate: None,
+            liar: None,
+            planted: None,
+            laws: Laws::default(),
         }
     }
 
@@ -103,8 +146,13 @@ impl Net {
     pub(super) fn start(&mut self, node: u64, port: u16, contacts: &[SocketAddr]) {
         let place = address(node, port);
         let (seed, options) = (self.rng.draw(), self.options.clone());
-        let swim =
+        let mut swim =
             Swim::new(NodeId(node), Epoch(1), place, metadata(node), options, seed, self.now);
+        if let Some(gate) = &self.gate {
+            swim = swim.behind(gate.boxed());
+        }
+        swim.planted = self.planted;
+        self.laws.on_start(node);
         let host = Host { swim, address: place, power: Power::Running, backlog: Vec::new() };
         if let Some(before) = self.nodes.insert(node, host) {
             self.places.remove(&before.address);
@@ -116,13 +164,16 @@ impl Net {
     pub(super) fn input(&mut self, node: u64, input: Input) {
         let host = self.nodes.get_mut(&node).expect("the node was started");
         let mut out = Outputs::new();
+        self.laws.before(node, &input);
         host.swim.handle(self.now, input, &mut out);
+        self.laws.after(node, &host.swim, out.as_slice());
         let from = host.address;
         self.rewake(node);
         for output in out.drain().collect::<Vec<_>>() {
             match output {
                 Output::Report(event) => self.reports.push((self.now, node, event)),
                 Output::Send { to, packet } => self.send(from, to, &packet),
+                Output::Stream { to, packet } => self.stream(node, to.0, &packet),
             }
         }
     }
@@ -137,16 +188,33 @@ impl Net {
 
     /// Sends a packet as if from `from`.
     pub(super) fn send(&mut self, from: SocketAddr, to: SocketAddr, packet: &Packet) {
+        if let (Some((liar, asker)), PacketKind::Ping { number, .. }) = (self.liar, &packet.kind)
+            && packet.from.0 == asker
+        {
+            let kind = PacketKind::Ack { number: *number, observed: None };
+            let lie = Packet { from: NodeId(liar), kind, rumors: vec![], ..packet.clone() };
+            self.send(self.nodes[&liar].address, from, &lie);
+        }
         let bytes = wire::encode_packet(packet);
         assert!(bytes.len() <= PACKET_BYTES_MAX, "{} bytes: {packet:?}", bytes.len());
         self.bytes_sent += bytes.len() as u64 + 28;
         if self.rng.chance(self.loss_per_million) {
             return;
         }
+        self.launch(Way::Datagram { from, to }, bytes);
+    }
+
+    /// Sends a packet on the stream between two nodes.
+    pub(super) fn stream(&mut self, from: u64, to: u64, packet: &Packet) {
+        self.streams_sent += 1;
+        self.launch(Way::Stream { from, to }, wire::encode_packet(packet));
+    }
+
+    fn launch(&mut self, way: Way, bytes: bytes::Bytes) {
         let packet = wire::decode_packet(bytes).expect("what was encoded is decoded");
         let at = self.now + self.rng.duration(DELAY_MIN, DELAY_MAX);
         self.last_flight += 1;
-        self.flying.insert((at, self.last_flight), Flight { from, to, packet });
+        self.flying.insert((at, self.last_flight), Flight { way, packet });
     }
 
     fn node_at(&self, place: SocketAddr) -> Option<u64> {
@@ -173,18 +241,31 @@ impl Net {
     }
 
     fn arrive(&mut self) {
-        let (_, Flight { from, to, packet }) = self.flying.pop_first().expect("one is due");
-        let Some(node) = self.node_at(to) else { return };
-        if self.node_at(from).is_some_and(|sender| self.cuts.contains(&(sender, node))) {
-            return;
-        }
-        if self.keeps_packets {
-            self.packets.push((self.now, packet.from.0, node, packet.clone()));
-        }
-        let host = self.nodes.get_mut(&node).expect("found by address");
+        let (_, Flight { way, packet }) = self.flying.pop_first().expect("one is due");
+        let sender = packet.from.0;
+        let (node, input) = match way {
+            Way::Datagram { from, to } => {
+                let Some(node) = self.node_at(to) else { return };
+                let cut = self.node_at(from).map(|sender| (sender, node));
+                if cut.is_some_and(|cut| self.cuts.contains(&cut)) {
+                    return;
+                }
+                if self.keeps_packets {
+                    self.packets.push((self.now, sender, node, packet.clone()));
+                }
+                (node, Input::Packet { from, packet })
+            }
+            Way::Stream { from, to } => {
+                if self.stream_cuts.contains(&(from, to)) || !self.nodes.contains_key(&to) {
+                    return;
+                }
+                (to, Input::Stream { from: NodeId(from), packet })
+            }
+        };
+        let host = self.nodes.get_mut(&node).expect("found above");
         match host.power {
-            Power::Running => self.input(node, Input::Packet { from, packet }),
-            Power::Paused => host.backlog.push((from, packet)),
+            Power::Running => self.input(node, input),
+            Power::Paused => host.backlog.push(input),
             Power::Dead => {}
         }
     }
@@ -195,9 +276,7 @@ impl Net {
         let backlog = core::mem::take(&mut host.backlog);
         self.rewake(node);
         if power == Power::Running {
-            for (from, packet) in backlog {
-                self.input(node, Input::Packet { from, packet });
-            }
+            backlog.into_iter().for_each(|input| self.input(node, input));
         }
     }
 
@@ -207,10 +286,16 @@ impl Net {
             self.nodes.keys().copied().filter(|node| !side.contains(node)).collect();
         for one in side {
             for other in &others {
-                self.cuts.insert((*one, *other));
-                self.cuts.insert((*other, *one));
+                self.cuts.extend([(*one, *other), (*other, *one)]);
+                self.stream_cuts.extend([(*one, *other), (*other, *one)]);
             }
         }
+    }
+
+    /// Everything passes again.
+    pub(super) fn heal(&mut self) {
+        self.cuts.clear();
+        self.stream_cuts.clear();
     }
 
     pub(super) fn running(&self) -> Vec<u64> {

@@ -95,7 +95,7 @@ fn check_views_converge(count: u64, seed: u64, faults: Faults) {
             _ => nodes[..some].iter().for_each(|node| net.power(*node, Power::Dead)),
         }
         net.run(rng.duration(Duration::from_millis(500), Duration::from_secs(20)));
-        net.cuts.clear();
+        net.heal();
         for node in 1..=count {
             match net.nodes[&node].power {
                 Power::Running => {}
@@ -164,7 +164,7 @@ fn the_same_seed_gives_the_same_run() {
         net.loss_per_million = 200_000;
         net.partition(&[1, 2, 3]);
         net.run(Duration::from_secs(20));
-        net.cuts.clear();
+        net.heal();
         net.run(Duration::from_secs(20));
         (net.reports, net.bytes_sent)
     };

@@ -1,0 +1,46 @@
+//! Planted bugs, to show that the tests of this module can see. Each was shipped by somebody, or is
+//! one line away from what is here. None can be switched on outside of the tests.
+
+use super::machine::Swim;
+
+/// One planted bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Bug {
+    /// `Down` wins whatever life it is about (foca 2.0: a live node that has refuted must rejoin).
+    DownBeatsAnyLife,
+    /// An acknowledgement is matched by its number alone (SlimCluster 0.9).
+    AnyAckSettles,
+    /// The suspicion timer runs at the accuser only (foca 2.0).
+    OnlyAccuserTimes,
+    /// "It did not answer me" is taken for an answer.
+    NackIsAck,
+    /// The digest never finds one of its buckets to differ.
+    BucketIgnored,
+    /// A suspect hears of it by chance only.
+    SuspectNotTold,
+    /// An answer over a stream is not counted.
+    StreamAnswerLost,
+    /// Whoever was let in once need not show a valid ticket again.
+    TicketCheckedOncePerNode,
+    /// What a stopped process did not hear counts against the others.
+    StoppedNodeJudges,
+    /// A refutation leaves the life as it was.
+    RefutesInSameLife,
+    /// A member outside of the slice is taken in by its rumor.
+    SliceNotBounded,
+}
+
+impl Swim {
+    /// Whether this bug was planted here.
+    #[cfg(test)]
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        self.planted == Some(bug)
+    }
+
+    /// Whether this bug was planted here: never, outside of the tests.
+    #[cfg(not(test))]
+    #[inline(always)]
+    pub(super) fn has(&self, _: Bug) -> bool {
+        false
+    }
+}
