@@ -2,6 +2,7 @@
 
 use muslin_core::base::mutant::Mutant;
 use muslin_core::raft::Raft;
+use muslin_sim::swim::{Ours, Storm};
 use muslin_sim::{Cluster, Delay, Faults, Group, Preset, Profile, Violation};
 use std::time::Duration;
 
@@ -32,12 +33,14 @@ pub(crate) enum World {
     Holders,
     /// Whole nodes that start again and again, many leases, and messages that are late.
     Late,
+    /// Failure detection alone, in any trouble.
+    Storm,
 }
 
 const MILLI: Duration = Duration::from_millis(1);
 
 impl World {
-    const ALL: [(World, &'static str); 8] = [
+    const ALL: [(World, &'static str); 9] = [
         (World::Nodes, "nodes"),
         (World::Group, "group"),
         (World::Leases, "leases"),
@@ -46,6 +49,7 @@ impl World {
         (World::Losses, "losses"),
         (World::Holders, "holders"),
         (World::Late, "late"),
+        (World::Storm, "storm"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -63,7 +67,7 @@ impl World {
     /// What is another in this world than the seed says.
     fn changed(self, drawn: Profile) -> Profile {
         match self {
-            World::Nodes | World::Group => drawn,
+            World::Nodes | World::Group | World::Storm => drawn,
             World::Leases => with_leases(drawn),
             World::Drift => with_drift(drawn),
             World::Strangers => with_strangers(drawn),
@@ -82,6 +86,9 @@ impl Ground {
                 let profile = self.world.changed(run.drawn());
                 run.profile(profile).run(time).map(|_| ())
             }};
+        }
+        if self.world == World::Storm {
+            return Storm { lasts: time }.run::<Ours>(seed).map(|_| ());
         }
         match self.world.is_of_nodes() {
             true => run!(Cluster::seeded(seed)),
@@ -202,7 +209,7 @@ fn with_late_answers(mut drawn: Profile) -> Profile {
 /// `None` for what shows elsewhere: in a script of the core or in the model check.
 pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
     use Mutant as It;
-    use World::{Drift, Group, Holders, Late, Leases, Losses, Nodes, Strangers};
+    use World::{Drift, Group, Holders, Late, Leases, Losses, Nodes, Storm, Strangers};
     let (world, preset, nodes) = match planted {
         It::PassiveReadWithoutRound => (Nodes, Preset::Groups, 3),
         It::SnapshotOfAnyCluster => (Strangers, Preset::Swarm, 3),
@@ -210,6 +217,13 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         It::LeaseIgnoresDrift => (Drift, Preset::Swarm, 3),
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
         It::LeaseEndForwarded => (Holders, Preset::Swarm, 3),
+        It::DownBeatsAnyLife
+        | It::AnyAckSettles
+        | It::OnlyAccuserTimes
+        | It::NackIsAck
+        | It::SuspectNotTold
+        | It::StoppedNodeJudges
+        | It::RefutesInSameLife => (Storm, Preset::Swarm, 0),
         It::StaleAssignmentTaken
         | It::FullNodeNamed
         | It::UnnamedCampaigns

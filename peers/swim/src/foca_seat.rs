@@ -218,9 +218,13 @@ impl<T: Tuning> Peer for FocaSeat<T> {
         let _ = match what {
             Happening::Timer(timer) => self.foca.handle_timer(timer, clerk),
             Happening::Packet { packet, .. } => self.foca.handle_data(&packet, clerk),
-            Happening::Tick | Happening::Asked { .. } | Happening::Answered { .. } => Ok(()),
+            Happening::Tick | Happening::Stream { .. } => Ok(()),
         };
         self.remember(&out[before..]);
+    }
+
+    fn ring(seats: &[Seat]) -> Vec<Seat> {
+        seats.to_vec()
     }
 
     fn deadline(&self) -> Option<Now> {

@@ -1,7 +1,10 @@
 //! Planted bugs, to show that the tests of this module can see. Each was shipped by somebody, or is
-//! one line away from what is here. None can be switched on outside of the tests.
+//! one line away from what is here. None can be switched on outside of the tests, but those that
+//! the simulator hunts as well (feature `mutants`).
 
 use super::machine::Swim;
+#[cfg(not(test))]
+use crate::base::mutant::{self, Mutant};
 
 /// One planted bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,10 +40,31 @@ impl Swim {
         self.planted == Some(bug)
     }
 
-    /// Whether this bug was planted here: never, outside of the tests.
+    /// Whether this bug was planted here: never, outside of the tests and the simulator's hunts.
     #[cfg(not(test))]
     #[inline(always)]
-    pub(super) fn has(&self, _: Bug) -> bool {
-        false
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        bug.mutant().is_some_and(mutant::is_active)
+    }
+}
+
+impl Bug {
+    /// The same bug where the simulator can plant it; the others show in scripts only.
+    #[cfg(not(test))]
+    #[inline(always)]
+    fn mutant(self) -> Option<Mutant> {
+        match self {
+            Bug::DownBeatsAnyLife => Some(Mutant::DownBeatsAnyLife),
+            Bug::AnyAckSettles => Some(Mutant::AnyAckSettles),
+            Bug::OnlyAccuserTimes => Some(Mutant::OnlyAccuserTimes),
+            Bug::NackIsAck => Some(Mutant::NackIsAck),
+            Bug::SuspectNotTold => Some(Mutant::SuspectNotTold),
+            Bug::StoppedNodeJudges => Some(Mutant::StoppedNodeJudges),
+            Bug::RefutesInSameLife => Some(Mutant::RefutesInSameLife),
+            Bug::BucketIgnored
+            | Bug::StreamAnswerLost
+            | Bug::TicketCheckedOncePerNode
+            | Bug::SliceNotBounded => None,
+        }
     }
 }

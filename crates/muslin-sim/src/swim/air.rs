@@ -114,17 +114,15 @@ impl Air {
         is_doubled.then(|| self.way(from, to) * 2)
     }
 
-    /// After how long a question on a fresh stream is read: there and back for the handshake, and
-    /// there once more.
-    pub(crate) fn question(&mut self, from: Seat, to: Seat) -> Option<Duration> {
-        let hello = self.insisted(from, to, FIRST_RETRY)?;
-        let welcome = self.insisted(to, from, FIRST_RETRY)?;
-        Some(hello + welcome + self.insisted(from, to, LATER_RETRY)?)
-    }
-
-    /// After how long its answer is read.
-    pub(crate) fn answer(&mut self, from: Seat, to: Seat) -> Option<Duration> {
-        self.insisted(from, to, LATER_RETRY)
+    /// After how long what is sent on a stream is read. A fresh one takes a handshake first: there
+    /// and back.
+    pub(crate) fn stream(&mut self, (from, to): (Seat, Seat), is_fresh: bool) -> Option<Duration> {
+        let mut after = Duration::ZERO;
+        if is_fresh {
+            after += self.insisted(from, to, FIRST_RETRY)?;
+            after += self.insisted(to, from, FIRST_RETRY)?;
+        }
+        Some(after + self.insisted(from, to, LATER_RETRY)?)
     }
 
     /// What a stream does about loss: it sends again, each time after twice the time.

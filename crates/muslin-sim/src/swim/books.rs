@@ -15,8 +15,12 @@ pub struct Books {
     pub packets: u64,
     /// Their bytes, with [`HEADER_BYTES`] each.
     pub bytes: u64,
-    /// Questions asked on streams.
+    /// The bytes of the node that sent most.
+    pub busiest_bytes: u64,
+    /// Probes over streams.
     pub questions: u64,
+    /// Connections opened.
+    pub dials: u64,
     /// Members that a node suspected because its own probe failed.
     pub suspicions: u64,
     /// Times that a live node was made to join anew.
@@ -33,7 +37,9 @@ impl Books {
     pub(crate) fn add(&mut self, other: Books) {
         self.packets += other.packets;
         self.bytes += other.bytes;
+        self.busiest_bytes = self.busiest_bytes.max(other.busiest_bytes);
         self.questions += other.questions;
+        self.dials += other.dials;
         self.suspicions += other.suspicions;
         self.renewals += other.renewals;
         self.false_downs += other.false_downs;

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use muslin_core::base::{Epoch, Incarnation, Machine, NodeId, Now, Outputs};
 use muslin_core::swim::{
     Event, Input, Liveness, Metadata, Options, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor,
-    Swim,
+    Scope, Swim, Tracked, ring,
 };
 use muslin_core::wire;
+use std::collections::BTreeMap;
 
 /// What sealing adds to each datagram: header, and tag of AES-GCM.
 const SEAL_BYTES: usize = 54;
@@ -50,12 +51,25 @@ fn remembered(other: Seat) -> Rumor {
     }
 }
 
+/// The first of those known follow on the ring; the others are needed.
+fn scope(own: Seat, known: &[Seat], slice: usize) -> Scope {
+    let mut tracked = BTreeMap::new();
+    for (place, other) in known.iter().enumerate().filter(|(_, other)| **other != own) {
+        let one = Tracked { address: other.address(), is_watched: place < slice };
+        tracked.entry(node(*other)).or_insert(one);
+    }
+    Scope::Slice(tracked)
+}
+
 impl Ours {
     fn flush(&mut self, effects: &mut Vec<Effect<Ours>>) {
         for output in self.out.drain() {
             effects.extend(match output {
                 Output::Send { to, packet } => sent(to, packet),
-                Output::Stream { to, packet } => asked(to, &packet),
+                Output::Stream { to, packet } => {
+                    let is_question = matches!(packet.kind, PacketKind::Ping { .. });
+                    Some(Effect::Stream { to: seat(to), packet, is_question })
+                }
                 Output::Report(event) => sight(&event).map(|(of, sight)| Effect::Saw { of, sight }),
             });
         }
@@ -72,12 +86,6 @@ fn sent(to: std::net::SocketAddr, packet: Packet) -> Option<Effect<Ours>> {
     Some(Effect::Send { to: Seat::at(to)?, packet, bytes })
 }
 
-/// The machine answers by itself; what else a stream may carry is left out.
-fn asked(to: NodeId, packet: &Packet) -> Option<Effect<Ours>> {
-    let PacketKind::Ping { number, .. } = packet.kind else { return None };
-    Some(Effect::Ask { to: seat(to), number })
-}
-
 fn sight(event: &Event) -> Option<(Seat, Sight)> {
     match event {
         Event::Alive { node, incarnation, .. } => {
@@ -91,9 +99,9 @@ fn sight(event: &Event) -> Option<(Seat, Sight)> {
         }
         Event::Left { node } => Some((seat(*node), Sight::Left)),
         Event::Changed { .. }
-        | Event::RefutedSelf { .. }
         | Event::Witnessed(_)
         | Event::Reached { .. }
+        | Event::RefutedSelf { .. }
         | Event::ObservedAddress { .. }
         | Event::Dropped { .. } => None,
     }
@@ -122,6 +130,9 @@ impl Peer for Ours {
         let others = known.iter().filter(|other| **other != seat);
         let swim = swim.recalling(others.map(|other| remembered(*other)), now);
         let mut ours = Ours { swim, out: Outputs::new() };
+        if let Some(slice) = setup.slice {
+            ours.input(now, Input::Track(scope(seat, known, slice)), out);
+        }
         let contacts = contacts.iter().map(|contact| contact.address()).collect();
         ours.input(now, Input::Contacts(contacts), out);
         ours
@@ -131,9 +142,16 @@ impl Peer for Ours {
         let input = match what {
             Happening::Tick | Happening::Timer(()) => Input::Tick,
             Happening::Packet { from, packet } => Input::Packet { from: from.address(), packet },
-            Happening::Asked { by, .. } | Happening::Answered { by, .. } => Input::Heard(node(by)),
+            Happening::Stream { from, packet } => Input::Stream { from: node(from), packet },
         };
         self.input(now, input, out);
+    }
+
+    fn ring(seats: &[Seat]) -> Vec<Seat> {
+        let Some(first) = seats.first() else { return Vec::new() };
+        let members = seats.iter().map(|seat| node(*seat));
+        let rest = ring::successors(node(*first), members, seats.len());
+        [*first].into_iter().chain(rest.into_iter().map(seat)).collect()
     }
 
     fn deadline(&self) -> Option<Now> {

@@ -82,6 +82,12 @@ impl Outcome {
         self.per_node_second(sealed)
     }
 
+    /// Bytes that the busiest node sends in a second, with headers, without seals.
+    pub fn busiest_bytes_per_second(&self) -> f64 {
+        let one = self.quiet.as_secs_f64() / self.seeds.max(1) as f64;
+        self.quiet_books.busiest_bytes as f64 / one.max(1e-9)
+    }
+
     /// Datagrams that one node sends in a second.
     pub fn packets_per_second(&self) -> f64 {
         self.per_node_second(self.quiet_books.packets)

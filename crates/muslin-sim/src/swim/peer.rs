@@ -48,7 +48,7 @@ pub struct Birth<'a> {
     pub seat: Seat,
     /// How its cluster is set up.
     pub setup: &'a Setup,
-    /// Who is there, as it knows from before. It may be among them.
+    /// Who is there, as it knows from before; of a slice, all of it. It may be among them.
     pub known: &'a [Seat],
     /// Where it asks for the others.
     pub contacts: &'a [Seat],
@@ -72,19 +72,12 @@ pub enum Happening<P: Peer> {
         /// What.
         packet: P::Packet,
     },
-    /// Another asks on a stream whether this one lives; the machine has answered by itself.
-    Asked {
-        /// Who.
-        by: Seat,
-        /// Which question, by its own numbers.
-        number: u64,
-    },
-    /// The answer to such a question ([`Effect::Ask`]).
-    Answered {
-        /// Who answered.
-        by: Seat,
-        /// Which question.
-        number: u64,
+    /// Something came on a stream.
+    Stream {
+        /// From whom.
+        from: Seat,
+        /// What.
+        packet: P::Packet,
     },
 }
 
@@ -107,12 +100,14 @@ pub enum Effect<P: Peer> {
         /// With this.
         timer: P::Timer,
     },
-    /// Ask on a stream whether the other lives.
-    Ask {
-        /// Whom.
+    /// Send on a stream, which is opened first where there is none.
+    Stream {
+        /// Where.
         to: Seat,
-        /// Comes back with the answer.
-        number: u64,
+        /// What.
+        packet: P::Packet,
+        /// It asks whether the other lives.
+        is_question: bool,
     },
     /// An opinion has changed.
     Saw {
@@ -179,6 +174,9 @@ pub trait Peer: Sized + Send {
 
     /// Something happens to it.
     fn handle(&mut self, now: Now, what: Happening<Self>, out: &mut Vec<Effect<Self>>);
+
+    /// The order in which slices are cut, each node following those behind it, around.
+    fn ring(seats: &[Seat]) -> Vec<Seat>;
 
     /// When it must be told of the time.
     fn deadline(&self) -> Option<Now>;

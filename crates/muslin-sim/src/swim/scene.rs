@@ -72,7 +72,7 @@ pub struct Plan {
 impl Plan {
     /// Plays it once.
     pub fn run<P: Peer>(&self, seed: u64) -> Result<Outcome, Violation> {
-        let began = Instant::now();
+        let began = CoreTime::now();
         let mut world = self.world::<P>(seed);
         let played = catch_unwind(AssertUnwindSafe(|| self.play(&mut world)));
         let mut outcome = match played {
@@ -107,9 +107,7 @@ impl Plan {
         if let Scene::Slow { lag, .. } = self.scene {
             seats.iter().step_by(SLOW_EVERY).for_each(|seat| world.set_lag(*seat, lag));
         }
-        for seat in &seats {
-            world.start(*seat, &seats, &[])?;
-        }
+        self.start_all(world, &seats)?;
         world.run_for(WARM_UP)?;
         world.close_books();
         match self.scene {
@@ -119,6 +117,24 @@ impl Plan {
             Scene::Heal => heal(world, &seats),
             Scene::Joins { newcomers } => joins(world, &seats, newcomers),
         }
+    }
+}
+
+/// Seats that every slice has in it, since all need them: the voters of the control group.
+const VOTERS: usize = 3;
+
+impl Plan {
+    fn start_all<P: Peer>(&self, world: &mut World<P>, seats: &[Seat]) -> Result<(), Violation> {
+        let Some(slice) = self.slice else {
+            return seats.iter().try_for_each(|seat| world.start(*seat, seats, &[]));
+        };
+        let ring = P::ring(seats);
+        for (place, seat) in ring.iter().enumerate() {
+            let next = ring.iter().cycle().skip(place + 1).take(slice);
+            let known: Vec<Seat> = next.chain(&seats[..VOTERS]).copied().collect();
+            world.start(*seat, &known, &[])?;
+        }
+        Ok(())
     }
 }
 
@@ -183,6 +199,27 @@ fn joins<P: Peer>(
         settled: vec![settled],
         ..Outcome::default()
     })
+}
+
+/// Time that this thread has spent on a core: other work on the machine does not count.
+pub(crate) struct CoreTime {
+    on_core: Option<Duration>,
+    by_the_wall: Instant,
+}
+
+impl CoreTime {
+    pub(crate) fn now() -> CoreTime {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+        let nanos = stat.as_deref().and_then(|stat| stat.split(' ').next()?.parse().ok());
+        CoreTime { on_core: nanos.map(Duration::from_nanos), by_the_wall: Instant::now() }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        match (self.on_core, CoreTime::now().on_core) {
+            (Some(before), Some(after)) => after.saturating_sub(before),
+            _ => self.by_the_wall.elapsed(),
+        }
+    }
 }
 
 /// A panic of a node, as what it breaks.

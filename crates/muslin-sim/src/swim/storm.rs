@@ -1,12 +1,12 @@
 //! Small clusters to which everything happens at once, then nothing: what they must come to.
 
-use super::scene::violation_of;
+use super::scene::{CoreTime, violation_of};
 use super::{Lag, Outcome, Peer, Seat, Setup, Weather, World};
 use crate::checkers::Violation;
 use crate::time::Time;
 use muslin_core::base::Prng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub struct Storm {
 impl Storm {
     /// Runs one seed.
     pub fn run<P: Peer>(&self, seed: u64) -> Result<Outcome, Violation> {
-        let began = Instant::now();
+        let began = CoreTime::now();
         let mut draws = Prng::seeded(seed ^ 0x5717);
         let nodes = 3 + draws.below(38) as usize;
         let setup = Setup { nodes, slice: None, is_fast: true };

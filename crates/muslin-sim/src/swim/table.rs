@@ -73,12 +73,13 @@ fn deaths(text: &mut String, rows: &[Row]) {
     table(
         text,
         "| nodes | loss | | first knows, s | half know, s | all know, s | false downs/h | suspected/h \
-         | B/s a node (sealed) | packets/s | stream probes/h | quiet, min; deaths |",
+         | B/s a node (sealed) | packets/s | busiest node, B/s \
+         | stream probes/h | quiet, min; deaths |",
         rows.iter().filter(of_deaths),
         |row, outcome| {
             let seal = row.engine.seal_bytes;
             format!(
-                "{} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {} | {:.0}; {}",
+                "{} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {} | {} | {:.0}; {}",
                 row.nodes(),
                 row.loss(),
                 row.engine.name,
@@ -89,6 +90,7 @@ fn deaths(text: &mut String, rows: &[Row]) {
                 rate(outcome.suspicions_per_hour()),
                 bytes(outcome, seal),
                 outcome.packets_per_second(),
+                grouped(outcome.busiest_bytes_per_second()),
                 rate(outcome.questions_per_hour()),
                 outcome.quiet.as_secs_f64() / 60.0,
                 outcome.detections.len()

@@ -9,7 +9,7 @@ use crate::queue::Queue;
 use crate::time::{Clock, Time};
 use crate::trace::WordHash;
 use muslin_core::base::Prng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Clocks of machines differ in rate by up to so many millionths either way: quartz, not atoms.
@@ -17,6 +17,9 @@ const DRIFT_PPM: u64 = 100;
 
 /// Datagrams that wait at a machine that stands still; more are dropped, as by its kernel.
 const BACKLOG_MAX: usize = 1_024;
+
+/// A connection that was not used this long is closed.
+const STREAM_KEPT: Duration = Duration::from_secs(30);
 
 /// One world.
 pub struct World<P: Peer> {
@@ -31,6 +34,8 @@ pub struct World<P: Peer> {
     hash: WordHash,
     events: u64,
     clerk: Clerk,
+    /// When a connection between two was last used.
+    streams: HashMap<(Seat, Seat), Time>,
     /// The death that is being watched.
     obituary: Option<Obituary>,
     /// Emptied after every step.
@@ -46,6 +51,8 @@ struct Host<P: Peer> {
     power: Power,
     /// What waits while it stands still.
     backlog: Vec<Happening<P>>,
+    /// Bytes of datagrams, since the books were closed.
+    sent: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +85,7 @@ impl<P: Peer> World<P> {
             hash: WordHash::new(),
             events: 0,
             clerk: Clerk::default(),
+            streams: HashMap::new(),
             obituary: None,
             effects: Vec::new(),
         }
@@ -95,7 +103,10 @@ impl<P: Peer> World<P> {
 
     /// Closes the books: what was counted since the last time.
     pub fn close_books(&mut self) -> Books {
-        std::mem::take(&mut self.clerk.books)
+        let mut books = std::mem::take(&mut self.clerk.books);
+        let sent = self.hosts.iter_mut().map(|host| std::mem::take(&mut host.sent));
+        books.busiest_bytes = sent.max().unwrap_or(0);
+        books
     }
 
     /// A number made of all that happened.
@@ -119,6 +130,7 @@ impl<P: Peer> World<P> {
             wakes: None,
             power: Power::Off,
             backlog: Vec::new(),
+            sent: 0,
         });
         self.air.grow();
         seat
@@ -322,9 +334,6 @@ impl<P: Peer> World<P> {
         self.events += 1;
         self.hash.word(self.now.0);
         self.hash.word(u64::from(seat.0) << 3 | kind(&what));
-        if let Happening::Asked { by, number } = what {
-            self.answer((seat, by), number);
-        }
         let host = &mut self.hosts[seat.index()];
         let now = host.clock.now(self.now);
         let Some(peer) = host.peer.as_mut() else { return Ok(()) };
@@ -372,7 +381,10 @@ impl<P: Peer> World<P> {
                 let what = Happening::Timer(timer);
                 self.queue.push(self.now + after, Due::Happens(seat, what));
             }
-            Effect::Ask { to, number } => self.ask(seat, to, number),
+            Effect::Stream { to, packet, is_question } => {
+                self.clerk.books.questions += u64::from(is_question);
+                self.send_on_stream(seat, to, packet);
+            }
             Effect::Saw { of, sight } => {
                 if P::IS_JUDGED {
                     self.rules.check(seat, of, sight)?;
@@ -387,6 +399,7 @@ impl<P: Peer> World<P> {
         self.clerk.books.packets += 1;
         self.clerk.books.bytes += bytes as u64 + HEADER_BYTES;
         self.hash.word(u64::from(to.0) << 16 | bytes as u64);
+        self.hosts[from.index()].sent += bytes as u64 + HEADER_BYTES;
         if to.index() >= self.hosts.len() {
             return;
         }
@@ -400,19 +413,18 @@ impl<P: Peer> World<P> {
         }
     }
 
-    /// A question goes out on a stream.
-    fn ask(&mut self, by: Seat, to: Seat, number: u64) {
-        self.clerk.books.questions += 1;
+    /// Something goes out on a stream. A connection is kept for a while.
+    fn send_on_stream(&mut self, from: Seat, to: Seat, packet: P::Packet) {
         self.hash.word(u64::from(to.0) << 16 | 1);
-        if let Some(after) = self.air.question(by, to) {
-            self.queue.push(self.now + after, Due::Happens(to, Happening::Asked { by, number }));
+        if to.index() >= self.hosts.len() {
+            return;
         }
-    }
-
-    /// The machine that was asked answers as soon as its process reads the question.
-    fn answer(&mut self, (by, to): (Seat, Seat), number: u64) {
-        if let Some(after) = self.air.answer(by, to) {
-            let what = Happening::Answered { by, number };
+        let pair = (from.min(to), from.max(to));
+        let last = self.streams.insert(pair, self.now);
+        let is_fresh = last.is_none_or(|last| self.now.since(last) > STREAM_KEPT);
+        self.clerk.books.dials += u64::from(is_fresh);
+        if let Some(after) = self.air.stream((from, to), is_fresh) {
+            let what = Happening::Stream { from, packet };
             self.queue.push(self.now + after, Due::Happens(to, what));
         }
     }
@@ -436,7 +448,6 @@ fn kind<P: Peer>(what: &Happening<P>) -> u64 {
         Happening::Tick => 0,
         Happening::Timer(_) => 1,
         Happening::Packet { .. } => 2,
-        Happening::Asked { .. } => 3,
-        Happening::Answered { .. } => 4,
+        Happening::Stream { .. } => 3,
     }
 }
