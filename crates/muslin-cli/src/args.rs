@@ -64,6 +64,15 @@ pub(crate) enum Command {
     /// Nodes, as the one asked sees them
     #[command(subcommand, after_help = examples::NODE, visible_alias = "nodes")]
     Node(Node),
+    /// The cluster as a whole
+    #[command(subcommand, after_help = examples::CLUSTER)]
+    Cluster(Cluster),
+    /// Tokens that let nodes join
+    #[command(subcommand, after_help = examples::TOKEN, visible_alias = "tokens")]
+    Token(Token),
+    /// What a node shows others: its certificate and the keys of gossip
+    #[command(subcommand, after_help = examples::CERT)]
+    Cert(Cert),
     /// Raft groups besides the control group
     #[command(subcommand, after_help = examples::GROUP)]
     Group(Group),
@@ -184,11 +193,23 @@ pub(crate) struct Join {
     /// Any node of the cluster
     #[arg(value_name = "HOST:PORT")]
     pub(crate) contact: String,
-    /// What `init` printed
+    /// What `init` or `token create` printed; without one somebody has to approve the join
     #[arg(long, env = "MUSLIN_TOKEN", hide_env_values = true)]
-    pub(crate) token: String,
+    pub(crate) token: Option<String>,
     #[command(flatten)]
     pub(crate) node: NewNode,
+    /// Seconds to wait for a join that is held; the same command goes on with it later
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) wait: u64,
+    /// Roles that somebody must perform for the node to operate
+    #[arg(long, value_delimiter = ',', value_name = "ROLES")]
+    pub(crate) requires: Vec<String>,
+    /// Roles that somebody must perform before the node is admitted: until then the join is held
+    #[arg(long, value_delimiter = ',', value_name = "ROLES")]
+    pub(crate) requires_for_bootstrap: Vec<String>,
+    /// What the node shares its fate with: a rack, a room, a provider's zone
+    #[arg(long, default_value = "", value_name = "ZONE")]
+    pub(crate) zone: String,
     /// Run the node as soon as it has joined
     #[arg(long)]
     pub(crate) up: bool,
@@ -254,6 +275,90 @@ pub(crate) enum Node {
     Show {
         /// Its name, or the beginning of its id
         node: String,
+    },
+    /// Nodes that ask to join and wait
+    #[command(after_help = examples::NODE_HELD)]
+    Held,
+    /// Let a node in that waits; compare the code with the one at the other end first
+    #[command(after_help = examples::NODE_APPROVE)]
+    Approve {
+        /// Its name, or the beginning of its id
+        node: String,
+        /// The code that its person reads out; anything else is not approved
+        #[arg(long)]
+        code: Option<String>,
+        /// Although nobody performs what it requires
+        #[arg(long)]
+        force: bool,
+    },
+    /// Refuse a node that waits
+    #[command(after_help = examples::NODE_DENY)]
+    Deny {
+        /// Its name, or the beginning of its id
+        node: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Cluster {
+    /// Begin another epoch: living nodes renew their certificates, those that are gone must be
+    /// admitted again, and what is left of removed ones goes
+    #[command(after_help = examples::CLUSTER)]
+    RaiseEpoch,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Token {
+    /// Make a token and print the line that joins with it; the secret is told this once
+    #[command(after_help = examples::TOKEN_CREATE)]
+    Create {
+        /// What it is called
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Roles a node may have that it admits [default: any]
+        #[arg(long, value_delimiter = ',')]
+        roles: Vec<String>,
+        /// Seconds until it admits nobody any more
+        #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+        expires: u64,
+        /// How many nodes it admits; 0 is any number
+        #[arg(long, default_value_t = 1)]
+        uses: u64,
+    },
+    /// All tokens, without their secrets
+    #[command(visible_alias = "list", after_help = examples::TOKEN_LS)]
+    Ls,
+    /// One token
+    #[command(after_help = examples::TOKEN_SHOW)]
+    Show {
+        /// Its name, or the beginning of its id
+        token: String,
+    },
+    /// Take a token back: it admits nobody any more
+    #[command(after_help = examples::TOKEN_REVOKE)]
+    Revoke {
+        /// Its name, or the beginning of its id
+        token: String,
+    },
+    /// Put another token in the place of one, with a secret of its own
+    #[command(after_help = examples::TOKEN_ROTATE)]
+    Rotate {
+        /// Its name, or the beginning of its id
+        token: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Cert {
+    /// The certificate, the ticket and the gossip keys of the node asked
+    #[command(visible_alias = "list", after_help = examples::CERT_LS)]
+    Ls,
+    /// Have the node asked get another certificate at once; no connection is cut
+    #[command(after_help = examples::CERT_ROTATE)]
+    Rotate {
+        /// Change the cluster's gossip key too: added everywhere, then used, then the old one goes
+        #[arg(long)]
+        gossip: bool,
     },
 }
 
@@ -544,7 +649,8 @@ Examples:
     pub(super) const JOIN: &str = "\
 Examples:
   muslin join 127.0.0.1:7401 --token MSL1-.. --data-dir n2 --name n2 --listen 127.0.0.1:7402
-  muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up";
+  muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up
+  muslin join 10.0.0.1:7400 --data-dir w1 --name w1 --listen 10.0.0.9:7400 --roles worker";
     pub(super) const UP: &str = "\
 Examples:
   muslin up --data-dir n1
@@ -569,6 +675,53 @@ Examples:
 Examples:
   muslin node show n2
   muslin node show n2 --addr 127.0.0.1:7403";
+    pub(super) const NODE_HELD: &str = "\
+Examples:
+  muslin node held
+  muslin node held -o json";
+    pub(super) const NODE_APPROVE: &str = "\
+Examples:
+  muslin node approve n4
+  muslin node approve n4 --code 7K2M-90QT-ZXA1-44BC-R8WE";
+    pub(super) const NODE_DENY: &str = "\
+Examples:
+  muslin node deny n4";
+    pub(super) const CLUSTER: &str = "\
+Examples:
+  muslin cluster raise-epoch";
+    pub(super) const TOKEN: &str = "\
+Examples:
+  muslin token create
+  muslin token ls";
+    pub(super) const TOKEN_CREATE: &str = "\
+Examples:
+  muslin token create
+  muslin token create --name rack7 --roles worker --uses 30 --expires 86400";
+    pub(super) const TOKEN_LS: &str = "\
+Examples:
+  muslin token ls
+  muslin token ls -o json";
+    pub(super) const TOKEN_SHOW: &str = "\
+Examples:
+  muslin token show rack7";
+    pub(super) const TOKEN_REVOKE: &str = "\
+Examples:
+  muslin token revoke rack7";
+    pub(super) const TOKEN_ROTATE: &str = "\
+Examples:
+  muslin token rotate rack7";
+    pub(super) const CERT: &str = "\
+Examples:
+  muslin cert ls
+  muslin cert rotate";
+    pub(super) const CERT_LS: &str = "\
+Examples:
+  muslin cert ls
+  muslin cert ls --addr 127.0.0.1:7402 -o json";
+    pub(super) const CERT_ROTATE: &str = "\
+Examples:
+  muslin cert rotate
+  muslin cert rotate --gossip";
     pub(super) const GROUP: &str = "\
 Examples:
   muslin group create register --replicas n1,n2,n3

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Founds a cluster and prints the line that others join it with.
 pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
-    check_new_node(&init.node)?;
+    check_new_node(&init.node, Begun::Not)?;
     let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, profile: chosen, .. } =
         init.node;
     let answer = daemon::init(InitOptions {
@@ -51,10 +51,19 @@ pub(crate) fn profile(profile: Profile) -> daemon::Profile {
     }
 }
 
+/// Whether a join may have been begun in the directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Begun {
+    Not,
+    MayBe,
+}
+
 /// Refuses what could not work or would not be safe, before anything is written.
-pub(crate) fn check_new_node(node: &NewNode) -> Result<(), Failure> {
+pub(crate) fn check_new_node(node: &NewNode, begun: Begun) -> Result<(), Failure> {
     check_etcd_listen(node.etcd_listen, node.insecure)?;
-    check_empty(&node.data_dir)?;
+    if begun == Begun::Not || !muslin::join::Joiner::is_pending(&node.data_dir) {
+        check_empty(&node.data_dir)?;
+    }
     if node.listen.ip().is_unspecified() && node.advertise.is_none() {
         let sentence = format!("nobody can reach a node at {}", node.listen);
         let failure = Failure::new(Kind::Usage, sentence);

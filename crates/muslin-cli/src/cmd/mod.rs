@@ -2,7 +2,9 @@
 //! itself through `crate::output`.
 
 pub(crate) mod bench;
+pub(crate) mod cert;
 pub(crate) mod check_disk;
+pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod events;
@@ -12,5 +14,6 @@ pub(crate) mod join;
 pub(crate) mod kv;
 pub(crate) mod node;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod version;

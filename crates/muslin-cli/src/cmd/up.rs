@@ -130,9 +130,9 @@ fn kind(error: &DaemonError) -> Kind {
             JoinError::Token(_) => Kind::Usage,
             JoinError::Connect { .. } => Kind::Unreachable,
             JoinError::WrongCluster(_) => Kind::Denied,
-            JoinError::TimedOut(_) => Kind::TimedOut,
+            JoinError::TimedOut(_) | JoinError::Held { .. } => Kind::TimedOut,
             JoinError::Refused { status, .. } => Kind::of_status(*status),
-            JoinError::Identity(_) | JoinError::Answer { .. } => Kind::Failed,
+            _ => Kind::Failed,
         },
         _ => Kind::Failed,
     }

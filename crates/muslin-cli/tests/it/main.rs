@@ -12,6 +12,7 @@ mod load;
 mod ports;
 mod process;
 
+mod tests_admission;
 mod tests_dev;
 mod tests_faults;
 mod tests_hostile;

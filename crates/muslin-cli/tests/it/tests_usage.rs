@@ -4,7 +4,7 @@ use crate::ports;
 use crate::process::{Said, run};
 
 /// Every command, for what holds for all of them.
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 36] = [
     "",
     "dev",
     "init",
@@ -14,6 +14,20 @@ const COMMANDS: [&str; 22] = [
     "node",
     "node ls",
     "node show",
+    "node held",
+    "node approve",
+    "node deny",
+    "token",
+    "token create",
+    "token ls",
+    "token show",
+    "token revoke",
+    "token rotate",
+    "cert",
+    "cert ls",
+    "cert rotate",
+    "cluster",
+    "cluster raise-epoch",
     "kv",
     "kv get",
     "kv put",

@@ -8,8 +8,8 @@ use super::members::Members;
 use super::sessions::{Sessions, Stub, Verdict};
 use super::txn::{Chosen, Writer, check_put};
 use super::{
-    CommandKind, DeleteRange, Founding, GroupCreate, GroupRecord, KvEvent, Lease, LeaseGrant,
-    LeaseRevoke, MemberNews, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
+    CommandKind, DeleteRange, Founding, GossipKeys, GroupCreate, GroupRecord, KvEvent, Lease,
+    LeaseGrant, LeaseRevoke, MemberNews, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
 };
 use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
 use alloc::boxed::Box;
@@ -265,6 +265,10 @@ impl State {
             Query::Revision => Ok(Response::Done),
             Query::Record => Ok(Response::Record(Box::new(self.record()))),
             Query::Join(id) => Ok(Response::Join(self.join_state(*id))),
+            Query::GossipKeys => {
+                let keys = self.gossip_keys().values().cloned().collect();
+                Ok(Response::GossipKeys(GossipKeys(keys)))
+            }
             Query::Groups => {
                 Ok(Response::Groups { records: self.groups.table.values().cloned().collect() })
             }

@@ -1,13 +1,15 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
 use super::{
-    Admission, BadForm, GroupRecord, JoinState, KeyRange, Member, QuorumNeeded, Range, RecordView,
+    Admission, BadForm, GossipKey, GroupRecord, JoinState, KeyRange, Member, QuorumNeeded, Range,
+    RecordView,
 };
 use crate::base::{Epoch, GroupId, NodeId, Revision};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 
 /// One pair with its history numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -124,6 +126,8 @@ pub enum Response {
     Record(Box<RecordView>),
     /// To [`Query::Join`].
     Join(JoinState),
+    /// To [`Query::GossipKeys`].
+    GossipKeys(GossipKeys),
     /// To everything about members that has no answer of its own.
     Done,
 }
@@ -170,6 +174,18 @@ pub enum Query {
     Record,
     /// Where a request for admission stands.
     Join(NodeId),
+    /// The keys that seal gossip, secrets and all: for the node itself.
+    GossipKeys,
+}
+
+/// The keys that seal gossip. `Debug` shows their generations only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GossipKeys(pub Vec<GossipKey>);
+
+impl fmt::Debug for GossipKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| key.generation)).finish()
+    }
 }
 
 /// Why a command or query was refused. Nothing changed.

@@ -39,6 +39,15 @@ pub trait Admission: Send + Sync + 'static {
     /// Answers a request to join, both as opaque bytes.
     fn join(&self, asked: Asked) -> BoxFuture<Result<Bytes, Problem>>;
 
+    /// SHA-256 of the authority's certificate: what tokens pin.
+    fn ca_hash(&self) -> Result<[u8; 32], Problem>;
+
+    /// What this node shows others, without secrets.
+    fn papers(&self) -> Result<serde_json::Value, Problem>;
+
+    /// Has this node get other papers.
+    fn rotate(&self) -> BoxFuture<Result<(), Problem>>;
+
     /// Gives a member other papers, both as opaque bytes. It has proved which node it is.
     fn renew(&self, node: NodeId, asked: Asked) -> BoxFuture<Result<Bytes, Problem>>;
 }

@@ -65,6 +65,21 @@ pub enum DaemonError {
          machine back, join with an empty --data-dir: the name is free"
     )]
     Removed,
+    /// The node was gone when the epoch rose.
+    #[error("this node was gone when the cluster's epoch rose: it has to be admitted again")]
+    Outdated,
+    /// The new node could not be put in the old one's place.
+    #[error(
+        "{} has a node that was admitted again, in `afresh`, which cannot be moved into its \
+         place: {error}; put that right and start it again",
+        path.display()
+    )]
+    Afresh {
+        /// The data directory.
+        path: std::path::PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// Nobody gave the node other papers.
     #[error("this node's certificate could not be renewed: {0}; it is tried again")]
     Renewal(String),

@@ -3,9 +3,11 @@
 use super::DaemonError;
 use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
-use crate::identity::{Identity, draw_node_id};
-use crate::join::{Joiner, Token, Wish, check_name, check_roles};
-use muslin_core::base::{Epoch, NodeId};
+use crate::identity::{FIRST_EPOCH, Identity, draw_node_id};
+use crate::join::{
+    JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_roles, greet,
+};
+use muslin_core::base::NodeId;
 use muslin_core::state::{Founding, Member};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,8 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// How long the token made at init admits nodes.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 
-/// The first epoch of a cluster.
-const FIRST_EPOCH: Epoch = Epoch(1);
+/// How often a join that waits is asked for: one entry of no consequence in the log, each time.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Makes the first node of a new cluster: its id, CA, gossip key, and a token for those who join.
 pub fn init(options: InitOptions) -> Result<InitAnswer, DaemonError> {
@@ -49,7 +51,8 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let members = (founders.iter().zip(&identities))
         .map(|(options, identity)| member(options, identity))
         .collect::<Result<Vec<Member>, DaemonError>>()?;
-    let founding = Founding { members, tokens: vec![stored], ..Founding::default() };
+    let gossip_key = identities[0].keyring.sealing().secret.to_vec().into();
+    let founding = Founding { members, tokens: vec![stored], gossip_key, ..Founding::default() };
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
@@ -65,8 +68,15 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     Ok(answers)
 }
 
-/// Asks a cluster to admit a node and makes it. Private keys stay here.
-pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
+/// Asks a cluster to admit a node and makes it. Private keys stay here. `tell` hears of a join that
+/// waits, with the code that people compare.
+///
+/// Called again with the same options after it ended without an answer, it is the same node that
+/// asks.
+pub async fn join(
+    options: JoinOptions,
+    tell: impl Fn(&JoinHeld, &str),
+) -> Result<JoinedAnswer, DaemonError> {
     check_name(&options.name)?;
     check_roles(&options.roles)?;
     let advertise = reachable(options.listen, options.advertise)?;
@@ -78,9 +88,22 @@ pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
         address: advertise,
         etcd_address: options.etcd_listen,
         roles: options.roles.clone(),
+        requires: options.requires.clone(),
+        requires_for_bootstrap: options.requires_for_bootstrap.clone(),
+        zone: options.zone.clone(),
     };
-    let joiner = Joiner::new(&options.token, wish)?;
-    let joined = joiner.join(options.contact).await?;
+    let joiner = prepare(&options, wish).await?;
+    joiner.begin(&options.data_dir)?;
+    let joined = match wait(&joiner, &options, tell).await {
+        Err(error) => {
+            // Nothing will come of it any more: other options may be given.
+            if matches!(error, JoinError::Refused { retryable: false, .. }) {
+                Joiner::end(&options.data_dir);
+            }
+            return Err(error.into());
+        }
+        Ok(joined) => joined,
+    };
     let addresses =
         Addresses { listen: options.listen, advertise, etcd_listen: options.etcd_listen };
     let config = NodeConfig {
@@ -93,14 +116,70 @@ pub async fn join(options: JoinOptions) -> Result<JoinedAnswer, DaemonError> {
         profile: options.profile.name().to_string(),
         epoch: joined.epoch,
     };
-    let directory = DataDir::create(&options.data_dir, config, joined.founding)?;
+    let answer = JoinedAnswer { node: joiner.node(), cluster: joined.identity.cluster };
+    settle(&options.data_dir, config, joined)?;
+    Joiner::end(&options.data_dir);
+    Ok(answer)
+}
+
+/// The join that was begun in this directory, if it was and asks for the same; otherwise a new one.
+async fn prepare(options: &JoinOptions, wish: Wish) -> Result<Joiner, JoinError> {
+    let token = options.token.as_deref().map(Token::parse).transpose()?;
+    let begun = Joiner::pending(&options.data_dir)?;
+    let means = |joiner: &Joiner| {
+        let trust = joiner.trust();
+        let is_same =
+            |token: &Token| token.cluster == trust.cluster && token.ca_hash == trust.ca_hash;
+        token.as_ref().is_none_or(is_same)
+    };
+    let begun = begun.filter(|joiner| means(joiner) && joiner.wants(wish.clone()));
+    match (begun, &token, &options.token) {
+        (Some(joiner), Some(token), _) => Ok(joiner.with_token(token)),
+        (Some(joiner), None, _) => Ok(joiner),
+        (None, Some(_), Some(text)) => Joiner::new(text, wish),
+        _ => Joiner::without_token(greet(options.contact).await?, wish),
+    }
+}
+
+/// Asks until it is decided, or for as long as its person would wait.
+async fn wait(
+    joiner: &Joiner,
+    options: &JoinOptions,
+    tell: impl Fn(&JoinHeld, &str),
+) -> Result<Joined, JoinError> {
+    let until = tokio::time::Instant::now() + options.wait;
+    let mut told = None;
+    loop {
+        let held = match joiner.ask(options.contact).await? {
+            Progress::Admitted(joined) => return Ok(*joined),
+            Progress::Held(held) => held,
+        };
+        if told.as_ref() != Some(&held) {
+            tell(&held, &joiner.code());
+            told = Some(held.clone());
+        }
+        if tokio::time::Instant::now() + ASK_AGAIN > until {
+            let (waits_for, name) = (held.waits_for, options.name.clone());
+            return Err(JoinError::Held { waits_for, name });
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Makes the directory of a node that was admitted.
+pub(super) fn settle(
+    data_dir: &Path,
+    config: NodeConfig,
+    joined: Joined,
+) -> Result<(), DaemonError> {
+    let node = config.node;
+    let directory = DataDir::create(data_dir, config, joined.founding)?;
     joined.identity.save(directory.path())?;
     let peers: BTreeMap<NodeId, SocketAddr> = (joined.members.iter())
         .filter_map(|member| Some((NodeId::parse(&member.id)?, member.address.parse().ok()?)))
-        .filter(|(node, _)| *node != joiner.node())
+        .filter(|(other, _)| *other != node)
         .collect();
-    directory.peers_file().save(&peers)?;
-    Ok(JoinedAnswer { node: joiner.node(), cluster: joined.identity.cluster })
+    Ok(directory.peers_file().save(&peers)?)
 }
 
 fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {

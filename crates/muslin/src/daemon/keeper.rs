@@ -6,7 +6,9 @@
 //! is then admitted again, or it was removed, and ends.
 
 use super::DaemonError;
+use super::afresh;
 use super::errand::{self, Place};
+use super::rotation::Rotation;
 use super::wallet::Wallet;
 use crate::data_dir::DataDir;
 use crate::driver::Handle;
@@ -14,8 +16,9 @@ use crate::identity::{Identity, Keyring};
 use crate::join::{RenewAnswer, RenewRequest};
 use crate::transport::{Roster, Standing, TransportCounters};
 use bytes::Bytes;
-use muslin_core::base::{NodeId, Prng};
-use muslin_core::node::{Event, NodeStatus};
+use muslin_core::base::Prng;
+use muslin_core::node::{Consistency, Event, NodeStatus};
+use muslin_core::state::{GossipKeys, Member, Outcome, Query, Response};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
@@ -44,6 +47,9 @@ pub(super) struct Keeper {
     /// Asked where the record names nobody: last known members.
     pub(super) known: Vec<Place>,
     retry: Retry,
+    rotation: Rotation,
+    /// The ticket that others are shown.
+    shown: Vec<u8>,
     /// Dials that peers had refused when papers were last asked for.
     barred: u64,
 }
@@ -53,7 +59,7 @@ pub(super) struct Keeper {
 pub(super) enum End {
     /// It was removed.
     Removed,
-    /// It was admitted again: what its log holds is of an earlier epoch.
+    /// It was admitted again, under another id: the directory of that node is ready.
     Afresh,
 }
 
@@ -74,7 +80,9 @@ impl Keeper {
     ) -> Keeper {
         let prng = Prng::seeded(crate::identity::draw_node_id().0);
         let retry = Retry { next: Instant::now(), pause: RETRY_MIN, prng, is_spread: false };
-        Keeper { handle, wallet, roster, counters, known, retry, barred: 0 }
+        let shown = wallet.identity().ticket.clone();
+        let rotation = Rotation::default();
+        Keeper { handle, wallet, roster, counters, known, retry, rotation, shown, barred: 0 }
     }
 
     /// Runs until the node stops; ends by itself only when the node cannot go on as it is.
@@ -89,8 +97,19 @@ impl Keeper {
                 }
             }
             sleep(LOOK_PAUSE).await;
-            let changed = wait_for_change(&mut events);
-            let _ = tokio::time::timeout(LOOK_EVERY, changed).await;
+            tokio::select! {
+                () = wait_for_change(&mut events) => {}
+                () = self.wallet.wanted() => self.retry.next = Instant::now(),
+                () = sleep(self.rest()) => {}
+            }
+        }
+    }
+
+    /// How long to wait for something to happen before looking again.
+    fn rest(&self) -> Duration {
+        match self.retry.is_spread {
+            true => self.retry.next.saturating_duration_since(Instant::now()).min(LOOK_EVERY),
+            false => LOOK_EVERY,
         }
     }
 
@@ -101,6 +120,9 @@ impl Keeper {
     ) -> Result<Option<End>, DaemonError> {
         self.follow(status);
         directory.set_epoch(status.epoch)?;
+        self.follow_keys().await?;
+        self.show_ticket().await;
+        self.rotation.drive(&self.handle, status).await;
         if !self.is_due()? {
             self.retry.is_spread = false;
             return Ok(None);
@@ -126,17 +148,39 @@ impl Keeper {
 
     /// The door is kept like the record.
     fn follow(&self, status: &NodeStatus) {
-        let votes = |node: &NodeId| status.configuration.is_voter(*node);
-        let members = status.members.iter().map(|member| NodeId(member.id));
-        self.roster
-            .set_members(members.map(|node| (node, Standing { votes: votes(&node) })).collect());
-        self.roster.raise(status.epoch);
+        let standing = |member: &Member| {
+            let is_current = member.epoch() >= status.epoch;
+            Standing { is_current, votes: status.configuration.is_voter(member.node()) }
+        };
+        let members = status.members.iter().map(|one| (one.node(), standing(one))).collect();
+        self.roster.set(status.epoch, members);
+    }
+
+    /// What the node says of itself by gossip goes with its latest ticket.
+    async fn show_ticket(&mut self) {
+        let identity = self.wallet.identity();
+        if identity.ticket != self.shown {
+            self.shown.clone_from(&identity.ticket);
+            self.handle.set_ticket(Bytes::from(identity.ticket.clone())).await;
+        }
+    }
+
+    /// Gossip is sealed and opened with the record's keys, as far as they are applied here.
+    async fn follow_keys(&self) -> Result<(), DaemonError> {
+        let read = self.handle.read(Query::GossipKeys, Consistency::Local).await;
+        let Ok(Outcome { result: Ok(Response::GossipKeys(GossipKeys(keys))), .. }) = read else {
+            return Ok(());
+        };
+        // A record that has yet to be applied may be older than what this node was given.
+        let Some(keyring) = Keyring::of_record(&keys) else { return Ok(()) };
+        self.wallet.change(|before| Ok(Identity { keyring, ..before.clone() }))
     }
 
     fn is_due(&self) -> Result<bool, DaemonError> {
         let identity = self.wallet.identity();
         Ok(identity.epoch()? < self.roster.epoch()
             || identity.ticket.is_empty()
+            || self.wallet.is_rotation_wanted()
             || identity.is_aging(SystemTime::now())?
             || self.counters.dials_barred.value() > self.barred)
     }
@@ -165,13 +209,17 @@ impl Keeper {
         }
         let answer = match self.ask(&identity, &places).await {
             Err(DaemonError::Removed) => return Ok(Some(End::Removed)),
+            Err(DaemonError::Outdated) => {
+                afresh::begin(&identity, &places, directory).await?;
+                return Ok(Some(End::Afresh));
+            }
             asked => asked?,
         };
         self.barred = barred;
         self.roster.raise(answer.epoch());
         directory.set_epoch(answer.epoch())?;
         tracing::info!(epoch = answer.epoch, "this node's certificate was renewed");
-        Ok(answer.begins_afresh.then_some(End::Afresh))
+        Ok(None)
     }
 
     /// Has a holder of the authority's key sign, and takes up what it gave.
@@ -182,6 +230,7 @@ impl Keeper {
         let asked = errand::ask(identity, places, "/v1/certificates:renew", &body);
         let answer = asked.await.map_err(|problem| match problem.code {
             "removed" => DaemonError::Removed,
+            "outdated" => DaemonError::Outdated,
             _ => DaemonError::Renewal(problem.detail),
         })?;
         // The parser's message could quote a key.

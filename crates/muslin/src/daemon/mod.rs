@@ -11,6 +11,7 @@
 //! - A node that was refused has changed nothing, here or in the cluster.
 
 mod admission;
+mod afresh;
 mod contacts;
 mod errand;
 mod error;
@@ -18,6 +19,7 @@ mod files;
 mod found;
 mod keeper;
 mod options;
+mod rotation;
 mod run;
 mod wallet;
 

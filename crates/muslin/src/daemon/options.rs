@@ -3,6 +3,7 @@
 use muslin_core::base::{ClusterId, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Settings of the failure detector, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -68,8 +69,16 @@ pub struct InitAnswer {
 pub struct JoinOptions {
     /// Any node of the cluster.
     pub contact: SocketAddr,
-    /// From the cluster's join line.
-    pub token: String,
+    /// From the cluster's join line; without one somebody has to approve the join.
+    pub token: Option<String>,
+    /// How long a join that is held is waited for.
+    pub wait: Duration,
+    /// Roles that somebody must perform for it to operate.
+    pub requires: Vec<String>,
+    /// Roles that somebody must perform before it is admitted.
+    pub requires_for_bootstrap: Vec<String>,
+    /// What it shares its fate with: a rack, a room; empty when unknown.
+    pub zone: String,
     /// As in [`InitOptions`].
     pub data_dir: PathBuf,
     /// As in [`InitOptions`].

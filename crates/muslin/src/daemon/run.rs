@@ -1,6 +1,7 @@
 //! Running a node that was made.
 
-use super::admission::Gatekeeper;
+use super::admission::{Gatekeeper, JOINS_MAX};
+use super::afresh;
 use super::errand::Place;
 use super::found::reachable;
 use super::keeper::{End, Keeper};
@@ -12,7 +13,9 @@ use crate::discovery::{Announcement, Combined, Fixed, Local, Seeds, runtime_dire
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::join::{check_name, check_roles};
+use crate::transport::TicketGate;
 use crate::transport::quic::{QuicTransport, Start};
+use bytes::Bytes;
 use muslin_core::base::NodeId;
 use muslin_core::node::Options;
 use muslin_core::raft;
@@ -21,7 +24,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Messages and datagrams that wait for the driver. Streams wait beyond it, datagrams are dropped.
@@ -41,6 +44,7 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
+        afresh::finish(&options.data_dir)?;
         let (mut directory, identity) = open(&options.data_dir)?;
         check_words(directory.config())?;
         directory.check_first_room()?;
@@ -56,7 +60,6 @@ pub async fn run(
                     "the epoch rose while this node was away: it was admitted again, and fetches \
                      what the cluster holds"
                 );
-                directory.empty()?;
             }
         }
     }
@@ -165,11 +168,15 @@ impl Running {
         let start = Start { epoch: config.epoch, boot: directory.boot() };
         let transport = QuicTransport::start(&identity, start, sockets.udp, incoming_sender)?;
         let (roster, counters) = (transport.roster(), transport.counters());
-        let wallet = Arc::new(Wallet::new(directory.path(), identity, transport.clone())?);
+        let wallet = Arc::new(Wallet::new(directory.path(), identity.clone(), transport.clone())?);
         let (discovery, announcement) = discover(options, directory)?;
         let contacts = contacts::start(discovery)?;
         let (handle, driver) = driver::start(Driver {
-            options: node_options(options, directory, advertise, &etcd)?,
+            options: Options {
+                ticket: Bytes::from(identity.ticket.clone()),
+                gate: Box::new(TicketGate::new(identity.ticket_key()?, roster.clone())),
+                ..node_options(options, directory, advertise, &etcd)?
+            },
             store: Box::new(directory.store()),
             transport,
             incoming,
@@ -197,6 +204,7 @@ impl Running {
                 handle: handle.clone(),
                 wallet: wallet.clone(),
                 founding: Arc::new(directory.founding().clone()),
+                places: Arc::new(Semaphore::new(JOINS_MAX)),
             })),
             transport: Some(counters.clone()),
             connections_max: sockets.connections_max,

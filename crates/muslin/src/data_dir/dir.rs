@@ -19,11 +19,9 @@ use std::path::{Path, PathBuf};
 const NODE: &str = "node.json";
 const PEERS: &str = "peers.json";
 const IDENTITY: &str = "identity";
-const LOG: &str = "log";
-const SNAPSHOT: &str = "snapshot";
 
 /// What may stand in a directory in which a node was not made to the end.
-const UNFINISHED: &[&str] = &[lock::NAME, LOG, SNAPSHOT, IDENTITY, "node.json.tmp"];
+const UNFINISHED: &[&str] = &[lock::NAME, "log", "snapshot", IDENTITY, "node.json.tmp"];
 
 /// The directory is for its owner alone: keys are in it.
 const MODE: u32 = 0o700;
@@ -170,21 +168,6 @@ impl DataDir {
         }
         self.stored.config.epoch = epoch;
         self.save()
-    }
-
-    /// Gives up the log and the snapshots of a node that does not vote: it fetches from the others
-    /// what they hold. Nothing of the store may be in use.
-    pub fn empty(&self) -> Result<(), StoreError> {
-        for name in [SNAPSHOT, LOG] {
-            let path = self.path.join(name);
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(unusable("empty", &path, error));
-                }
-                _ => {}
-            }
-        }
-        sync_dir(&self.path)
     }
 
     /// Where the node's certificates and keys are.

@@ -2,6 +2,7 @@
 
 use super::watch::{Backlog, Watch, WatchSender};
 use crate::store::{DiskCounters, DiskNumbers};
+use bytes::Bytes;
 use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
 use muslin_core::state::{Command, Outcome, Query, WatchSpec};
@@ -58,6 +59,7 @@ const NOBODY: u64 = 0;
 pub(crate) enum Mail {
     Request { id: RequestId, request: Request, reply: ReplyTo },
     Cancel(RequestId),
+    Ticket(Bytes),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -165,6 +167,12 @@ impl Handle {
     /// The last events, oldest first.
     pub fn recent_events(&self) -> Vec<Arc<EventRecord>> {
         self.shared.recent.lock().expect("no holder of this lock panics").iter().cloned().collect()
+    }
+
+    /// Shows others this ticket from now on.
+    pub async fn set_ticket(&self, ticket: Bytes) {
+        // A driver that is gone shows nothing any more.
+        let _ = self.shared.mail.send(Mail::Ticket(ticket)).await;
     }
 
     /// Leaves the view, hands leadership over, and stops the driver. Returns when it has stopped.

@@ -293,6 +293,7 @@ impl Run {
                 self.replies.remove(&id);
                 self.step(Input::Cancel(id));
             }
+            Mail::Ticket(ticket) => self.step(Input::Ticket(ticket)),
             Mail::Shutdown(done) => {
                 let until = Instant::now() + STOPPING_TIME;
                 let stopping = Stopping { until, waiters: Vec::new() };

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use muslin_core::state;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -65,6 +66,18 @@ impl Keyring {
             return Err(KeyringError::Count(keys.len()));
         }
         Ok(Keyring { keys })
+    }
+
+    /// The keys that the record has, the primary one first; `None` where it keeps none.
+    pub fn of_record(keys: &[state::GossipKey]) -> Option<Keyring> {
+        let mut keys: Vec<&state::GossipKey> = keys.iter().collect();
+        keys.sort_by_key(|key| (!key.is_primary, std::cmp::Reverse(key.generation)));
+        let keys = keys.into_iter().map(|key| {
+            let secret = <[u8; 32]>::try_from(key.key.as_ref()).ok()?;
+            // So few are kept at once that their lowest bytes differ.
+            Some(GossipKey { id: key.generation as u8, secret })
+        });
+        Keyring::of(keys.collect::<Option<_>>()?).ok()
     }
 
     /// The key to seal with.

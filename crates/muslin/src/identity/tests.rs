@@ -279,6 +279,22 @@ fn a_keyring_survives_json_and_refuses_doubles() {
 }
 
 #[test]
+fn the_records_primary_key_seals_and_its_others_open() {
+    let key = |generation: u64, is_primary| muslin_core::state::GossipKey {
+        generation,
+        key: vec![generation as u8; 32].into(),
+        is_primary,
+        ..Default::default()
+    };
+    let ring = Keyring::of_record(&[key(256, false), key(257, true), key(258, false)]).unwrap();
+    assert_eq!(ring.sealing(), &GossipKey { id: 1, secret: [1; 32] });
+    assert!(ring.key(0).is_some() && ring.key(2).is_some());
+    assert_eq!(Keyring::of_record(&[]), None);
+    let short = muslin_core::state::GossipKey { key: vec![1; 31].into(), ..key(1, true) };
+    assert_eq!(Keyring::of_record(&[short]), None);
+}
+
+#[test]
 fn names_are_read_exactly() {
     let cluster = ClusterId(5);
     let ca = ClusterCa::create(cluster, "test").unwrap();

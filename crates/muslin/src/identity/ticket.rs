@@ -27,6 +27,8 @@ use rustls::pki_types::pem::PemObject;
 /// Length of every ticket.
 pub const TICKET_BYTES: usize = BODY_BYTES + SIGNATURE_BYTES;
 
+const _: () = assert!(TICKET_BYTES <= muslin_core::swim::TICKET_BYTES_MAX);
+
 const BODY_BYTES: usize = 1 + 8 + 8 + 8 + 32 + DUTIES_BYTES;
 const SIGNATURE_BYTES: usize = 64;
 

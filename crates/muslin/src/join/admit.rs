@@ -1,21 +1,21 @@
 //! The member's side: checks, has the admission committed, answers.
 
-use super::message::{JoinAnswer, JoinMember, JoinRequest, REQUEST_BYTES_MAX};
+use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest, REQUEST_BYTES_MAX};
 use super::words::{Unfit, check_name, check_roles};
 use crate::driver::Handle;
 use crate::identity::{Identity, IdentityError, NodeSubject, Papers, SignedRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muslin_core::base::{Epoch, NodeId};
-use muslin_core::node::Failure;
-use muslin_core::state::{Admit, Command, CommandKind, Founding, Member, Refusal};
+use muslin_core::node::{Consistency, Failure};
+use muslin_core::state::{
+    Admission, Admit, Approve, CONTROL_ROLE, Command, CommandKind, Founding, HoldReason, Member,
+    Membership, MembershipChange, Query, Refusal, Response,
+};
 use prost::Message;
 use serde::Serialize;
 use std::fmt;
 use std::net::SocketAddr;
-
-/// The role whose holders may vote, and hold the authority's key.
-const CONTROL: &str = "control";
 
 /// Where tokens come from.
 const BY_TOKEN: &str = "make another where a node runs: `muslin token create`";
@@ -63,72 +63,180 @@ impl fmt::Display for JoinRefusal {
 
 impl std::error::Error for JoinRefusal {}
 
-/// [`admit`], from the bytes of a request to the bytes of an answer, both JSON.
-pub async fn answer(
-    handle: &Handle,
-    identity: &Identity,
-    founding: &Founding,
-    body: &[u8],
-    unix_ms: u64,
-) -> Result<Vec<u8>, JoinRefusal> {
-    if body.len() > REQUEST_BYTES_MAX {
-        let detail = format!("the request is larger than {REQUEST_BYTES_MAX} bytes");
-        return Err(JoinRefusal::new(413, "too-large", detail, "use `muslin join`"));
-    }
-    // The parser's message could quote the secret.
-    let request = serde_json::from_slice(body)
-        .map_err(|error| JoinRefusal::bad(format!("line {} is not as expected", error.line())))?;
-    let answer = admit(handle, identity, founding, request, unix_ms).await?;
-    Ok(serde_json::to_vec(&answer).expect("text and numbers are always JSON"))
+/// Most members told to a joiner, those first that can vote: it learns the others by gossip.
+const MEMBERS_TOLD_MAX: usize = 512;
+
+/// Who approved, where a node's own certificate did.
+const BY: &str = "certificate of node";
+
+/// The member that admits.
+#[derive(Clone, Copy)]
+pub struct Door<'a> {
+    /// Asks the control group.
+    pub handle: &'a Handle,
+    /// Signs, if it holds the authority's key.
+    pub identity: &'a Identity,
+    /// What the cluster started from.
+    pub founding: &'a Founding,
+    /// The wall clock, with which expiries are compared.
+    pub unix_ms: u64,
 }
 
-/// Admits a node: answers once its admission is committed, and refuses otherwise.
-///
-/// `unix_ms` is the wall clock, with which the token's expiry is compared.
-pub async fn admit(
-    handle: &Handle,
-    identity: &Identity,
-    founding: &Founding,
-    request: JoinRequest,
-    unix_ms: u64,
-) -> Result<JoinAnswer, JoinRefusal> {
-    let wanted = Wanted::of(&request, identity)?;
-    let proof = request.proof.as_ref().ok_or_else(token_refused)?;
-    let secret_hash = proof.check(&request.signed()).ok_or_else(token_refused)?;
-    // Signed before it is proposed: if that fails, nothing has changed.
-    let epoch = handle.glance().epoch;
-    let papers = wanted.sign(identity, epoch).map_err(unsigned)?;
-    let admission = Admit {
-        member: wanted.member.clone(),
-        token_id: proof.token_id.clone(),
-        secret_hash: secret_hash.to_vec().into(),
-        unix_ms,
-        may_wait: false,
-    };
-    let outcome =
-        handle.write(Command::of(CommandKind::Admit(admission))).await.map_err(unsettled)?;
-    if let Err(refusal) = outcome.result {
-        let (node, name) = (wanted.node, &wanted.member.name);
-        let token = &proof.token_id;
-        tracing::warn!(%node, name, token, reason = %refusal, "a join was refused");
-        return Err(refused(refusal));
+impl Door<'_> {
+    /// [`Door::admit`], from the bytes of a request to the bytes of an answer, both JSON.
+    pub async fn answer(
+        &self,
+        body: &[u8],
+        predecessor: Option<NodeId>,
+    ) -> Result<Vec<u8>, JoinRefusal> {
+        if body.len() > REQUEST_BYTES_MAX {
+            let detail = format!("the request is larger than {REQUEST_BYTES_MAX} bytes");
+            return Err(JoinRefusal::new(413, "too-large", detail, "use `muslin join`"));
+        }
+        let request = serde_json::from_slice(body).map_err(|error| {
+            JoinRefusal::bad(format!("line {} is not as expected", error.line()))
+        })?;
+        let reply = match predecessor {
+            Some(node) => self.admit_again(request, node).await?,
+            None => self.admit(request).await?,
+        };
+        Ok(serde_json::to_vec(&reply).expect("text and numbers are always JSON"))
     }
-    // Committed, and applied here: the status has the new member.
-    let status = handle.status().await.map_err(unsettled)?;
-    let is_control = wanted.member.roles.iter().any(|role| role == CONTROL);
-    let ca_key = identity.ca_key.as_ref().filter(|_| is_control);
-    Ok(JoinAnswer {
-        cluster: identity.cluster.to_string(),
-        cluster_name: identity.cluster_name.clone(),
-        epoch: epoch.0,
-        ca_pem: identity.ca_pem.clone(),
-        certificate_pem: papers.certificate_pem,
-        ticket: STANDARD.encode(papers.ticket),
-        ca_key_pem: ca_key.map(|key| key.expose().to_string()),
-        gossip_keys: identity.keyring.to_json(),
-        founding: STANDARD.encode(founding.encode_to_vec()),
-        members: status.members.iter().map(JoinMember::from).collect(),
-    })
+
+    /// Admits a node, or holds it: answers once that is committed, and refuses otherwise.
+    pub async fn admit(&self, request: JoinRequest) -> Result<JoinReply, JoinRefusal> {
+        let wanted = Wanted::of(&request, self.identity)?;
+        let shown = match &request.proof {
+            Some(proof) => {
+                let hash = proof.check(&request.signed()).ok_or_else(token_refused)?;
+                (proof.token_id.clone(), hash.to_vec().into())
+            }
+            None => Default::default(),
+        };
+        self.propose(&wanted, shown).await
+    }
+
+    /// Admits a member anew that slept through a rise of the epoch: under another id, with its
+    /// name and roles, on the strength of the certificate that it has shown.
+    async fn admit_again(
+        &self,
+        request: JoinRequest,
+        predecessor: NodeId,
+    ) -> Result<JoinReply, JoinRefusal> {
+        let wanted = Wanted::of(&request, self.identity)?;
+        // Through a quorum: what this node has not yet heard may be that it was removed.
+        let read = self.handle.read(Query::Record, Consistency::Linearizable).await;
+        let Ok(Response::Record(record)) = read.map_err(unsettled)?.result else {
+            return Err(JoinRefusal::bad("the record was not told"));
+        };
+        let before = record.members.iter().find(|member| member.node() == predecessor);
+        let Some(before) = before else {
+            return match record.members.iter().any(|member| member.node() == wanted.node) {
+                // Its first try was admitted, and the answer was lost.
+                true => self.propose(&wanted, Default::default()).await,
+                false => Err(removed(predecessor)),
+            };
+        };
+        if record.voters.contains(&predecessor) {
+            let detail = format!("{} votes in the control group under its old id", before.name);
+            let hint = "take its vote away first: `muslin node demote` it, then start it again";
+            return Err(JoinRefusal::new(409, "still-votes", detail, hint));
+        }
+        let is_same = before.name == wanted.member.name
+            && wanted.member.roles.iter().all(|role| before.performs(role));
+        if !is_same || before.epoch() >= record.epoch {
+            let detail = "the certificate shown is not of a node that may be admitted so";
+            return Err(JoinRefusal::new(403, "outdated", detail, "join with a token"));
+        }
+        self.propose(&wanted, Default::default()).await?;
+        let approve = Approve { id: wanted.node.0, force: false };
+        let change = Membership {
+            unix_ms: self.unix_ms,
+            by: format!("{BY} {predecessor}"),
+            change: Some(MembershipChange::Approve(approve)),
+        };
+        self.write(CommandKind::Membership(change)).await?;
+        self.propose(&wanted, Default::default()).await
+    }
+
+    async fn propose(
+        &self,
+        wanted: &Wanted,
+        (token_id, secret_hash): (String, bytes::Bytes),
+    ) -> Result<JoinReply, JoinRefusal> {
+        // Signed before it is proposed: if that fails, nothing has changed.
+        let epoch = self.handle.glance().epoch;
+        let mut papers = wanted.sign(self.identity, epoch).map_err(unsigned)?;
+        let admission = Admit {
+            member: wanted.member.clone(),
+            token_id,
+            secret_hash,
+            unix_ms: self.unix_ms,
+            may_wait: true,
+        };
+        let written = self.write(CommandKind::Admit(admission)).await;
+        match written.inspect_err(|refusal| wanted.tell(refusal))? {
+            Response::Admission(Admission::Held { reason, expires_unix_ms }) => {
+                return Ok(JoinReply::Held(held(reason, expires_unix_ms)));
+            }
+            Response::Admission(Admission::Admitted { epoch: given, .. }) if given != epoch => {
+                papers = wanted.sign(self.identity, given).map_err(unsigned)?;
+                self.welcome(wanted, given, papers).await
+            }
+            _ => self.welcome(wanted, epoch, papers).await,
+        }
+    }
+
+    async fn write(&self, kind: CommandKind) -> Result<Response, JoinRefusal> {
+        let outcome = self.handle.write(Command::of(kind)).await.map_err(unsettled)?;
+        outcome.result.map_err(refused)
+    }
+
+    /// All that an admitted node begins with.
+    async fn welcome(
+        &self,
+        wanted: &Wanted,
+        epoch: Epoch,
+        papers: Papers,
+    ) -> Result<JoinReply, JoinRefusal> {
+        // Committed, and applied here: the status has the new member.
+        let status = self.handle.status().await.map_err(unsettled)?;
+        let identity = self.identity;
+        let is_control = wanted.member.performs(CONTROL_ROLE);
+        let ca_key = identity.ca_key.as_ref().filter(|_| is_control);
+        let mut members: Vec<&Member> = status.members.iter().collect();
+        members
+            .sort_by_key(|member| !(member.performs(CONTROL_ROLE) || member.id == wanted.node.0));
+        Ok(JoinReply::Admitted(Box::new(JoinAnswer {
+            cluster: identity.cluster.to_string(),
+            cluster_name: identity.cluster_name.clone(),
+            epoch: epoch.0,
+            ca_pem: identity.ca_pem.clone(),
+            certificate_pem: papers.certificate_pem,
+            ticket: STANDARD.encode(papers.ticket),
+            ca_key_pem: ca_key.map(|key| key.expose().to_string()),
+            gossip_keys: identity.keyring.to_json(),
+            founding: STANDARD.encode(self.founding.encode_to_vec()),
+            members_total: members.len(),
+            members: members.into_iter().take(MEMBERS_TOLD_MAX).map(JoinMember::from).collect(),
+        })))
+    }
+}
+
+fn held(reason: HoldReason, expires_unix_ms: u64) -> JoinHeld {
+    let (waits_for, missing_roles) = match reason {
+        HoldReason::Approval => ("somebody has to approve it".to_string(), Vec::new()),
+        HoldReason::Roles(roles) => {
+            (format!("nobody performs what it requires: {}", roles.join(", ")), roles)
+        }
+    };
+    JoinHeld { waits_for, missing_roles, expires_unix_ms }
+}
+
+pub(super) fn removed(node: NodeId) -> JoinRefusal {
+    let detail = format!("node {node} was removed from the cluster, and its id is barred for ever");
+    let hint = "join again with an empty data directory: the name is free";
+    JoinRefusal::new(403, "removed", detail, hint)
 }
 
 /// What a request asks for, checked.
@@ -146,6 +254,9 @@ impl Wanted {
         let unfit = |code, unfit: Unfit, hint| JoinRefusal::new(400, code, unfit.to_string(), hint);
         check_name(&request.name).map_err(|e| unfit("bad-name", e, "choose another --name"))?;
         check_roles(&request.roles).map_err(|e| unfit("bad-role", e, "change --roles"))?;
+        for roles in [&request.requires, &request.requires_for_bootstrap] {
+            check_roles(roles).map_err(|e| unfit("bad-role", e, "change --requires"))?;
+        }
         let address = reachable(&request.address)?;
         if !request.etcd_address.is_empty() {
             reachable(&request.etcd_address)?;
@@ -162,10 +273,19 @@ impl Wanted {
             address: address.to_string(),
             etcd_address: request.etcd_address.clone(),
             roles: request.roles.clone(),
+            requires: request.requires.clone(),
+            requires_for_bootstrap: request.requires_for_bootstrap.clone(),
+            zone: request.zone.clone(),
             key_hash: signed.key_hash().to_vec().into(),
             ..Member::default()
         };
         Ok(Wanted { node, address, request: signed, member })
+    }
+
+    /// In the log of the node that decided: whoever asked is told less.
+    fn tell(&self, refusal: &JoinRefusal) {
+        let (node, name) = (self.node, &self.member.name);
+        tracing::warn!(%node, name, code = refusal.code, "a join was refused");
     }
 
     fn sign(&self, identity: &Identity, epoch: Epoch) -> Result<Papers, IdentityError> {
@@ -236,14 +356,22 @@ fn token_refused() -> JoinRefusal {
 
 fn refused(refusal: Refusal) -> JoinRefusal {
     let (status, code, hint) = match refusal {
-        // One answer for all that is wrong with a token: which it is, this node's own log says.
+        // One answer for all that is wrong with a token: which it is, the event log says.
         Refusal::TokenInvalid => return token_refused(),
+        Refusal::TokenRole(_) => (403, "token-role", BY_TOKEN),
+        Refusal::JoinDenied => (403, "denied", "ask whoever runs the cluster"),
+        Refusal::TooManyHeld => (503, "busy", "join with a token, or again later"),
+        Refusal::OldEpoch { .. } => (403, "outdated", "join with an empty data directory"),
         Refusal::NameTaken(_) => {
             (409, "name-taken", "see `muslin node ls` for the names there are")
+        }
+        Refusal::AddressTaken(_) => {
+            (409, "address-taken", "listen elsewhere, or say with --advertise where it is reached")
         }
         Refusal::MemberExists => {
             (409, "member-exists", "use a --data-dir of its own for each node")
         }
+        Refusal::BadForm(_) => (400, "bad-request", "change what the join asks for"),
         _ => (409, "refused", "see `muslin status`"),
     };
     JoinRefusal::new(status, code, refusal.to_string(), hint)

@@ -1,10 +1,11 @@
 //! The joiner's side: what it prepares, and what it makes of an answer.
 
-use super::message::{JoinAnswer, JoinMember, JoinRequest};
+use super::code::join_code;
+use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest};
 use super::token::{Token, TokenError};
 use crate::identity::{
-    ClusterCa, Identity, IdentityError, KeyedCertificate, Keyring, Secret, SigningRequest,
-    draw_node_id,
+    ClusterCa, Identity, IdentityError, KeyedCertificate, Keyring, Secret, SignedRequest,
+    SigningRequest, draw_node_id,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,15 +25,39 @@ pub struct Wish {
     pub etcd_address: Option<SocketAddr>,
     /// What it wants to perform.
     pub roles: Vec<String>,
+    /// Roles that somebody must perform for it to operate.
+    pub requires: Vec<String>,
+    /// Roles that somebody must perform before it is admitted.
+    pub requires_for_bootstrap: Vec<String>,
+    /// What it shares its fate with; empty when unknown.
+    pub zone: String,
+}
+
+/// The cluster that a joiner means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trust {
+    /// Which.
+    pub cluster: ClusterId,
+    /// SHA-256 of its CA certificate (DER).
+    pub ca_hash: [u8; 32],
 }
 
 /// A node that is about to join: its id and key. May ask more than once; it is admitted once.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Joiner {
-    token: Token,
-    node: NodeId,
-    key: Secret,
-    request: JoinRequest,
+    pub(super) trust: Trust,
+    pub(super) node: NodeId,
+    pub(super) key: Secret,
+    pub(super) request: JoinRequest,
+}
+
+/// What a member answered, unless it refused.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Progress {
+    /// The node is a member.
+    Admitted(Box<Joined>),
+    /// It waits: ask again.
+    Held(JoinHeld),
 }
 
 /// What an admitted node begins with.
@@ -88,6 +113,25 @@ pub enum JoinError {
         /// The same request may succeed later.
         retryable: bool,
     },
+    /// Nothing released it in the time that its person would wait.
+    #[error(
+        "the join still waits: {waits_for}; it is held by the cluster: run the same command again \
+         to go on waiting, and have it approved with `muslin node approve {name}`"
+    )]
+    Held {
+        /// For what.
+        waits_for: String,
+        /// Who.
+        name: String,
+    },
+    /// A join that was begun in this directory cannot be gone on with.
+    #[error("{path} cannot be used: {what}; remove the directory to begin again")]
+    Pending {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The answer makes no sense.
     #[error("{address} gave an answer that cannot be used ({what}); are both of the same version?")]
     Answer {
@@ -98,23 +142,64 @@ pub enum JoinError {
     },
 }
 
-impl Joiner {
-    /// Draws an id and makes a key.
-    pub fn new(token: &str, wish: Wish) -> Result<Joiner, JoinError> {
-        let token = Token::parse(token)?;
-        let node = draw_node_id();
-        let SigningRequest { csr_pem, key_pem } = SigningRequest::generate(token.cluster, node)?;
-        let mut request = JoinRequest {
+impl Wish {
+    fn request(self, node: NodeId, csr_pem: String) -> JoinRequest {
+        JoinRequest {
             node: node.to_string(),
-            name: wish.name,
-            address: wish.address.to_string(),
-            etcd_address: wish.etcd_address.map(|address| address.to_string()).unwrap_or_default(),
-            roles: wish.roles,
+            name: self.name,
+            address: self.address.to_string(),
+            etcd_address: self.etcd_address.map(|address| address.to_string()).unwrap_or_default(),
+            roles: self.roles,
+            requires: self.requires,
+            requires_for_bootstrap: self.requires_for_bootstrap,
+            zone: self.zone,
             csr_pem,
             proof: None,
-        };
-        request.proof = Some(token.prove(&request.signed()));
-        Ok(Joiner { token, node, key: key_pem, request })
+        }
+    }
+}
+
+impl Joiner {
+    /// Draws an id and makes a key; asks on the strength of a token.
+    pub fn new(token: &str, wish: Wish) -> Result<Joiner, JoinError> {
+        let token = Token::parse(token)?;
+        let trust = Trust { cluster: token.cluster, ca_hash: token.ca_hash };
+        let joiner = Joiner::without_token(trust, wish)?;
+        Ok(joiner.with_token(&token))
+    }
+
+    /// The same with nothing to show: somebody has to approve it.
+    pub fn without_token(trust: Trust, wish: Wish) -> Result<Joiner, JoinError> {
+        let node = draw_node_id();
+        let SigningRequest { csr_pem, key_pem } = SigningRequest::generate(trust.cluster, node)?;
+        let request = wish.request(node, csr_pem);
+        Ok(Joiner { trust, node, key: key_pem, request })
+    }
+
+    /// The same node, with this token.
+    #[must_use]
+    pub fn with_token(mut self, token: &Token) -> Joiner {
+        self.request.proof = Some(token.prove(&self.request.signed()));
+        self
+    }
+
+    /// Whether this is what it asks for, with whatever token.
+    pub fn wants(&self, wish: Wish) -> bool {
+        let asked = JoinRequest { proof: None, ..self.request.clone() };
+        asked == wish.request(self.node, self.request.csr_pem.clone())
+    }
+
+    /// The code that its person compares with the one that whoever approves it sees.
+    pub fn code(&self) -> String {
+        // The key's hash is that of the request, which this very process has made.
+        let signed = SignedRequest::parse(&self.request.csr_pem);
+        let key_hash = signed.map(|signed| signed.key_hash()).unwrap_or_default();
+        join_code(&self.trust.ca_hash, &key_hash)
+    }
+
+    /// The cluster it means.
+    pub fn trust(&self) -> Trust {
+        self.trust
     }
 
     /// The node it will be.
@@ -122,26 +207,38 @@ impl Joiner {
         self.node
     }
 
-    /// The token it holds.
-    pub fn token(&self) -> &Token {
-        &self.token
-    }
-
     /// What it asks.
     pub fn request(&self) -> &JoinRequest {
         &self.request
     }
 
-    /// Asks a member to be admitted.
+    /// Asks a member to be admitted, or how it stands.
+    #[cfg(feature = "client")]
+    pub async fn ask(&self, member: SocketAddr) -> Result<Progress, JoinError> {
+        let unfit = |what| JoinError::Answer { address: member, what };
+        match super::request(member, self.trust, &self.request).await? {
+            JoinReply::Admitted(answer) => {
+                Ok(Progress::Admitted(Box::new(self.accept(*answer).map_err(unfit)?)))
+            }
+            JoinReply::Held(held) => Ok(Progress::Held(held)),
+        }
+    }
+
+    /// The same, where waiting is as good as a refusal.
     #[cfg(feature = "client")]
     pub async fn join(&self, member: SocketAddr) -> Result<Joined, JoinError> {
-        let answer = super::request(member, &self.token, &self.request).await?;
-        self.accept(answer).map_err(|what| JoinError::Answer { address: member, what })
+        match self.ask(member).await? {
+            Progress::Admitted(joined) => Ok(*joined),
+            Progress::Held(held) => {
+                let name = self.request.name.clone();
+                Err(JoinError::Held { waits_for: held.waits_for, name })
+            }
+        }
     }
 
     /// Makes an identity of an answer, if it fits the token and the key.
     pub fn accept(&self, answer: JoinAnswer) -> Result<Joined, String> {
-        if ClusterId::parse(&answer.cluster) != Some(self.token.cluster) {
+        if ClusterId::parse(&answer.cluster) != Some(self.trust.cluster) {
             return Err("it is of another cluster".into());
         }
         let keyring = Keyring::from_json(&answer.gossip_keys).map_err(|error| error.to_string())?;
@@ -152,7 +249,7 @@ impl Joiner {
         let own =
             KeyedCertificate { certificate_pem: answer.certificate_pem, key_pem: self.key.clone() };
         let identity = Identity {
-            cluster: self.token.cluster,
+            cluster: self.trust.cluster,
             cluster_name: answer.cluster_name,
             node: self.node,
             ca_pem: answer.ca_pem,
@@ -162,7 +259,7 @@ impl Joiner {
             admin: None,
             ticket,
         };
-        if identity.ca_fingerprint().map_err(|error| error.to_string())? != self.token.ca_hash {
+        if identity.ca_fingerprint().map_err(|error| error.to_string())? != self.trust.ca_hash {
             return Err("its CA is not the token's".into());
         }
         identity.verify().map_err(|error| error.to_string())?;

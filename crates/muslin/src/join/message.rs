@@ -29,6 +29,15 @@ pub struct JoinRequest {
     /// What it wants to perform.
     #[serde(default)]
     pub roles: Vec<String>,
+    /// Roles that somebody must perform for it to operate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// Roles that somebody must perform before it is admitted: until then the join is held.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires_for_bootstrap: Vec<String>,
+    /// What it shares its fate with: a rack, a room; empty when unknown.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zone: String,
     /// A request for a certificate (PKCS #10, PEM) that names the node.
     pub csr_pem: String,
     /// Shows that the joiner has a token, which asks for exactly this.
@@ -39,14 +48,41 @@ pub struct JoinRequest {
 impl JoinRequest {
     /// What the token's key signs: all of it but the proof, each part with its length in front.
     pub(super) fn signed(&self) -> Vec<u8> {
-        let one = [&self.node, &self.name, &self.address, &self.etcd_address, &self.csr_pem];
         let mut signed = SIGNED_LABEL.to_vec();
-        for word in one.into_iter().chain(&self.roles) {
+        let mut add = |word: &String| {
             signed.extend_from_slice(&(word.len() as u64).to_be_bytes());
             signed.extend_from_slice(word.as_bytes());
+        };
+        let one = [&self.node, &self.name, &self.address, &self.etcd_address, &self.zone];
+        one.into_iter().chain([&self.csr_pem]).for_each(&mut add);
+        for list in [&self.roles, &self.requires, &self.requires_for_bootstrap] {
+            add(&list.len().to_string());
+            list.iter().for_each(&mut add);
         }
         signed
     }
+}
+
+/// What a request comes to, unless it is refused.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum JoinReply {
+    /// The node is a member.
+    Admitted(Box<JoinAnswer>),
+    /// It waits: the same request, made again, asks how it stands.
+    Held(JoinHeld),
+}
+
+/// A join that waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JoinHeld {
+    /// For what, in words.
+    pub waits_for: String,
+    /// Nobody has to decide: it goes through when somebody performs these roles.
+    #[serde(default)]
+    pub missing_roles: Vec<String>,
+    /// Until when, Unix milliseconds.
+    pub expires_unix_ms: u64,
 }
 
 /// What an admitted node needs to begin. `Debug` hides the keys.
@@ -71,7 +107,10 @@ pub struct JoinAnswer {
     pub gossip_keys: String,
     /// What the cluster started from: base64 of the encoded founding.
     pub founding: String,
-    /// All members, the joiner included.
+    /// How many members there are.
+    #[serde(default)]
+    pub members_total: usize,
+    /// Members, the joiner included: all, or as many as it needs to begin with.
     pub members: Vec<JoinMember>,
 }
 

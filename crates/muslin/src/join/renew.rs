@@ -1,14 +1,14 @@
 //! Other papers for a member that has proved which node it is.
 
 use super::admit::{JoinRefusal, unsettled};
-use super::message::{JoinMember, REQUEST_BYTES_MAX};
+use super::message::REQUEST_BYTES_MAX;
 use crate::driver::Handle;
 use crate::identity::{Identity, NodeSubject, Papers, SignedRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use muslin_core::base::{Epoch, NodeId};
 use muslin_core::node::Consistency;
-use muslin_core::state::Query;
+use muslin_core::state::{Query, Response};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -30,21 +30,6 @@ pub struct RenewAnswer {
     pub epoch: u64,
     /// The keys that seal gossip, as [`Keyring::to_json`](crate::identity::Keyring::to_json).
     pub gossip_keys: String,
-    /// All members.
-    pub members: Vec<JoinMember>,
-    /// The node has slept through a rise of the epoch and does not vote: it was admitted again,
-    /// and fetches afresh what the others hold.
-    #[serde(default)]
-    pub begins_afresh: bool,
-}
-
-/// A member that has proved who it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Holder {
-    /// Which.
-    pub node: NodeId,
-    /// What it showed is of an earlier epoch, and its time to renew is over.
-    pub is_outdated: bool,
 }
 
 impl std::fmt::Debug for RenewAnswer {
@@ -73,10 +58,9 @@ impl RenewAnswer {
 pub async fn renew(
     handle: &Handle,
     identity: &Identity,
-    holder: Holder,
+    node: NodeId,
     body: &[u8],
 ) -> Result<RenewAnswer, JoinRefusal> {
-    let Holder { node, is_outdated } = holder;
     if body.len() > REQUEST_BYTES_MAX {
         let detail = format!("the request is larger than {REQUEST_BYTES_MAX} bytes");
         return Err(JoinRefusal::new(413, "too-large", detail, "this is a bug: report it"));
@@ -90,25 +74,30 @@ pub async fn renew(
     if !request.is_for(identity.cluster, node) {
         return Err(JoinRefusal::bad("the certificate request is for another node or cluster"));
     }
-    handle.read(Query::Revision, Consistency::Linearizable).await.map_err(unsettled)?;
-    let status = handle.status().await.map_err(unsettled)?;
-    let Some(member) = status.members.iter().find(|member| member.id == node.0) else {
-        let detail = format!("node {node} is not a member of the cluster: it was removed");
-        let hint = "join again with an empty data directory: the name is free";
-        return Err(JoinRefusal::new(403, "removed", detail, hint));
+    let read = handle.read(Query::Record, Consistency::Linearizable).await.map_err(unsettled)?;
+    let Ok(Response::Record(record)) = read.result else {
+        return Err(JoinRefusal::bad("the record was not told"));
     };
+    let Some(member) = record.members.iter().find(|member| member.node() == node) else {
+        return Err(super::admit::removed(node));
+    };
+    if member.epoch() < record.epoch {
+        let detail = format!(
+            "{} was gone when the epoch rose to {}, so it has to be admitted again",
+            member.name, record.epoch
+        );
+        return Err(JoinRefusal::new(403, "outdated", detail, "a node that runs asks by itself"));
+    }
     let addresses: Vec<_> =
         member.address.parse::<SocketAddr>().map(|address| address.ip()).into_iter().collect();
-    let subject = NodeSubject { node, epoch: status.epoch, addresses: &addresses };
+    let subject = NodeSubject { node, epoch: record.epoch, addresses: &addresses };
     let papers = identity
         .issue((&member.name, &member.roles), subject, &request)
         .map_err(super::admit::unsigned)?;
     Ok(RenewAnswer {
         certificate_pem: papers.certificate_pem,
         ticket: STANDARD.encode(papers.ticket),
-        epoch: status.epoch.0,
+        epoch: record.epoch.0,
         gossip_keys: identity.keyring.to_json(),
-        members: status.members.iter().map(JoinMember::from).collect(),
-        begins_afresh: is_outdated && !status.configuration.is_voter(node),
     })
 }

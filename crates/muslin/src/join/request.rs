@@ -1,8 +1,8 @@
 //! Asking over the network.
 
 use super::joiner::JoinError;
-use super::message::{ANSWER_BYTES_MAX, JoinAnswer, JoinRequest};
-use super::token::Token;
+use super::joiner::Trust;
+use super::message::{ANSWER_BYTES_MAX, JoinReply, JoinRequest};
 use crate::identity::{Principal, crypto_provider, node_dns_name};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -19,7 +19,7 @@ use rustls::{
 use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -31,15 +31,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The answer takes at most this long: a commit, with an election in between.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Asks a member to be admitted. The secret is sent only after the member has proved to be of the
-/// token's cluster.
+/// Asks a member to be admitted. Nothing is said before the member has proved to be of the
+/// cluster that is meant.
 pub async fn request(
     address: SocketAddr,
-    token: &Token,
+    trust: Trust,
     request: &JoinRequest,
-) -> Result<JoinAnswer, JoinError> {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(address, token)).await;
-    let stream = connected.map_err(|_| JoinError::TimedOut(address))??;
+) -> Result<JoinReply, JoinError> {
+    let (stream, _) = connect_in_time(address, Some(trust)).await?;
     let asked = tokio::time::timeout(ANSWER_TIMEOUT, ask(stream, address, request)).await;
     let (status, body) = asked.map_err(|_| JoinError::TimedOut(address))??;
     if status != 200 {
@@ -50,10 +49,27 @@ pub async fn request(
         .map_err(|_| JoinError::Answer { address, what: "it is not the JSON of an answer".into() })
 }
 
-async fn connect(address: SocketAddr, token: &Token) -> Result<TlsStream<TcpStream>, JoinError> {
+/// Whose node answers there. Whether that is the cluster one means, a person has to say: both its
+/// people compare a [code](super::join_code).
+pub async fn greet(address: SocketAddr) -> Result<Trust, JoinError> {
+    let (_, seen) = connect_in_time(address, None).await?;
+    seen.ok_or(JoinError::WrongCluster(address))
+}
+
+type Connected = (TlsStream<TcpStream>, Option<Trust>);
+
+async fn connect_in_time(
+    address: SocketAddr,
+    trust: Option<Trust>,
+) -> Result<Connected, JoinError> {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect(address, trust)).await;
+    connected.map_err(|_| JoinError::TimedOut(address))?
+}
+
+async fn connect(address: SocketAddr, trust: Option<Trust>) -> Result<Connected, JoinError> {
     let failed = |source| JoinError::Connect { address, source };
-    let provider = crypto_provider();
-    let pinned = PinnedCa { ca_hash: token.ca_hash, token: token.clone(), provider };
+    let seen = Arc::new(Mutex::new(None));
+    let pinned = PinnedCa { trust, seen: seen.clone(), provider: crypto_provider() };
     let mut config = ClientConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()
         .expect("ring speaks the default versions")
@@ -63,9 +79,13 @@ async fn connect(address: SocketAddr, token: &Token) -> Result<TlsStream<TcpStre
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     let stream = TcpStream::connect(address).await.map_err(failed)?;
     let name = ServerName::from(address.ip());
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
-        if is_bad_certificate(&error) { JoinError::WrongCluster(address) } else { failed(error) }
-    })
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let stream = connected.map_err(|error| match is_bad_certificate(&error) {
+        true => JoinError::WrongCluster(address),
+        false => failed(error),
+    })?;
+    let seen = *seen.lock().expect("no holder of this lock panics");
+    Ok((stream, seen))
 }
 
 fn is_bad_certificate(error: &io::Error) -> bool {
@@ -125,12 +145,13 @@ fn refusal(status: u16, body: &[u8]) -> JoinError {
     JoinError::Refused { status, code, detail, hint, retryable }
 }
 
-/// Accepts a node of the token's cluster, by a chain that ends in the CA whose hash the token
-/// holds. The address dialled need not be in the certificate: it is the cluster that must be right.
+/// Accepts a node of the cluster that is meant, by a chain that ends in its CA; where none is
+/// meant, of any cluster, and tells which. The address dialled need not be in the certificate: it
+/// is the cluster that must be right.
 #[derive(Debug)]
 struct PinnedCa {
-    ca_hash: [u8; 32],
-    token: Token,
+    trust: Option<Trust>,
+    seen: Arc<Mutex<Option<Trust>>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -144,20 +165,29 @@ impl ServerCertVerifier for PinnedCa {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let refused = || Error::from(CertificateError::ApplicationVerificationFailure);
-        let is_pinned = |one: &&CertificateDer<'_>| digest(&SHA256, one).as_ref() == self.ca_hash;
-        let ca = intermediates.iter().find(is_pinned).ok_or_else(refused)?;
-        let node = match Principal::of(end_entity) {
-            Ok(Principal::Node { cluster, node }) if cluster == self.token.cluster => node,
-            _ => return Err(refused()),
+        let hash_of = |one: &CertificateDer<'_>| {
+            *digest(&SHA256, one).as_ref().first_chunk::<32>().expect("SHA-256 has 32 bytes")
         };
+        let is_meant = |one: &&CertificateDer<'_>| {
+            self.trust.is_none_or(|trust| trust.ca_hash == hash_of(one))
+        };
+        let ca = intermediates.iter().find(is_meant).ok_or_else(refused)?;
+        let Ok(Principal::Node { cluster, node }) = Principal::of(end_entity) else {
+            return Err(refused());
+        };
+        let seen = Trust { cluster, ca_hash: hash_of(ca) };
+        if self.trust.is_some_and(|trust| trust != seen) {
+            return Err(refused());
+        }
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone().into_owned())?;
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone());
         let verifier = verifier.build().map_err(|error| Error::General(error.to_string()))?;
-        let name = ServerName::try_from(node_dns_name(self.token.cluster, node));
-        let name = name.map_err(|_| refused())?;
-        verifier.verify_server_cert(end_entity, intermediates, &name, ocsp, now)
+        let name = ServerName::try_from(node_dns_name(cluster, node)).map_err(|_| refused())?;
+        let verified = verifier.verify_server_cert(end_entity, intermediates, &name, ocsp, now)?;
+        *self.seen.lock().expect("no holder of this lock panics") = Some(seen);
+        Ok(verified)
     }
 
     fn verify_tls12_signature(

@@ -1,13 +1,16 @@
 use super::*;
 use crate::driver::{Driver, Handle, start};
-use crate::identity::Identity;
 #[cfg(feature = "client")]
 use crate::identity::Principal;
+use crate::identity::{Identity, SigningRequest};
 use crate::store::mem::{Disk, MemStore};
 use crate::transport::mem::MemNetwork;
 use muslin_core::base::{ClusterId, NodeId};
 use muslin_core::node::Options;
-use muslin_core::state::{Founding, Member};
+use muslin_core::state::{
+    Approve, Command, CommandKind, Founding, Life, Member, Membership, MembershipChange,
+    RaiseEpoch, Remove, Whom,
+};
 use std::net::SocketAddr;
 #[cfg(feature = "client")]
 use std::sync::Arc;
@@ -60,8 +63,16 @@ async fn cluster_that(others: u64) -> Cluster {
 }
 
 impl Cluster {
+    fn door(&self) -> Door<'_> {
+        let Cluster { handle, identity, founding, .. } = self;
+        Door { handle, identity, founding, unix_ms: present_ms() }
+    }
+
     async fn admit(&self, request: &JoinRequest) -> Result<JoinAnswer, JoinRefusal> {
-        admit(&self.handle, &self.identity, &self.founding, request.clone(), present_ms()).await
+        match self.door().admit(request.clone()).await? {
+            JoinReply::Admitted(answer) => Ok(*answer),
+            JoinReply::Held(held) => panic!("it waits: {held:?}"),
+        }
     }
 
     async fn names(&self) -> Vec<String> {
@@ -73,9 +84,12 @@ impl Cluster {
 fn joiner(token: &Token, name: &str) -> Joiner {
     let wish = Wish {
         name: name.into(),
-        address: "10.0.0.9:7400".parse().unwrap(),
+        address: format!("10.0.0.{}:7400", &name[1..]).parse().unwrap(),
         etcd_address: None,
         roles: vec!["control".into()],
+        requires: Vec::new(),
+        requires_for_bootstrap: Vec::new(),
+        zone: String::new(),
     };
     Joiner::new(&token.expose(), wish).unwrap()
 }
@@ -140,6 +154,163 @@ async fn whoever_asks_again_is_admitted_once() {
     assert_eq!((third.status, third.code), (403, "token-refused"), "it admits two");
 }
 
+fn wish(name: &str) -> Wish {
+    Wish {
+        name: name.into(),
+        address: "10.0.0.10:7400".parse().unwrap(),
+        etcd_address: None,
+        roles: vec!["worker".into()],
+        requires: Vec::new(),
+        requires_for_bootstrap: Vec::new(),
+        zone: "rack 7".into(),
+    }
+}
+
+impl Cluster {
+    fn stranger(&self, name: &str) -> Joiner {
+        let ca_hash = self.identity.ca_fingerprint().unwrap();
+        let trust = Trust { cluster: self.identity.cluster, ca_hash };
+        Joiner::without_token(trust, wish(name)).unwrap()
+    }
+
+    async fn held(&self, joiner: &Joiner) -> JoinHeld {
+        match self.door().admit(joiner.request().clone()).await.unwrap() {
+            JoinReply::Held(held) => held,
+            JoinReply::Admitted(answer) => panic!("it was let in: {answer:?}"),
+        }
+    }
+
+    async fn decide(&self, change: MembershipChange) {
+        let change = Membership::at(present_ms(), change);
+        let command = Command::of(CommandKind::Membership(change));
+        self.handle.write(command).await.unwrap().result.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_without_a_token_waits_until_somebody_decides() {
+    let cluster = cluster_that(0).await;
+    let (good, bad) = (cluster.stranger("n9"), cluster.stranger("n10"));
+    for joiner in [&good, &bad, &good] {
+        let held = cluster.held(joiner).await;
+        assert!(held.waits_for.contains("approve") && held.missing_roles.is_empty());
+    }
+    assert_eq!(cluster.names().await, ["n7"], "nobody is a member for asking");
+    cluster.decide(MembershipChange::Approve(Approve { id: good.node().0, force: false })).await;
+    cluster.decide(MembershipChange::Deny(Whom { id: bad.node().0 })).await;
+    let answer = cluster.admit(good.request()).await.unwrap();
+    good.accept(answer).unwrap();
+    assert_eq!(cluster.admit(bad.request()).await.unwrap_err().code, "denied");
+    assert_eq!(cluster.names().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_waits_for_a_role_and_goes_through_by_itself_when_one_performs_it() {
+    let cluster = cluster_that(0).await;
+    let needs = Wish { requires_for_bootstrap: vec!["dns".into()], ..wish("n9") };
+    let waiting = Joiner::new(&cluster.token.expose(), needs).unwrap();
+    let held = cluster.held(&waiting).await;
+    assert_eq!(held.missing_roles, ["dns"]);
+    let performs = Wish {
+        roles: vec!["dns".into()],
+        address: "10.0.0.11:7400".parse().unwrap(),
+        ..wish("n10")
+    };
+    let performs = Joiner::new(&cluster.token.expose(), performs).unwrap();
+    cluster.admit(performs.request()).await.unwrap();
+    assert_eq!(cluster.names().await.len(), 3, "both are members");
+    waiting.accept(cluster.admit(waiting.request()).await.unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_living_members_address_is_not_given_away() {
+    let cluster = cluster_that(0).await;
+    cluster.admit(joiner(&cluster.token, "n9").request()).await.unwrap();
+    let address = "10.0.0.9:7400".parse().unwrap();
+    let second = Joiner::new(&cluster.token.expose(), Wish { address, ..wish("n10") }).unwrap();
+    let second = cluster.admit(second.request()).await.unwrap_err();
+    assert_eq!((second.status, second.code), (409, "address-taken"));
+}
+
+#[test]
+fn a_join_that_was_begun_is_gone_on_with_by_the_same_node() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("n9");
+    let trust = Trust { cluster: ClusterId(5), ca_hash: [3; 32] };
+    let begun = Joiner::without_token(trust, wish("n9")).unwrap();
+    assert_eq!(Joiner::pending(&place).unwrap(), None);
+    begun.begin(&place).unwrap();
+    let again = Joiner::pending(&place).unwrap().unwrap();
+    assert_eq!((&again, again.code()), (&begun, begun.code()));
+    assert!(again.wants(wish("n9")) && !again.wants(wish("n8")));
+    let token = Token::generate(ClusterId(5), [3; 32]);
+    assert!(again.clone().with_token(&token).wants(wish("n9")), "whatever its token");
+    let file = place.join("identity/joining.json");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::write(&file, "{").unwrap();
+    assert!(matches!(Joiner::pending(&place), Err(JoinError::Pending { .. })));
+    Joiner::end(&place);
+    assert!(!place.exists(), "nothing of it is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_was_gone_when_the_epoch_rose_is_admitted_anew_by_its_old_certificate() {
+    let cluster = cluster_that(0).await;
+    let before = Joiner::new(&cluster.token.expose(), wish("n9")).unwrap();
+    cluster.admit(before.request()).await.unwrap();
+    let anew = cluster.stranger("n9");
+    let ask = async |who: &Joiner, shows: &Joiner| {
+        let body = serde_json::to_vec(who.request()).unwrap();
+        cluster.door().answer(&body, Some(shows.node())).await
+    };
+    // While it lives its certificate is good for nothing but itself.
+    assert_eq!(ask(&anew, &before).await.unwrap_err().code, "outdated");
+    let gone = Life { id: before.node().0, incarnation: 1 };
+    cluster.decide(MembershipChange::Leave(gone)).await;
+    cluster.decide(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0 })).await;
+    let request = SigningRequest::generate(cluster.identity.cluster, before.node()).unwrap();
+    let body = serde_json::to_vec(&RenewRequest { csr_pem: request.csr_pem }).unwrap();
+    let refused = renew(&cluster.handle, &cluster.identity, before.node(), &body).await;
+    assert_eq!(refused.unwrap_err().code, "outdated", "it gets no papers under its old id");
+    let other = cluster.stranger("n10");
+    assert_eq!(ask(&other, &before).await.unwrap_err().code, "outdated", "nor another name");
+    for _ in 0..2 {
+        let reply = ask(&anew, &before).await.unwrap();
+        let JoinReply::Admitted(answer) = serde_json::from_slice(&reply).unwrap() else {
+            panic!("it waits")
+        };
+        let joined = anew.accept(*answer).unwrap();
+        assert_eq!(joined.epoch, joined.identity.epoch().unwrap());
+        assert_eq!(joined.epoch.0, 2);
+    }
+    assert_eq!(cluster.names().await.len(), 2, "in the place of the one that was");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_gets_other_papers_and_whoever_is_none_does_not() {
+    let cluster = cluster_that(0).await;
+    let member = joiner(&cluster.token, "n9");
+    let joined = member.accept(cluster.admit(member.request()).await.unwrap()).unwrap();
+    let ask = async |node, csr_pem| {
+        let body = serde_json::to_vec(&RenewRequest { csr_pem }).unwrap();
+        renew(&cluster.handle, &cluster.identity, node, &body).await
+    };
+    let request = joined.identity.request().unwrap();
+    let answer = ask(member.node(), request.csr_pem.clone()).await.unwrap();
+    let renewed = joined.identity.renewed(request.key_pem, answer.papers().unwrap()).unwrap();
+    assert_eq!(renewed.epoch().unwrap(), answer.epoch());
+    assert_ne!(renewed.key_hash().unwrap(), joined.identity.key_hash().unwrap());
+    // What one node asks for is not given to another.
+    let other = ask(NodeId(7), request.csr_pem.clone()).await.unwrap_err();
+    assert_eq!(other.code, "bad-request");
+    let remove = Remove { id: member.node().0, force: true, unix_ms: present_ms() };
+    let removed = cluster.handle.write(Command::of(CommandKind::Remove(remove))).await.unwrap();
+    removed.result.unwrap();
+    let refused = ask(member.node(), request.csr_pem).await.unwrap_err();
+    assert_eq!((refused.status, refused.code), (403, "removed"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_control_node_gets_the_key_of_the_ca() {
     let cluster = cluster_that(0).await;
@@ -148,15 +319,18 @@ async fn only_a_control_node_gets_the_key_of_the_ca() {
         address: "10.0.0.9:7400".parse().unwrap(),
         etcd_address: None,
         roles: vec!["worker".into()],
+        requires: Vec::new(),
+        requires_for_bootstrap: Vec::new(),
+        zone: String::new(),
     };
     let worker = Joiner::new(&cluster.token.expose(), wish).unwrap();
     let answer = cluster.admit(worker.request()).await.unwrap();
     assert_eq!(answer.ca_key_pem, None);
     let joined = worker.accept(answer).unwrap();
     let other = joiner(&cluster.token, "n10");
-    let asked = other.request().clone();
-    let refusal = admit(&cluster.handle, &joined.identity, &cluster.founding, asked, present_ms());
-    assert_eq!(refusal.await.unwrap_err().code, "no-ca-key");
+    let door = Door { identity: &joined.identity, ..cluster.door() };
+    let refusal = door.admit(other.request().clone()).await;
+    assert_eq!(refusal.unwrap_err().code, "no-ca-key");
     assert_eq!(cluster.names().await.len(), 2, "nothing changed");
 }
 
@@ -187,7 +361,6 @@ async fn a_bad_request_is_refused_with_what_to_do_and_changes_nothing() {
         (with(&|request| request.roles = vec!["a".into(); 17]), 400, "bad-role"),
         (with(&|request| request.csr_pem = "x".into()), 400, "bad-certificate-request"),
         (with(&|request| request.csr_pem = other_csr.clone()), 400, "bad-request"),
-        (raw(&|request| request.proof = None), 403, "token-refused"),
         (proved(&|proof| proof.signature = "x".into()), 403, "token-refused"),
         (proved(&|proof| proof.token_id = stranger.id.clone()), 403, "token-refused"),
         (raw(&|one| one.proof = Some(stranger.prove(&one.signed()))), 403, "token-refused"),
@@ -200,9 +373,9 @@ async fn a_bad_request_is_refused_with_what_to_do_and_changes_nothing() {
         assert!(!refusal.hint.is_empty(), "{refusal}");
     }
     let late = present_ms() + 2 * HOUR.as_millis() as u64;
-    let late = admit(&cluster.handle, &cluster.identity, &cluster.founding, good.clone(), late);
-    assert_eq!(late.await.unwrap_err().code, "token-refused");
-    let garbage = answer(&cluster.handle, &cluster.identity, &cluster.founding, b"{", 0).await;
+    let late = Door { unix_ms: late, ..cluster.door() }.admit(good.clone()).await;
+    assert_eq!(late.unwrap_err().code, "token-refused");
+    let garbage = cluster.door().answer(b"{", None).await;
     assert_eq!(garbage.unwrap_err().code, "bad-request");
     assert_eq!(cluster.names().await, ["n7"]);
 }
@@ -268,9 +441,8 @@ mod over_the_network {
                     async move {
                         assert_eq!(request.uri().path(), "/v1/join");
                         let body = request.into_body().collect().await.unwrap().to_bytes();
-                        let Cluster { handle, identity, founding, .. } = &*cluster;
-                        let answered = answer(handle, identity, founding, &body, present_ms());
-                        let (status, body) = match answered.await {
+                        let answered = cluster.door().answer(&body, None).await;
+                        let (status, body) = match answered {
                             Ok(body) => (200, body),
                             Err(refusal) => (refusal.status, serde_json::to_vec(&refusal).unwrap()),
                         };

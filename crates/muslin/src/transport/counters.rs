@@ -75,7 +75,7 @@ counters! {
     dials_failed = "transport_dials_failed_total" ""
         "Attempts to connect to a peer that failed.",
     dials_barred = "transport_dials_barred_total" ""
-        "Attempts to connect refused to this node as one of an older epoch, or removed.",
+        "Connections that a peer refused to this node as one of an older epoch, or removed.",
     datagrams_in = "transport_datagrams_in_total" ""
         "Gossip datagrams taken in and opened.",
     datagrams_out = "transport_datagrams_out_total" ""

@@ -14,7 +14,7 @@ pub mod seal;
 
 pub use counters::{Counter, CounterRow, TransportCounters};
 pub use outbox::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
-pub use roster::{Barred, EPOCH_GRACE, Roster, Standing, TicketGate};
+pub use roster::{Barred, Roster, Standing, TicketGate};
 
 use bytes::Bytes;
 use muslin_core::base::NodeId;

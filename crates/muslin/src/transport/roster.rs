@@ -5,25 +5,23 @@
 //! it like the record. It decides the same for streams, datagrams, tickets and the API.
 //!
 //! # Over a rise of the epoch
-//! Whoever was there when the epoch rose has papers of the one before, and is not cut off: members
-//! are let in with them for [`EPOCH_GRACE`], in which they renew (as soon as they hear of it). A
-//! voter is let in whenever it comes: the rise is an entry of the log that it follows, and a quorum
-//! may hang on it. Everybody else with old papers, and whoever the record does not name (the
-//! removed, forgotten or not), is refused, and must be admitted again.
+//! Whoever lived when the epoch rose has papers of the one before, and is not cut off: the record
+//! has carried it into the present epoch, and it renews as soon as it hears of that. A voter is let
+//! in whatever the record says of it: the rise is an entry of the log that it follows, and a quorum
+//! may hang on it. Everybody else with old papers was gone when it rose, or was removed, forgotten
+//! or not: it is refused, and must be admitted again.
 //!
 //! # Invariants
 //! - M2: the epoch never goes back.
 //! - A removed node is refused from the moment the removal is applied here, whatever it shows.
 
 use crate::identity::{Ticket, TicketKey};
+use bytes::Bytes;
 use muslin_core::base::{Epoch, NodeId};
+use muslin_core::swim::Gate;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
-
-/// How long after a rise of the epoch members with older papers are let in: many times what a
-/// renewal takes, so that a link that is cut for some seconds costs nobody an admission.
-pub const EPOCH_GRACE: Duration = Duration::from_secs(60);
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Removed nodes remembered; beyond it the one of the smallest id is forgotten, and the record,
 /// which names it no more, keeps it out once the epoch has risen.
@@ -51,6 +49,8 @@ pub enum Barred {
 /// What the record says of a member, as far as it matters at the door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
+    /// It is of the present epoch: it lived when that began, or was admitted since.
+    pub is_current: bool,
     /// It votes in the control group.
     pub votes: bool,
 }
@@ -58,9 +58,6 @@ pub struct Standing {
 #[derive(Debug)]
 struct Inner {
     epoch: Epoch,
-    /// The last rise, if this process has seen one, and how long members may take to renew.
-    risen: Option<Instant>,
-    grace: Duration,
     members: BTreeMap<NodeId, Standing>,
     removed: BTreeSet<NodeId>,
 }
@@ -68,13 +65,8 @@ struct Inner {
 impl Roster {
     /// Begins with the epoch that the node last knew.
     pub fn new(epoch: Epoch) -> Roster {
-        Roster::with_grace(epoch, EPOCH_GRACE)
-    }
-
-    /// The same with another time for renewals.
-    pub fn with_grace(epoch: Epoch, grace: Duration) -> Roster {
         let (members, removed) = (BTreeMap::new(), BTreeSet::new());
-        Roster { inner: RwLock::new(Inner { epoch, risen: None, grace, members, removed }) }
+        Roster { inner: RwLock::new(Inner { epoch, members, removed }) }
     }
 
     /// The present epoch.
@@ -82,18 +74,17 @@ impl Roster {
         self.read().epoch
     }
 
-    /// The epoch has risen. What is not higher changes nothing.
-    pub fn raise(&self, epoch: Epoch) {
+    /// What the record says, all at once. An epoch that is not higher changes nothing.
+    pub fn set(&self, epoch: Epoch, members: BTreeMap<NodeId, Standing>) {
         let mut inner = self.write();
-        if epoch > inner.epoch {
-            inner.epoch = epoch;
-            inner.risen = Some(Instant::now());
-        }
+        inner.epoch = inner.epoch.max(epoch);
+        inner.members = members;
     }
 
-    /// The members by the record.
-    pub fn set_members(&self, members: BTreeMap<NodeId, Standing>) {
-        self.write().members = members;
+    /// The epoch is at least this.
+    pub fn raise(&self, epoch: Epoch) {
+        let mut inner = self.write();
+        inner.epoch = inner.epoch.max(epoch);
     }
 
     /// Bars a node.
@@ -124,14 +115,9 @@ impl Roster {
         if inner.removed.contains(&node) {
             return Err(Barred::Removed);
         }
-        if epoch >= inner.epoch {
-            return Ok(());
-        }
-        let in_grace = inner.risen.is_some_and(|risen| risen.elapsed() < inner.grace);
-        match inner.members.get(&node) {
-            Some(standing) if standing.votes || in_grace => Ok(()),
-            _ => Err(Barred::Outdated),
-        }
+        let standing = inner.members.get(&node);
+        let is_let_in = standing.is_some_and(|member| member.is_current || member.votes);
+        if epoch >= inner.epoch || is_let_in { Ok(()) } else { Err(Barred::Outdated) }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Inner> {
@@ -147,12 +133,12 @@ impl Roster {
 #[derive(Clone, Debug)]
 pub struct TicketGate {
     key: TicketKey,
-    roster: std::sync::Arc<Roster>,
+    roster: Arc<Roster>,
 }
 
 impl TicketGate {
     /// For tickets of the authority with this key.
-    pub fn new(key: TicketKey, roster: std::sync::Arc<Roster>) -> TicketGate {
+    pub fn new(key: TicketKey, roster: Arc<Roster>) -> TicketGate {
         TicketGate { key, roster }
     }
 
@@ -166,6 +152,18 @@ impl TicketGate {
     }
 }
 
+impl Gate for TicketGate {
+    fn admits(&mut self, node: NodeId, ticket: &Bytes) -> bool {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.check(node, ticket, unix_ms).is_some()
+    }
+
+    fn boxed(&self) -> Box<dyn Gate> {
+        Box::new(self.clone())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,45 +173,41 @@ mod tests {
     const NOW: Epoch = Epoch(5);
     const OLD: Epoch = Epoch(4);
     const VOTER: NodeId = NodeId(1);
-    const WORKER: NodeId = NodeId(2);
-    const STRANGER: NodeId = NodeId(3);
+    const LIVED: NodeId = NodeId(2);
+    const GONE: NodeId = NodeId(3);
+    const STRANGER: NodeId = NodeId(4);
 
-    fn roster(grace: Duration) -> Roster {
-        let roster = Roster::with_grace(OLD, grace);
-        let standing = |votes| Standing { votes };
-        roster.set_members([(VOTER, standing(true)), (WORKER, standing(false))].into());
-        roster.raise(NOW);
+    /// After a rise over which one lived, one voted, and one was gone.
+    fn roster() -> Roster {
+        let roster = Roster::new(OLD);
+        let standing = |is_current, votes| Standing { is_current, votes };
+        let members = [
+            (VOTER, standing(false, true)),
+            (LIVED, standing(true, false)),
+            (GONE, standing(false, false)),
+        ];
+        roster.set(NOW, members.into());
         roster
     }
 
     #[test]
-    fn members_have_time_to_renew_and_voters_all_they_need() {
-        let during = roster(Duration::from_secs(3_600));
-        let after = roster(Duration::ZERO);
-        for roster in [&during, &after] {
-            assert_eq!(roster.check(STRANGER, NOW), Ok(()), "one admitted while this was away");
-            assert_eq!(roster.check(STRANGER, OLD), Err(Barred::Outdated));
-            assert_eq!(roster.check(VOTER, Epoch(1)), Ok(()));
+    fn whoever_lived_over_a_rise_is_let_in_and_whoever_was_gone_is_not() {
+        let roster = roster();
+        for node in [VOTER, LIVED] {
+            assert_eq!(roster.check(node, OLD), Ok(()));
         }
-        assert_eq!(during.check(WORKER, OLD), Ok(()));
-        assert_eq!(after.check(WORKER, OLD), Err(Barred::Outdated));
-        assert_eq!(after.check(WORKER, NOW), Ok(()));
-    }
-
-    #[test]
-    fn a_start_with_a_risen_epoch_gives_nobody_time() {
-        let roster = Roster::new(NOW);
-        roster.set_members([(WORKER, Standing { votes: false })].into());
-        roster.raise(NOW);
-        assert_eq!(roster.check(WORKER, OLD), Err(Barred::Outdated));
+        for node in [GONE, STRANGER] {
+            assert_eq!(roster.check(node, OLD), Err(Barred::Outdated));
+        }
+        assert_eq!(roster.check(STRANGER, NOW), Ok(()), "one admitted while this was away");
     }
 
     #[test]
     fn a_removed_node_is_refused_at_once_whatever_it_shows() {
-        let roster = roster(Duration::from_secs(3_600));
-        roster.remove(WORKER);
+        let roster = roster();
+        roster.remove(LIVED);
         for epoch in [OLD, NOW, Epoch(9)] {
-            assert_eq!(roster.check(WORKER, epoch), Err(Barred::Removed));
+            assert_eq!(roster.check(LIVED, epoch), Err(Barred::Removed));
         }
         roster.raise(Epoch(2));
         assert_eq!(roster.epoch(), NOW, "M2: it does not go back");
@@ -222,22 +216,23 @@ mod tests {
     #[test]
     fn a_ticket_holds_for_its_node_its_time_and_its_epoch() {
         let founder = Identity::found("test", VOTER, &[]).unwrap();
-        let request = SigningRequest::generate(founder.cluster, WORKER).unwrap();
+        let request = SigningRequest::generate(founder.cluster, LIVED).unwrap();
         let signed = SignedRequest::parse(&request.csr_pem).unwrap();
-        let subject = NodeSubject { node: WORKER, epoch: FIRST_EPOCH, addresses: &[] };
+        let subject = NodeSubject { node: LIVED, epoch: FIRST_EPOCH, addresses: &[] };
         let ticket = founder.issue(("w", &[]), subject, &signed).unwrap().ticket;
         let roster = Arc::new(Roster::new(FIRST_EPOCH));
         let gate = TicketGate::new(founder.ticket_key().unwrap(), roster.clone());
         let present = 1;
-        assert!(gate.check(WORKER, &ticket, present).is_some_and(|one| one.is_of("w", &[])));
+        assert!(gate.check(LIVED, &ticket, present).is_some_and(|one| one.is_of("w", &[])));
         assert_eq!(gate.check(VOTER, &ticket, present), None, "another node's");
-        assert_eq!(gate.check(WORKER, &ticket, u64::MAX), None, "expired");
-        assert_eq!(gate.check(WORKER, &[], present), None, "none");
+        assert_eq!(gate.check(LIVED, &ticket, u64::MAX), None, "expired");
+        assert_eq!(gate.check(LIVED, &[], present), None, "none");
         roster.raise(Epoch(2));
-        assert_eq!(gate.check(WORKER, &ticket, present), None, "of the epoch before");
-        roster.set_members([(WORKER, Standing { votes: false })].into());
-        assert!(gate.check(WORKER, &ticket, present).is_some(), "in its time to renew");
-        roster.remove(WORKER);
-        assert_eq!(gate.check(WORKER, &ticket, present), None, "removed");
+        assert_eq!(gate.check(LIVED, &ticket, present), None, "of the epoch before");
+        let carried = Standing { is_current: true, votes: false };
+        roster.set(Epoch(2), [(LIVED, carried)].into());
+        assert!(gate.check(LIVED, &ticket, present).is_some(), "it lived over the rise");
+        roster.remove(LIVED);
+        assert_eq!(gate.check(LIVED, &ticket, present), None, "removed");
     }
 }

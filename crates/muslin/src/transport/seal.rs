@@ -143,6 +143,12 @@ impl Sealer {
         self.ring.read().expect("no holder of this lock panics").keyring.clone()
     }
 
+    /// How many senders it remembers.
+    #[cfg(test)]
+    pub(super) fn senders(&self) -> usize {
+        self.senders.lock().expect("no holder of this lock panics").by_node.len()
+    }
+
     /// Seals; `None` when the result would be larger than [`DATAGRAM_BYTES_MAX`].
     pub fn seal(&self, epoch: Epoch, bytes: &[u8]) -> Option<Vec<u8>> {
         if bytes.len() + OVERHEAD_BYTES > DATAGRAM_BYTES_MAX {

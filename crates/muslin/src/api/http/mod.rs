@@ -14,5 +14,6 @@ mod lines;
 mod nodes;
 mod params;
 mod routes;
+mod tokens;
 
 pub(super) use routes::router;

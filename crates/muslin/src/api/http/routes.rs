@@ -1,6 +1,6 @@
 //! The table of routes, and the router made of it.
 
-use super::{document, events, groups, health, kv, kv_watch, nodes};
+use super::{document, events, groups, health, kv, kv_watch, nodes, tokens};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::server::BoxFuture;
@@ -125,6 +125,7 @@ macro_rules! route {
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = kv_routes();
     routes.extend(node_routes());
+    routes.extend(admission_routes());
     routes.extend(group_routes());
     routes
 }
@@ -160,6 +161,38 @@ fn group_routes() -> Vec<Route> {
             [GROUP, CONSISTENCY], None => JSON, groups::one),
         route!(Delete "/v1/groups/{group}", "Takes a group out, with all that it holds",
             [GROUP], None => JSON, groups::remove),
+    ]
+}
+
+const TOKEN: Parameter = path("token", "its id, the beginning of it, or its name");
+const JOINER: Parameter = path("node", "the joiner's id, the beginning of it, or its name");
+const FORCE: Parameter =
+    query("force", "boolean", "1: although nobody performs what the node requires");
+
+fn admission_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/v1/tokens", "Join tokens, without their secrets",
+            [], None => JSON, tokens::list),
+        route!(Post "/v1/tokens", "Makes a join token; its secret is told this once",
+            [], Some(JSON) => JSON, tokens::create),
+        route!(Get "/v1/tokens/{token}", "One join token", [TOKEN], None => JSON, tokens::show),
+        route!(Delete "/v1/tokens/{token}", "Takes a join token back",
+            [TOKEN], None => JSON, tokens::revoke),
+        route!(Post "/v1/tokens/{token}/rotate", "Puts another join token in the place of one",
+            [TOKEN], None => JSON, tokens::rotate),
+        route!(Get "/v1/joins", "Joins that wait", [], None => JSON, tokens::joins),
+        route!(Post "/v1/joins/{node}/approve", "Lets a node in that waits",
+            [JOINER, FORCE], None => JSON, tokens::approve),
+        route!(Post "/v1/joins/{node}/deny", "Refuses a node that waits",
+            [JOINER], None => JSON, tokens::deny),
+        route!(Get "/v1/certificates", "This node's papers and the keys of gossip, without secrets",
+            [], None => JSON, tokens::certificates),
+        route!(Post "/v1/certificates:rotate", "Has this node get other papers at once",
+            [], None => JSON, tokens::rotate_certificate),
+        route!(Post "/v1/epoch:raise", "Begins another epoch: who is gone must be admitted again",
+            [], None => JSON, tokens::raise_epoch),
+        route!(Post "/v1/gossip-keys:rotate", "Begins to replace the gossip key",
+            [], None => JSON, tokens::rotate_gossip),
     ]
 }
 

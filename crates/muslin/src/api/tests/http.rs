@@ -263,22 +263,34 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     let expected = [
         "delete /v1/groups/{group}",
         "delete /v1/kv/{key}",
+        "delete /v1/tokens/{token}",
         "get /livez",
         "get /metrics",
         "get /openapi.json",
         "get /readyz",
+        "get /v1/certificates",
         "get /v1/events",
         "get /v1/groups",
         "get /v1/groups/{group}",
+        "get /v1/joins",
         "get /v1/kv",
         "get /v1/kv/{key}",
         "get /v1/nodes",
         "get /v1/nodes/{node}",
         "get /v1/status",
+        "get /v1/tokens",
+        "get /v1/tokens/{token}",
         "post /v1/certificates:renew",
+        "post /v1/certificates:rotate",
+        "post /v1/epoch:raise",
+        "post /v1/gossip-keys:rotate",
         "post /v1/groups",
         "post /v1/join",
+        "post /v1/joins/{node}/approve",
+        "post /v1/joins/{node}/deny",
         "post /v1/leader:transfer",
+        "post /v1/tokens",
+        "post /v1/tokens/{token}/rotate",
         "put /v1/kv/{key}",
     ];
     assert_eq!(described, expected);
@@ -313,6 +325,18 @@ impl Admission for Polite {
             let is_polite = asked.body == "please";
             if is_polite { Ok("welcome".into()) } else { Err(Problem::bad_request("rude")) }
         })
+    }
+
+    fn ca_hash(&self) -> Result<[u8; 32], Problem> {
+        Ok([7; 32])
+    }
+
+    fn papers(&self) -> Result<serde_json::Value, Problem> {
+        Ok(serde_json::json!({}))
+    }
+
+    fn rotate(&self) -> BoxFuture<Result<(), Problem>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn renew(&self, node: NodeId, _: Asked) -> BoxFuture<Result<Bytes, Problem>> {

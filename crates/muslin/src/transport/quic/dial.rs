@@ -113,6 +113,9 @@ impl Engine {
             Err(StreamError::Refused(Refusal::Busy)) => counters.handshakes_busy.raise(),
             Err(error) => {
                 counters.handshakes_failed.raise();
+                if is_barred(&error) {
+                    counters.dials_barred.raise();
+                }
                 tracing::debug!(%error, "handshake failed");
             }
         }
@@ -172,17 +175,17 @@ fn close_if_refused<T>(
 
 /// Whether the other end refused because a connection the other way goes on.
 pub(super) fn is_duplicate(error: &StreamError) -> bool {
-    is_refused_as(error, Refusal::Duplicate)
+    matches!(error, StreamError::Refused(Refusal::Duplicate)) || has_said(error, Refusal::Duplicate)
 }
 
 /// Whether the other end says that this node must be admitted again, or was removed.
 pub(super) fn is_barred(error: &StreamError) -> bool {
-    is_refused_as(error, Refusal::Epoch) || is_refused_as(error, Refusal::Removed)
+    has_said(error, Refusal::Epoch) || has_said(error, Refusal::Removed)
 }
 
-fn is_refused_as(error: &StreamError, refusal: Refusal) -> bool {
+/// Whether the other end has closed the connection with this.
+fn has_said(error: &StreamError, refusal: Refusal) -> bool {
     match error {
-        StreamError::Refused(said) => *said == refusal,
         StreamError::Connection(ConnectionError::ApplicationClosed(close)) => {
             close.error_code == VarInt::from_u32(refusal as u32)
         }

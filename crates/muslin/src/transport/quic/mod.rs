@@ -54,4 +54,6 @@ pub use transport::{QuicTransport, Start, TransportError};
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

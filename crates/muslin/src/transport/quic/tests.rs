@@ -36,7 +36,7 @@ impl QuicBench {
         }
     }
 
-    fn identity(&self, node: NodeId, is_foreign: bool, epoch: Epoch) -> Identity {
+    pub(super) fn identity(&self, node: NodeId, is_foreign: bool, epoch: Epoch) -> Identity {
         let cluster = if is_foreign { &self.theirs } else { &self.ours };
         let mut made = self.made.lock().unwrap();
         let make = || {
@@ -265,20 +265,16 @@ async fn a_rise_of_the_epoch_cuts_nobody_off_but_the_removed() {
     one.transport.route(NodeId(2), two.address);
     one.talks_to(&mut two, 2).await;
     let counters = two.transport.counters();
-    let members = |ids: [u64; 2]| {
-        ids.map(|id| (NodeId(id), crate::transport::Standing { votes: false })).into()
-    };
-    for node in [&one, &two] {
-        node.transport.roster().set_members(members([1, 2]));
-    }
-    two.transport.roster().raise(Epoch(2));
+    let lived = crate::transport::Standing { is_current: true, votes: false };
+    let members = || [(NodeId(1), lived), (NodeId(2), lived)].into();
+    two.transport.roster().set(Epoch(2), members());
     one.talks_to(&mut two, 2).await;
     two.talks_to(&mut one, 1).await;
     one.transport.datagram(two.address, Bytes::from_static(b"ping"));
     let from = one.address;
     assert_eq!(two.next().await, Incoming::Datagram { from, bytes: Bytes::from_static(b"ping") });
     // Renewed, it talks on over the connection that there is.
-    one.transport.roster().raise(Epoch(2));
+    one.transport.roster().set(Epoch(2), members());
     one.transport.renew(&bench.identity(NodeId(1), false, Epoch(2))).unwrap();
     one.talks_to(&mut two, 2).await;
     assert_eq!(counters.connections_opened.value(), 1, "the connection was not cut");

@@ -124,6 +124,12 @@ impl QuicTransport {
         self.engine.registry.sealer.set_keyring(keyring);
     }
 
+    /// How many senders of gossip it remembers.
+    #[cfg(test)]
+    pub(super) fn senders(&self) -> usize {
+        self.engine.registry.sealer.senders()
+    }
+
     fn end(&self, flush: bool) {
         let peers: Vec<_> = self.engine.registry.table().peers.values().cloned().collect();
         peers.iter().for_each(|peer| peer.end(flush, CLOSING));

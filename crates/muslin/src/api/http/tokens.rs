@@ -1,0 +1,385 @@
+//! What lets nodes in: tokens, joins that wait, certificates.
+
+use super::params::{self, BodyLimit, Params};
+use crate::api::caller::Caller;
+use crate::api::desk::Desk;
+use crate::api::problem::Problem;
+use crate::join::{Token, join_code};
+use axum::Json;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::{Request, StatusCode};
+use muslin_core::base::NodeId;
+use muslin_core::node::Consistency;
+use muslin_core::state::{
+    self, AddGossipKey, Approve, Command, CommandKind, HeldJoin, HoldState, Membership,
+    MembershipChange, Query, RaiseEpoch, RaisedFor, RecordView, RotateToken, TokenName, TokenState,
+    Whom,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Largest request: a name and some roles.
+const BODY_BYTES_MAX: usize = 16 << 10;
+
+/// How long a token admits when nothing is said.
+const LIFE_SECONDS: u64 = 3_600;
+
+/// Longest life of a token: ten years.
+const LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 3_600;
+
+/// What a token is to be.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct Wanted {
+    name: String,
+    roles: Vec<String>,
+    ttl_seconds: Option<u64>,
+    uses: u64,
+}
+
+/// A token as people see it: never its secret.
+#[derive(Serialize)]
+struct TokenRow {
+    id: String,
+    name: String,
+    roles: Vec<String>,
+    state: &'static str,
+    expires_unix_ms: u64,
+    /// `null`: any number.
+    uses_left: Option<u64>,
+    used: u64,
+    used_unix_ms: u64,
+    created_unix_ms: u64,
+}
+
+impl TokenRow {
+    fn of(token: &state::Token, unix_ms: u64) -> TokenRow {
+        let is_over = unix_ms >= token.expires_unix_ms;
+        TokenRow {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            roles: token.roles.clone(),
+            state: match token.state() {
+                TokenState::Revoked => "revoked",
+                TokenState::Spent => "spent",
+                TokenState::Good if is_over => "expired",
+                TokenState::Good => "good",
+            },
+            expires_unix_ms: token.expires_unix_ms,
+            uses_left: (token.uses_left > 0).then_some(token.uses_left),
+            used: token.used,
+            used_unix_ms: token.used_unix_ms,
+            created_unix_ms: token.created_unix_ms,
+        }
+    }
+}
+
+pub(super) async fn list(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let (record, present) = (record(&desk).await?, unix_ms());
+    let items: Vec<_> = record.tokens.iter().map(|one| TokenRow::of(one, present)).collect();
+    Ok(Json(json!({ "items": items })).into_response())
+}
+
+pub(super) async fn show(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let asked = segment(&request, 3)?;
+    drop(request);
+    let found = named_token(&record(&desk).await?, asked)?;
+    Ok(Json(TokenRow::of(&found, unix_ms())).into_response())
+}
+
+pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let wanted = body(&desk, request).await?;
+    crate::join::check_roles(&wanted.roles)
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let token = Token::generate(desk.cluster, ca_hash(&desk)?);
+    let stored = state::Token {
+        name: wanted.name.clone(),
+        roles: wanted.roles.clone(),
+        created_unix_ms: unix_ms(),
+        ..token.record(expiry(&wanted)?, wanted.uses)
+    };
+    write(&desk, CommandKind::PutToken(stored.clone())).await?;
+    made(&desk, &token, &stored)
+}
+
+pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    let asked = segment(&request, 3)?;
+    drop(request);
+    let id = named_token(&record(&desk).await?, asked)?.id;
+    let change = MembershipChange::RevokeToken(TokenName { id: id.clone() });
+    change_record(&desk, by, change).await?;
+    Ok(Json(json!({ "id": id, "state": "revoked" })).into_response())
+}
+
+pub(super) async fn rotate(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    let asked = segment(&request, 3)?;
+    drop(request);
+    let old = named_token(&record(&desk).await?, asked)?;
+    let token = Token::generate(desk.cluster, ca_hash(&desk)?);
+    let present = unix_ms();
+    // As long as the one before it was to live.
+    let life = old.expires_unix_ms.saturating_sub(old.created_unix_ms.max(1)).max(1_000);
+    let life = if old.created_unix_ms == 0 { LIFE_SECONDS * 1_000 } else { life };
+    let stored = token.record(UNIX_EPOCH + Duration::from_millis(present + life), old.uses_left);
+    let stored = state::Token {
+        created_unix_ms: present,
+        name: old.name.clone(),
+        roles: old.roles.clone(),
+        ..stored
+    };
+    let rotate = RotateToken { id: old.id, token: stored.clone() };
+    change_record(&desk, by, MembershipChange::RotateToken(rotate)).await?;
+    made(&desk, &token, &stored)
+}
+
+/// A join that waits, as people see it.
+#[derive(Serialize)]
+struct HeldRow {
+    id: String,
+    name: String,
+    addr: String,
+    roles: Vec<String>,
+    waits_for: String,
+    /// What whoever joins sees too, if nobody stands between.
+    code: String,
+    /// The token it came with.
+    token: String,
+    asked_unix_ms: u64,
+    expires_unix_ms: u64,
+}
+
+impl HeldRow {
+    fn of(held: &HeldJoin, ca_hash: &[u8]) -> HeldRow {
+        HeldRow {
+            id: held.member.node().to_string(),
+            name: held.member.name.clone(),
+            addr: held.member.address.clone(),
+            roles: held.member.roles.clone(),
+            waits_for: match held.state() {
+                HoldState::Approval => "approval".into(),
+                HoldState::Denied => "nothing: denied".into(),
+                HoldState::Roles => {
+                    format!("roles: {}", held.member.requires_for_bootstrap.join(", "))
+                }
+            },
+            code: join_code(ca_hash, &held.member.key_hash),
+            token: held.token_id.clone(),
+            asked_unix_ms: held.asked_unix_ms,
+            expires_unix_ms: held.expires_unix_ms,
+        }
+    }
+}
+
+pub(super) async fn joins(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let (record, ca_hash) = (record(&desk).await?, ca_hash(&desk)?);
+    let items: Vec<_> = record.held.iter().map(|one| HeldRow::of(one, &ca_hash)).collect();
+    Ok(Json(json!({ "items": items })).into_response())
+}
+
+pub(super) async fn approve(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    let mut params = Params::of(&request)?;
+    let force = params.switch("force")?;
+    params.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    let asked = segment(&request, 3)?;
+    drop(request);
+    let held = named_join(&record(&desk).await?, asked)?;
+    let id = held.member.id;
+    change_record(&desk, by, MembershipChange::Approve(Approve { id, force })).await?;
+    let node = NodeId(id).to_string();
+    Ok(Json(json!({ "id": node, "name": held.member.name, "approved": true })).into_response())
+}
+
+pub(super) async fn deny(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    let asked = segment(&request, 3)?;
+    drop(request);
+    let held = named_join(&record(&desk).await?, asked)?;
+    let id = held.member.id;
+    change_record(&desk, by, MembershipChange::Deny(Whom { id })).await?;
+    let node = NodeId(id).to_string();
+    Ok(Json(json!({ "id": node, "name": held.member.name, "approved": false })).into_response())
+}
+
+pub(super) async fn certificates(
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let mut papers = admission(&desk)?.papers()?;
+    let keys = record(&desk).await?.gossip_keys.into_iter();
+    let keys = keys.map(|(generation, seals)| json!({ "generation": generation, "seals": seals }));
+    papers["gossip_keys"] = Value::Array(keys.collect());
+    Ok(Json(papers).into_response())
+}
+
+pub(super) async fn rotate_gossip(
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    drop(request);
+    let last = record(&desk).await?.gossip_keys.into_iter().map(|(generation, _)| generation).max();
+    let generation = last.unwrap_or(0) + 1;
+    let key = crate::identity::Keyring::generate().sealing().secret.to_vec().into();
+    let add = AddGossipKey { generation, key };
+    change_record(&desk, by, MembershipChange::AddGossipKey(add)).await?;
+    Ok(Json(json!({ "generation": generation })).into_response())
+}
+
+pub(super) async fn raise_epoch(
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let by = asker(&desk, request.extensions().get());
+    drop(request);
+    let from = record(&desk).await?.epoch;
+    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into() };
+    change_record(&desk, by, MembershipChange::RaiseEpoch(raise)).await?;
+    Ok(Json(json!({ "epoch": from.0 + 1 })).into_response())
+}
+
+pub(super) async fn rotate_certificate(
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    Params::of(&request)?.finish()?;
+    let admission = admission(&desk)?;
+    admission.rotate().await?;
+    Ok(Json(admission.papers()?).into_response())
+}
+
+fn made(desk: &Desk, token: &Token, stored: &state::Token) -> Result<Response, Problem> {
+    let row = serde_json::to_value(TokenRow::of(stored, unix_ms()));
+    let mut row = row.map_err(|error| Problem::bad_request(error.to_string()))?;
+    row["token"] = token.expose().into();
+    let addr = &desk.facts.addr;
+    row["join"] = format!(
+        "muslin join {addr} --token {} --data-dir DIR --name NAME --listen IP:PORT",
+        token.expose()
+    )
+    .into();
+    Ok(Json(row).into_response())
+}
+
+async fn body(desk: &Desk, request: Request<Body>) -> Result<Wanted, Problem> {
+    let limit = BodyLimit { bytes: BODY_BYTES_MAX, time: desk.patience.body };
+    let bytes = params::body(request, limit).await?;
+    let wanted =
+        if bytes.is_empty() { Ok(Wanted::default()) } else { serde_json::from_slice(&bytes) };
+    wanted.map_err(|error| Problem::bad_request(format!("the body is not a token's: {error}")))
+}
+
+fn expiry(wanted: &Wanted) -> Result<SystemTime, Problem> {
+    match wanted.ttl_seconds.unwrap_or(LIFE_SECONDS) {
+        0 => Err(Problem::bad_request("`ttl_seconds` is at least 1")),
+        seconds if seconds > LIFE_SECONDS_MAX => {
+            Err(Problem::bad_request(format!("`ttl_seconds` is at most {LIFE_SECONDS_MAX}")))
+        }
+        seconds => Ok(SystemTime::now() + Duration::from_secs(seconds)),
+    }
+}
+
+/// By id, by the beginning of one, or by name, when that is one token.
+fn named_token(record: &RecordView, asked: String) -> Result<state::Token, Problem> {
+    let is_it = |one: &&state::Token| {
+        !asked.is_empty() && (one.id.starts_with(&asked) || one.name == asked)
+    };
+    let mut found = record.tokens.iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request(format!("more than one token is called {asked}"))
+                .hint("write its id, or more of it"))
+        }
+        _ => {
+            Err(Problem::not_found(format!("there is no token {asked}"))
+                .hint("see `muslin token ls`"))
+        }
+    }
+}
+
+fn named_join(record: &RecordView, asked: String) -> Result<HeldJoin, Problem> {
+    let is_it = |one: &&HeldJoin| {
+        let id = one.member.node().to_string();
+        !asked.is_empty() && (id.starts_with(&asked) || one.member.name == asked)
+    };
+    let mut found = record.held.iter().filter(is_it);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one.clone()),
+        (Some(_), Some(_)) => {
+            Err(Problem::bad_request(format!("more than one join is called {asked}"))
+                .hint("write its id: see `muslin node held`"))
+        }
+        _ => {
+            Err(Problem::not_found(format!("no join of {asked} waits"))
+                .hint("see `muslin node held`"))
+        }
+    }
+}
+
+/// The part of the path at this place, counted from 1 behind the first slash.
+fn segment<B>(request: &Request<B>, place: usize) -> Result<String, Problem> {
+    let part = request.uri().path().split('/').nth(place).unwrap_or_default();
+    Ok(String::from_utf8_lossy(&params::percent_decode(part)?).into_owned())
+}
+
+async fn record(desk: &Desk) -> Result<RecordView, Problem> {
+    let outcome = desk.handle.read(Query::Record, Consistency::Linearizable).await;
+    let outcome = outcome.map_err(|failure| Problem::of_failure(failure, true))?;
+    match outcome.result {
+        Ok(state::Response::Record(record)) => Ok(*record),
+        Ok(_) => Err(Problem::bad_request("the record was not told")),
+        Err(refusal) => Err(Problem::of_refusal(&refusal)),
+    }
+}
+
+/// Who asks, as the record keeps it.
+fn asker(desk: &Desk, caller: Option<&Caller>) -> String {
+    match caller {
+        Some(Caller::Loopback) => format!("someone on {}", desk.facts.name),
+        Some(Caller::Node(node)) => format!("node {node}"),
+        _ => "an administrator".to_string(),
+    }
+}
+
+async fn change_record(desk: &Desk, by: String, change: MembershipChange) -> Result<(), Problem> {
+    let change = Membership { unix_ms: unix_ms(), by, change: Some(change) };
+    write(desk, CommandKind::Membership(change)).await
+}
+
+async fn write(desk: &Desk, kind: CommandKind) -> Result<(), Problem> {
+    let outcome = desk.handle.write(Command::of(kind)).await;
+    let outcome = outcome.map_err(|failure| Problem::of_failure(failure, true))?;
+    outcome.result.map(drop).map_err(|refusal| Problem::of_refusal(&refusal))
+}
+
+fn admission(desk: &Desk) -> Result<&Arc<dyn crate::api::Admission>, Problem> {
+    desk.join.as_ref().ok_or_else(|| {
+        Problem::new(StatusCode::NOT_IMPLEMENTED, "not-offered", "this node has no papers")
+            .hint("ask another node of the cluster")
+    })
+}
+
+fn ca_hash(desk: &Desk) -> Result<[u8; 32], Problem> {
+    admission(desk)?.ca_hash()
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
