@@ -32,11 +32,18 @@ const LAG_MAX: Duration = Duration::from_secs(600);
 /// Where a change of keys stands, as this leader has seen it.
 #[derive(Default)]
 pub(super) struct Rotation {
-    /// The keys last seen, by generation with whether one seals, since when, and what of the log
-    /// had been applied by then.
-    seen: Option<(Vec<(u64, bool)>, Instant, Index)>,
+    seen: Option<Seen>,
     /// Since when all members that are alive have that.
     settled: Option<Instant>,
+}
+
+/// The keys last seen.
+struct Seen {
+    /// By generation, with whether it seals.
+    keys: Vec<(u64, bool)>,
+    since: Instant,
+    /// What of the log had been applied by then.
+    applied: Index,
 }
 
 impl Rotation {
@@ -57,8 +64,8 @@ impl Rotation {
         let is_old = (keys.last())
             .is_some_and(|key| key.added_unix_ms > 0 && age(key.added_unix_ms) > KEY_AGE_MAX);
         let now = Instant::now();
-        if self.seen.as_ref().is_none_or(|(seen, ..)| *seen != present) {
-            self.seen = Some((present.clone(), now, status.applied));
+        if self.seen.as_ref().is_none_or(|seen| seen.keys != present) {
+            self.seen = Some(Seen { keys: present.clone(), since: now, applied: status.applied });
             self.settled = None;
         }
         if !self.is_settled(status, now) {
@@ -79,9 +86,9 @@ impl Rotation {
     }
 
     fn is_settled(&mut self, status: &NodeStatus, now: Instant) -> bool {
-        let Some((_, since, index)) = &self.seen else { return false };
+        let Some(Seen { since, applied, .. }) = &self.seen else { return false };
         let matched: BTreeMap<NodeId, Index> = status.progress.iter().copied().collect();
-        let has_it = |node: &NodeId| matched.get(node).is_none_or(|matched| matched >= index);
+        let has_it = |node: &NodeId| matched.get(node).is_none_or(|matched| matched >= applied);
         let mut alive = status.view.iter().filter(|seen| seen.state == Liveness::Alive);
         if now > *since + LAG_MAX || alive.all(|seen| has_it(&seen.node)) {
             return now >= *self.settled.get_or_insert(now) + SETTLE;

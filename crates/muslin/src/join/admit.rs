@@ -177,7 +177,7 @@ impl Door<'_> {
         let written = self.write(CommandKind::Admit(admission)).await;
         match written.inspect_err(|refusal| wanted.tell(refusal))? {
             Response::Admission(Admission::Held { reason, expires_unix_ms }) => {
-                return Ok(JoinReply::Held(held(reason, expires_unix_ms)));
+                Ok(JoinReply::Held(held(reason, expires_unix_ms)))
             }
             Response::Admission(Admission::Admitted { epoch: given, .. }) if given != epoch => {
                 papers = wanted.sign(self.identity, given).map_err(unsigned)?;
