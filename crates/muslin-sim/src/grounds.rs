@@ -229,7 +229,12 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         | It::UnnamedCampaigns
         | It::NamedNeverDeclines
         | It::LongerLogStaysSilent
-        | It::LeaderNotSought => return None,
+        | It::LeaderNotSought
+        | It::PromotionLowersSurvival => return None,
+        It::IdReused
+        | It::TokenUseUncounted
+        | It::CollectedWithoutEpoch
+        | It::WatcherMajorityIgnored => (Nodes, Preset::Churn, 5),
         It::JointCountsNewOnly
         | It::LearnerCounted
         | It::TwoChangesAtOnce

@@ -27,6 +27,7 @@ const WIRE: [&str; 7] = [
     "swim",
     "node::PeerMessage",
     "node::KeepAliveAnswer",
+    "node::Report",
     "groups::Message",
     "groups::Claim",
 ];

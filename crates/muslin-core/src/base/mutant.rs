@@ -180,6 +180,8 @@ mutants! {
     CollectedWithoutEpoch = "collected-without-epoch",
     /// A node is declared down on the word of any one watcher.
     WatcherMajorityIgnored = "watcher-majority-ignored",
+    /// A learner votes as soon as there is a seat, whether it answers or not.
+    PromotionLowersSurvival = "promotion-lowers-survival",
 }
 
 #[cfg(feature = "mutants")]

@@ -523,12 +523,14 @@ impl Group {
             changing: self.raft.is_changing(),
             alive: replicas.iter().copied().filter(|id| is_alive(*id)).collect(),
             members: replicas.clone(),
+            wanted_voters: replicas.len(),
             control: replicas,
             rebuilding: self.raft.rebuilding().into_iter().collect(),
             matched: self.raft.progress().into_iter().collect(),
             last: self.raft.last().index,
+            ..VoterView::default()
         };
-        let Some(step) = plan::voters(&view) else { return };
+        let Some(step) = plan::voters(&view).step else { return };
         let change = match step {
             VoterStep::AddLearner(node) => Change::AddLearner(node),
             VoterStep::Promote(node) => Change::AddVoter(node),

@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// Whether it decides at all: what leaders before it decided is in its record.
-    fn may_assign(&self) -> bool {
+    pub(super) fn may_assign(&self) -> bool {
         self.raft.role() == Role::Leader && self.raft.has_committed_in_term()
     }
 

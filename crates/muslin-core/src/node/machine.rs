@@ -2,6 +2,7 @@
 
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
 use super::reads::{Ask, Asker, READS_MAX, Record, What};
+use super::steward::Steward;
 use super::watches::Watches;
 use super::{
     Consistency, Event, Failure, Input, KeepAliveAnswer, NodeStatus, Options, Output, PeerMessage,
@@ -11,6 +12,7 @@ use crate::base::{
     Epoch, GroupId, Index, LeaseId, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
 use crate::groups::{self, Groups};
+use crate::plan::VoterPlan;
 use crate::raft::{self, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta};
 use crate::state::{Command, CommandKind, KvEvent, LeaseNews, LeaseRevoke, State};
 use crate::swim::{self, Metadata, Swim};
@@ -47,6 +49,9 @@ pub struct Node {
     pub(super) state: State,
     pub(super) groups: Groups,
     pub(super) placement: Placement,
+    pub(super) steward: Steward,
+    /// What this leader's planner last said of who votes.
+    pub(super) voter_plan: Option<VoterPlan>,
     /// Whether the groups were told that the control group has a leader.
     pub(super) is_control_led: bool,
     pub(super) proposals: Proposals,
@@ -77,7 +82,7 @@ pub struct Node {
     /// Removed by the record, and still counted on by the group.
     pub(super) leaving: BTreeSet<NodeId>,
     is_routed: bool,
-    is_stopping: bool,
+    pub(super) is_stopping: bool,
 }
 
 impl Node {
@@ -121,6 +126,8 @@ impl Node {
         Node {
             groups,
             placement: Placement::default(),
+            steward: Steward::default(),
+            voter_plan: None,
             is_control_led: false,
             proposals: Proposals::new(options.id, options.boot, PROPOSALS_MAX),
             reads: Reads::new(READS_MAX),
@@ -157,6 +164,11 @@ impl Node {
     /// The control group's replica.
     pub fn raft(&self) -> &Raft {
         &self.raft
+    }
+
+    /// What this node's planner last said of who votes, and why, if it leads.
+    pub fn voter_plan(&self) -> Option<&VoterPlan> {
+        self.voter_plan.as_ref().filter(|_| self.raft.role() == Role::Leader)
     }
 
     /// The failure detector.
@@ -253,6 +265,7 @@ impl Machine for Node {
             Input::Contacts(contacts) => {
                 self.handle_swim(now, swim::Input::Contacts(contacts), out);
             }
+            Input::Clock(unix_ms) => self.steward.set_clock(now, unix_ms),
             Input::Ticket(ticket) => self.handle_swim(now, swim::Input::Ticket(ticket), out),
             Input::Shutdown => self.on_shutdown(now, out),
         }
@@ -302,6 +315,7 @@ impl Node {
         }
         self.read_record(now);
         self.describe_self(now);
+        self.keep_record(now, out);
         self.choose_voters(now, out);
         self.choose_leaders(now);
         if !self.leaving.is_empty() {
@@ -349,6 +363,7 @@ impl Node {
                 Ok(packet) => self.handle_swim(now, swim::Input::Stream { from, packet }, out),
                 Err(_) => out.push(Output::Report(Event::BadMessage { why: "unreadable gossip" })),
             },
+            PeerMessage::Reports(reports) => self.on_reports(now, from, &reports),
             PeerMessage::Propose(proposals) => {
                 self.relayed.add(from, proposals);
             }
@@ -473,6 +488,7 @@ impl Node {
 
     fn on_shutdown(&mut self, now: Now, out: &mut Outputs<Output>) {
         self.is_stopping = true;
+        self.propose_leave(now);
         self.handle_raft(now, raft::Input::Shutdown, out);
         self.handle_groups(now, groups::Input::Shutdown, out);
         self.handle_swim(now, swim::Input::Leave, out);

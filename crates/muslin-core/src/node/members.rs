@@ -4,9 +4,10 @@ use super::machine::encoded;
 use super::{CONTROL_ROLE, Event, Node, Output};
 use crate::base::{Index, NodeId, Now, Outputs};
 use crate::plan::{self, VoterStep, VoterView};
-use crate::raft::{self, Change, Role};
-use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember};
+use crate::raft::{self, Change};
+use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember, VoteWish};
 use crate::swim::{self, Liveness};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -36,6 +37,7 @@ impl Node {
             MemberNews::Admitted(member) | MemberNews::Updated(member) => {
                 self.route_member(member, out);
             }
+            MemberNews::EpochRaised { .. } => self.follow_epoch(now, out),
             MemberNews::Removed(node) => {
                 self.leaving.insert(*node);
                 self.part_from_removed(now, out);
@@ -104,10 +106,13 @@ impl Node {
 
     /// The leader lets the planner choose who votes.
     pub(super) fn choose_voters(&mut self, now: Now, out: &mut Outputs<Output>) {
-        if self.raft.role() != Role::Leader || !self.raft.has_committed_in_term() {
-            return;
+        if !self.may_assign() {
+            return self.retire_steward();
         }
-        let Some(step) = plan::voters(&self.voter_view()) else { return };
+        let overdue = self.overdue_voters(now);
+        let plan = plan::voters(&self.voter_view(overdue));
+        self.voter_plan = Some(plan);
+        let Some(step) = plan.step else { return };
         let change = match step {
             VoterStep::AddLearner(node) => Change::AddLearner(node),
             VoterStep::Promote(node) => Change::AddVoter(node),
@@ -117,9 +122,11 @@ impl Node {
         self.handle_raft(now, raft::Input::Change(alloc::vec![change]), out);
     }
 
-    fn voter_view(&self) -> VoterView {
-        let is_control = |member: &&Member| member.roles.iter().any(|role| role == CONTROL_ROLE);
+    fn voter_view(&self, overdue: BTreeSet<NodeId>) -> VoterView {
         let members = self.state.members();
+        let those = |holds: fn(&Member) -> bool| {
+            members.values().filter(|one| holds(one)).map(Member::node).collect()
+        };
         let configuration = self.raft.configuration();
         let is_alive = |node: &NodeId| {
             self.swim.entry(*node).is_some_and(|seen| seen.state == Liveness::Alive)
@@ -130,7 +137,14 @@ impl Node {
             learners: configuration.learners.clone(),
             changing: self.raft.is_changing(),
             members: members.keys().copied().collect(),
-            control: (members.values().filter(is_control)).map(|one| NodeId(one.id)).collect(),
+            control: those(|one| one.performs(CONTROL_ROLE)),
+            unwanted: those(|one| one.is_draining || one.vote_wish() == VoteWish::Never),
+            promoted: those(|one| one.vote_wish() == VoteWish::Votes),
+            overdue,
+            zones: (members.values().filter(|one| !one.zone.is_empty()))
+                .map(|one| (one.node(), one.zone.clone()))
+                .collect(),
+            wanted_voters: self.state.settings().voters_target as usize,
             alive: configuration
                 .members()
                 .iter()

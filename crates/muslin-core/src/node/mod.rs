@@ -39,6 +39,9 @@ mod machine;
 mod members;
 mod placement;
 mod reads;
+mod recovery;
+mod reports;
+mod steward;
 mod types;
 mod watches;
 
@@ -49,4 +52,6 @@ pub use crate::state::CONTROL_ROLE;
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use machine::Node;
 pub use placement::{Placement, Seen, Vitals};
+pub use recovery::{Position, Recovery, RecoveryRefusal, Survivor, recover};
+pub use reports::Report;
 pub use types::*;

@@ -3,6 +3,7 @@
 //! Faults, loss and reordering are the simulator's business; these tests say what is meant.
 
 mod groups;
+mod stewards;
 
 use super::*;
 use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision};

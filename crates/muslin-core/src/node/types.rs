@@ -139,6 +139,9 @@ pub enum Input {
     Contacts(Vec<SocketAddr>),
     /// This node was given another ticket.
     Ticket(Bytes),
+    /// What the wall clock says, Unix milliseconds: at the start, and from time to time. What the
+    /// control group decides by the day rests on it; without it no member is removed by policy.
+    Clock(u64),
     /// Leave the view and give no more votes: the process is about to stop.
     Shutdown,
 }
@@ -189,6 +192,8 @@ pub enum PeerMessage {
     },
     /// About the other groups, besides consensus.
     Groups(groups::Message),
+    /// What a watcher sees of members that the record does not say; the leader counts.
+    Reports(Vec<super::Report>),
     /// What the failure detector says when its datagrams do not get through: an encoded
     /// [`swim::Packet`].
     Gossip(Bytes),

@@ -19,6 +19,6 @@ mod voters;
 
 pub use leaders::{BALANCE_MOVES_MAX, GroupView, LeaderView, leaders};
 pub use voters::{
-    CAUGHT_UP_ENTRIES, LARGE_CONTROL_MEMBERS, LARGE_VOTERS, SMALL_VOTERS, VoterStep, VoterView,
-    voters,
+    CAUGHT_UP_ENTRIES, LARGE_CONTROL_MEMBERS, LARGE_VOTERS, SMALL_VOTERS, VoterPlan, VoterReason,
+    VoterStep, VoterView, voters,
 };

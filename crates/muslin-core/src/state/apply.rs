@@ -185,6 +185,10 @@ impl State {
         create: &GroupCreate,
         news: &mut Applied,
     ) -> Result<Response, Refusal> {
+        let size = self.members.size();
+        if size.is_too_small() {
+            return Err(Refusal::ClusterTooSmall(size));
+        }
         let id = match self.groups.create(self.applied, create, &self.members.present)? {
             Creation::Known(id) => id,
             Creation::Made(record) => {

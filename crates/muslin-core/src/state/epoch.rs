@@ -2,8 +2,8 @@
 
 use super::members::{BARRED_MAX, Change, Members};
 use super::{
-    AddGossipKey, BadForm, FIRST_EPOCH, GossipKey, Member, MemberNews, RaiseEpoch, RaisedFor,
-    Refusal, Response, Settings, TOMBSTONES_MAX,
+    AddGossipKey, BadForm, DeclaredDown, FIRST_EPOCH, GossipKey, Member, MemberNews, RaiseEpoch,
+    RaisedFor, Refusal, Response, Settings, Standing, TOMBSTONES_MAX,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Epoch, NodeId, quorum};
@@ -64,6 +64,9 @@ impl Members {
         if raise.why() == RaisedFor::Tombstones && !self.is_collection_due(change.unix_ms) {
             return Err(Refusal::TombstonesYoung);
         }
+        if raise.why() == RaisedFor::Recovered {
+            self.leave_behind(NodeId(raise.survivor), change);
+        }
         if !mutant::is_active(Mutant::CollectedWithoutEpoch) {
             self.epoch = present.next();
         }
@@ -76,6 +79,18 @@ impl Members {
         tombstones.into_keys().for_each(|id| self.bar(id));
         change.news.push(MemberNews::EpochRaised { epoch, collected });
         Ok(Response::Epoch { epoch, collected })
+    }
+
+    /// All but the survivor of a recovery are gone: nobody watched, so there are no witnesses.
+    fn leave_behind(&mut self, survivor: NodeId, change: &mut Change<'_>) {
+        let unix_ms = change.unix_ms;
+        let others = self.present.values_mut().filter(|one| one.node() != survivor);
+        for member in others.filter(|one| one.is_living()) {
+            let (incarnation, declared) = (member.life, DeclaredDown::default());
+            let declared = DeclaredDown { incarnation, unix_ms, ..declared };
+            member.standing = Some(Standing::Down(declared));
+            change.news.push(MemberNews::Gone(member.clone()));
+        }
     }
 
     /// Whether there are tombstones, and it is long enough since the last member was removed; or

@@ -249,6 +249,7 @@ impl Members {
             vote_wish: 0,
             is_draining: false,
             load: None,
+            life: 0,
             standing: None,
             ..owned_member(wanted)
         };
@@ -374,7 +375,8 @@ fn is_plain(member: &Member) -> bool {
         && member.labels.is_empty()
         && member.zone.is_empty()
         && member.admitted_by.is_empty()
-        && (member.admitted_unix_ms, member.epoch_number, member.vote_wish) == (0, 0, 0)
+        && (member.admitted_unix_ms, member.epoch_number) == (0, 0)
+        && (member.vote_wish, member.life) == (0, 0)
         && !member.is_draining
         && member.load.is_none()
         && member.standing.is_none()

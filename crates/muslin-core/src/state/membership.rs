@@ -242,6 +242,10 @@ pub struct RaiseEpoch {
     /// Why.
     #[prost(enumeration = "RaisedFor", tag = "2")]
     pub why: i32,
+    /// Of a recovery: the one member that is left; all others are declared down, and have to be
+    /// admitted anew.
+    #[prost(fixed64, tag = "3")]
+    pub survivor: u64,
 }
 
 /// Why the epoch is raised.

@@ -1,8 +1,8 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
 use super::{
-    Admission, BadForm, GossipKey, GroupRecord, JoinState, KeyRange, Member, QuorumNeeded, Range,
-    RecordView,
+    Admission, BadForm, ClusterSize, GossipKey, GroupRecord, JoinState, KeyRange, Member,
+    QuorumNeeded, Range, RecordView,
 };
 use crate::base::{Epoch, GroupId, NodeId, Revision};
 use alloc::boxed::Box;
@@ -250,6 +250,8 @@ pub enum Refusal {
     MemberDrains(String),
     /// The member of this name has not the role `control`.
     NotControl(String),
+    /// Nothing is assigned while so few members live.
+    ClusterTooSmall(ClusterSize),
     /// No majority of voters would be left.
     QuorumNeeded(Box<QuorumNeeded>),
     /// What is said is of a life that is over.

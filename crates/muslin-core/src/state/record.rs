@@ -68,6 +68,9 @@ pub struct Member {
     /// The token, or the person, that let it in. Set by apply.
     #[prost(string, tag = "17")]
     pub admitted_by: String,
+    /// The life in which it last came back: what is said of earlier ones is over. Set by apply.
+    #[prost(uint64, tag = "20")]
+    pub life: u64,
     /// What was declared of it; `None` while it takes part. Set by apply.
     #[prost(oneof = "Standing", tags = "18, 19")]
     pub standing: Option<Standing>,

@@ -33,6 +33,10 @@ impl fmt::Display for Refusal {
             Refusal::NotControl(name) => {
                 write!(f, "{name} has not the role control; give it that role first")
             }
+            Refusal::ClusterTooSmall(size) => write!(
+                f,
+                "the cluster is too small to assign anything: {size}; start some, or lower that"
+            ),
             Refusal::QuorumNeeded(numbers) => write!(f, "{numbers}; add a voter first"),
             Refusal::OldEpoch { epoch, present } => write!(
                 f,

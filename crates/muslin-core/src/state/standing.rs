@@ -59,6 +59,9 @@ impl Members {
         let unix_ms = change.unix_ms;
         let member = self.living_or_done(id)?;
         let Some(member) = member else { return Ok(Response::Done) };
+        if down.declared.incarnation < member.life {
+            return Err(Refusal::OldLife);
+        }
         let declared = DeclaredDown { unix_ms, ..down.declared.clone() };
         member.standing = Some(Standing::Down(declared));
         change.news.push(MemberNews::Gone(member.clone()));
@@ -87,6 +90,9 @@ impl Members {
         let unix_ms = change.unix_ms;
         let member = self.living_or_done(NodeId(life.id))?;
         let Some(member) = member else { return Ok(Response::Done) };
+        if life.incarnation < member.life {
+            return Err(Refusal::OldLife);
+        }
         let incarnation = life.incarnation;
         member.standing = Some(Standing::Left(DeclaredLeft { incarnation, unix_ms }));
         change.news.push(MemberNews::Gone(member.clone()));
@@ -113,6 +119,7 @@ impl Members {
             return Err(Refusal::OldEpoch { epoch: member.epoch(), present: epoch });
         }
         member.standing = None;
+        member.life = life.incarnation;
         change.news.push(MemberNews::Back(member.clone()));
         Ok(Response::Done)
     }
@@ -242,7 +249,9 @@ impl Members {
             Some(Standing::Left(left)) => left.unix_ms,
         };
         let gone_for = u128::from(unix_ms.saturating_sub(since));
-        !self.voters.contains(&id) && gone_for >= self.settings.reap_after().as_millis()
+        // Whoever declared it had no clock: it is not known since when.
+        let is_dated = since != 0;
+        is_dated && !self.voters.contains(&id) && gone_for >= self.settings.reap_after().as_millis()
     }
 
     /// Changes a copy, which takes the member's place when it has the form of one.

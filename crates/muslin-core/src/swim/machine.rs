@@ -256,6 +256,11 @@ impl Swim {
         self.own.incarnation
     }
 
+    /// The epoch this node speaks in.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// Where a node is reached, or was when last heard of.
     pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
         if node == self.id {
@@ -312,6 +317,11 @@ impl Machine for Swim {
             Input::Describe(metadata) => self.on_describe(metadata, out),
             Input::Ticket(ticket) => self.on_ticket(ticket, out),
             Input::Track(scope) => self.on_track(scope, out),
+            Input::Outlive(ended) => {
+                self.own.incarnation = self.own.incarnation.max(ended.next());
+                self.spread_own();
+            }
+            Input::Epoch(epoch) => self.epoch = self.epoch.max(epoch),
             Input::Leave => self.on_leave(out),
             Input::Forget(node) => self.on_forget(node),
         }

@@ -164,6 +164,10 @@ pub enum Input {
     Ticket(Bytes),
     /// Whom to track from here on: see [`scope`](super::ring::scope).
     Track(Scope),
+    /// The record says that this life of this node is over: begin one after it.
+    Outlive(Incarnation),
+    /// The record's epoch has risen.
+    Epoch(Epoch),
     /// Say good-bye, then be silent.
     Leave,
     /// The control group has removed this one for good: forget it, refuse its rumors.

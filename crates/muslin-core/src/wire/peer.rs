@@ -3,9 +3,10 @@
 use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
-use crate::base::{GroupId, NodeId};
+use crate::base::{GroupId, Incarnation, NodeId};
 use crate::groups::{Claim, Message as GroupMessage};
-use crate::node::{KeepAliveAnswer, PeerMessage};
+use crate::node::{KeepAliveAnswer, PeerMessage, Report as NodeReport};
+use crate::swim::Liveness;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use prost::Message as _;
@@ -22,7 +23,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     kind: Option<Kind>,
 }
 
@@ -50,6 +51,29 @@ enum Kind {
     GroupClaims(GroupClaims),
     #[prost(bytes = "bytes", tag = "11")]
     Gossip(Bytes),
+    #[prost(message, tag = "12")]
+    Reports(Reports),
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct Reports {
+    #[prost(message, repeated, tag = "1")]
+    reports: Vec<Report>,
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+struct Report {
+    #[prost(fixed64, tag = "1")]
+    node: u64,
+    /// 0 alive, 2 down, 3 left.
+    #[prost(uint32, tag = "2")]
+    state: u32,
+    #[prost(uint64, tag = "3")]
+    incarnation: u64,
+    #[prost(fixed64, tag = "4")]
+    probed_by: u64,
+    #[prost(uint64, tag = "5")]
+    silent_ms: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -175,6 +199,9 @@ impl From<&PeerMessage> for Kind {
             }
             PeerMessage::Groups(message) => message.into(),
             PeerMessage::Gossip(packet) => Kind::Gossip(packet.clone()),
+            PeerMessage::Reports(reports) => {
+                Kind::Reports(Reports { reports: reports.iter().map(Report::from).collect() })
+            }
         }
     }
 }
@@ -203,6 +230,45 @@ impl From<&GroupMessage> for Kind {
                 Kind::GroupClaims(GroupClaims { claims: claims.iter().map(claim).collect() })
             }
         }
+    }
+}
+
+impl From<&NodeReport> for Report {
+    fn from(report: &NodeReport) -> Report {
+        let state = match report.state {
+            Liveness::Alive => 0,
+            Liveness::Suspect => 1,
+            Liveness::Down => 2,
+            Liveness::Left => 3,
+        };
+        Report {
+            node: report.node.0,
+            state,
+            incarnation: report.incarnation.0,
+            probed_by: report.probed_by.0,
+            silent_ms: report.silent_ms,
+        }
+    }
+}
+
+impl TryFrom<Report> for NodeReport {
+    type Error = WireError;
+
+    fn try_from(report: Report) -> Result<NodeReport, WireError> {
+        let state = match report.state {
+            0 => Liveness::Alive,
+            1 => Liveness::Suspect,
+            2 => Liveness::Down,
+            3 => Liveness::Left,
+            _ => return Err(WireError::UnknownKind),
+        };
+        Ok(NodeReport {
+            node: NodeId(report.node),
+            state,
+            incarnation: Incarnation(report.incarnation),
+            probed_by: NodeId(report.probed_by),
+            silent_ms: report.silent_ms,
+        })
     }
 }
 
@@ -256,6 +322,10 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::Groups(GroupMessage::Claims(claims.collect()))
             }
             Kind::Gossip(packet) => PeerMessage::Gossip(packet),
+            Kind::Reports(Reports { reports }) => {
+                let reports = reports.into_iter().map(NodeReport::try_from);
+                PeerMessage::Reports(reports.collect::<Result<_, _>>()?)
+            }
         })
     }
 }

@@ -7,13 +7,14 @@
 use super::Broken;
 use super::digests::Digests;
 use super::logs::Fresh;
+use super::roll::Roll;
 use crate::model::Model;
 use crate::trace::WordHash;
-use muslin_core::base::{Index, NodeId, Revision};
+use muslin_core::base::{Epoch, Index, NodeId, Revision};
 use muslin_core::node::Consistency;
 use muslin_core::raft::Payload;
 use muslin_core::state::{
-    Command, CommandKind, Founding, Outcome, Proposal, Query, Refusal, Response, State,
+    Command, CommandKind, Founding, Member, Outcome, Proposal, Query, Refusal, Response, State,
 };
 use prost::Message as _;
 use std::collections::HashMap;
@@ -42,6 +43,7 @@ pub(crate) struct Reading {
 
 pub(crate) struct Ledger {
     state: State,
+    roll: Roll,
     model: Model,
     digests: Digests,
     applied: Index,
@@ -59,6 +61,7 @@ impl Ledger {
         let model = Model::at(state.revision());
         Ledger {
             state,
+            roll: Roll::new(founding),
             model,
             digests: Digests::default(),
             applied: Index::ZERO,
@@ -82,6 +85,31 @@ impl Ledger {
     /// Whether the record has a node as a member.
     pub(crate) fn is_member(&self, node: NodeId) -> bool {
         self.state.members().contains_key(&node)
+    }
+
+    /// A member, by the record.
+    pub(crate) fn member(&self, node: NodeId) -> Option<&Member> {
+        self.state.members().get(&node)
+    }
+
+    /// Whether a node was a member once, and is none.
+    pub(crate) fn is_removed(&self, node: NodeId) -> bool {
+        self.roll.is_removed(node)
+    }
+
+    /// Whether a node belongs to the present epoch.
+    pub(crate) fn is_current(&self, node: NodeId) -> bool {
+        self.state.is_current(node)
+    }
+
+    /// The number of the membership history.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.state.epoch()
+    }
+
+    /// How many admissions were refused.
+    pub(crate) fn admissions_refused(&self) -> u64 {
+        self.roll.refused()
     }
 
     /// Writes acknowledged so far.
@@ -132,6 +160,7 @@ impl Ledger {
             return Ok(None);
         }
         let Some(command) = proposal.command else { return Ok(None) };
+        self.roll.on_applied(&command, &applied, &self.state)?;
         let op = self.by_hash.get(&hash_of(&command)).copied();
         if applied.outcome.result == Err(Refusal::TooManyUnsettled) {
             // Refused for who proposed it, before it was looked at: it changed nothing.
@@ -315,6 +344,7 @@ fn is_by_node(command: &Command) -> bool {
         Some(CommandKind::LeaseRevoke(revoke)) => revoke.expired,
         Some(
             CommandKind::UpdateMember(_)
+            | CommandKind::Membership(_)
             | CommandKind::Remove(_)
             | CommandKind::GroupCreate(_)
             | CommandKind::GroupAssign(_),

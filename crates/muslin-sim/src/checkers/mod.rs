@@ -21,6 +21,7 @@ pub(crate) mod ledger;
 pub(crate) mod logs;
 pub(crate) mod promises;
 pub(crate) mod quorums;
+pub(crate) mod roll;
 pub(crate) mod watches;
 
 use crate::time::Time;

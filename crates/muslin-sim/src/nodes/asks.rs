@@ -58,7 +58,9 @@ impl Nodes {
         let kind = match &request {
             // Said until it is done, each time in the same words: no reply is like another's.
             Request::Write(Command { kind: Some(CommandKind::Remove(_)) }) => Kind::Other,
-            Request::Write(Command { kind: Some(CommandKind::GroupCreate(_)) }) => Kind::Other,
+            Request::Write(Command {
+                kind: Some(CommandKind::GroupCreate(_) | CommandKind::Membership(_)),
+            }) => Kind::Other,
             Request::Write(command) => Kind::Write(self.crowd.ledger.on_asked(command)),
             Request::Read { query, consistency } => {
                 Kind::Read(self.crowd.ledger.on_reading(query.clone(), *consistency))

@@ -5,11 +5,15 @@
 
 use super::Nodes;
 use super::clients::Duty;
-use super::{SECRET_HASH, TOKEN, member_of};
+use super::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_of};
 use crate::host::{Standing, address_of, id_of};
 use bytes::Bytes;
+use muslin_core::base::NodeId;
 use muslin_core::node::{Node, Request};
-use muslin_core::state::{Admit, Command, CommandKind, Remove};
+use muslin_core::state::{
+    Admit, Command, CommandKind, FIRST_EPOCH, Member, Membership, MembershipChange, RaiseEpoch,
+    RaisedFor, Remove, Whom,
+};
 use std::time::Duration;
 
 /// A group that nodes are taken from keeps at least so many.
@@ -23,7 +27,15 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(super) enum Step {
     Admit(usize),
     Remove(usize),
+    /// See [`Nodes::ghost_asks`].
+    Ghost(u8),
 }
+
+/// What nodes that there are not ask for, and an operator who raises the epoch: so many steps.
+const GHOST_STEPS: u8 = 5;
+
+/// Two that are no machines at all.
+const GHOSTS: [NodeId; 2] = [NodeId(1_000), NodeId(1_001)];
 
 impl Nodes {
     pub(super) fn operate_turn(&mut self, client: usize) {
@@ -35,9 +47,8 @@ impl Nodes {
             return self.plan_turn(client, IDLE);
         };
         let kind = match step {
-            Step::Remove(place) => {
-                CommandKind::Remove(Remove { id: id_of(place).0, force: true, unix_ms: 0 })
-            }
+            Step::Remove(place) => self.drained_or_removed(id_of(place)),
+            Step::Ghost(step) => self.ghost_asks(client, step),
             Step::Admit(place) => CommandKind::Admit(Admit {
                 member: member_of(id_of(place), address_of(place)),
                 token_id: TOKEN.into(),
@@ -48,6 +59,66 @@ impl Nodes {
             }),
         };
         self.ask_home(client, Request::Write(Command::of(kind)));
+    }
+
+    /// A living member is drained first; one that is down can go at once.
+    fn drained_or_removed(&self, node: NodeId) -> CommandKind {
+        let member = self.crowd.ledger.member(node);
+        if member.is_some_and(|one| one.is_living() && !one.is_draining) {
+            let drain = MembershipChange::Drain(Whom { id: node.0 });
+            return CommandKind::Membership(Membership::at(0, drain));
+        }
+        CommandKind::Remove(Remove { id: node.0, force: false, unix_ms: 0 })
+    }
+
+    /// A ghost is let in by a token for one, and removed; the other one shows the same token, and
+    /// the first asks again. Last, what is left of the removed is collected.
+    fn ghost_asks(&mut self, client: usize, step: u8) -> CommandKind {
+        let unix_ms = self.next_count(client);
+        let admit = |ghost: NodeId, token: &str| {
+            let member = Member { id: ghost.0, name: format!("{ghost:?}"), ..Member::default() };
+            let secret_hash = Bytes::from_static(SECRET_HASH);
+            let token_id = token.into();
+            CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms, may_wait: false })
+        };
+        match step {
+            0 => admit(GHOSTS[0], TOKEN_FOR_ONE),
+            1 => CommandKind::Remove(Remove { id: GHOSTS[0].0, force: true, unix_ms: 0 }),
+            2 => admit(GHOSTS[1], TOKEN_FOR_ONE),
+            3 => admit(GHOSTS[0], TOKEN),
+            _ => {
+                let (from, why) = (self.crowd.ledger.epoch().0, RaisedFor::Tombstones.into());
+                let raise = RaiseEpoch { from, why, survivor: 0 };
+                let long_after = u64::MAX / 2;
+                let change = MembershipChange::RaiseEpoch(raise);
+                CommandKind::Membership(Membership::at(long_after, change))
+            }
+        }
+    }
+
+    fn is_ghost_done(&self, step: u8) -> bool {
+        let ledger = &self.crowd.ledger;
+        match step {
+            0 => ledger.is_member(GHOSTS[0]) || ledger.is_removed(GHOSTS[0]),
+            1 => ledger.is_removed(GHOSTS[0]),
+            2 => ledger.admissions_refused() >= 1,
+            3 => ledger.admissions_refused() >= 2,
+            _ => ledger.epoch() > FIRST_EPOCH,
+        }
+    }
+
+    /// Whether no member would be left behind by another epoch, as far as one can tell.
+    fn are_all_there(&self) -> bool {
+        self.members().into_iter().all(|place| {
+            let is_living = self.crowd.ledger.member(id_of(place)).is_some_and(Member::is_living);
+            is_living && self.hosts[place].process.is_some()
+        })
+    }
+
+    /// One that was gone when the epoch rose can only be removed.
+    fn left_behind(&self) -> Option<usize> {
+        let is_behind = |place: &usize| !self.crowd.ledger.is_current(id_of(*place));
+        self.members().into_iter().find(is_behind)
     }
 
     /// Whether a step is done, by the record; if so, what follows from it.
@@ -63,6 +134,10 @@ impl Nodes {
                 self.retire_probe(place);
                 true
             }
+            Step::Ghost(step) if self.is_ghost_done(step) => {
+                self.crowd.ghost_step = step + 1;
+                true
+            }
             _ => false,
         }
     }
@@ -73,8 +148,15 @@ impl Nodes {
         if !self.profile.churn {
             return outside.map(Step::Admit);
         }
+        if let Some(place) = self.left_behind() {
+            return Some(Step::Remove(place));
+        }
         if self.healed.is_some() {
             return None;
+        }
+        let ghost = self.crowd.ghost_step;
+        if ghost < GHOST_STEPS - 1 || (ghost < GHOST_STEPS && self.are_all_there()) {
+            return Some(Step::Ghost(ghost));
         }
         let members = self.members();
         if let Some(place) = outside

@@ -24,6 +24,9 @@ impl Nodes {
             let leases: Vec<u64> = self.crowd.ledger.model().leases().collect();
             return rest(format!("leases live that nobody keeps: {leases:x?}"));
         }
+        if let Some(id) = self.gone_by_record() {
+            return rest(format!("{id:?} is there, and gone by the record"));
+        }
         if let Some(place) = self.find_laggard() {
             return rest(format!("{:?} has not caught up", self.hosts[place].id));
         }
@@ -43,6 +46,13 @@ impl Nodes {
         }
         let (place, of) = self.find_pessimist()?;
         rest(format!("{:?} does not see {:?} alive", self.hosts[place].id, self.hosts[of].id))
+    }
+
+    /// A member that the record does not have as living.
+    fn gone_by_record(&self) -> Option<NodeId> {
+        let is_gone =
+            |id: &NodeId| self.crowd.ledger.member(*id).is_some_and(|member| !member.is_living());
+        self.members().into_iter().map(id_of).find(is_gone)
     }
 
     /// A node that has not applied everything, or applied it to another effect.

@@ -35,6 +35,9 @@ const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
 /// The token of clusters that admit.
 pub(super) const TOKEN: &str = "sim";
 
+/// A token that admits one node.
+pub(super) const TOKEN_FOR_ONE: &str = "one";
+
 /// What stands in for the hash of the token's secret.
 pub(super) const SECRET_HASH: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -52,6 +55,8 @@ pub(crate) struct Crowd {
     pub(super) compact_asked: u64,
     pub(super) last_lease: u64,
     pub(super) groups: GroupLedger,
+    /// How far the operator is with what it does besides admitting and removing.
+    pub(super) ghost_step: u8,
 }
 
 /// What the driver of a node keeps for it.
@@ -74,6 +79,7 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
             compact_asked: 0,
             last_lease: 0,
             groups: GroupLedger::default(),
+            ghost_step: 0,
         }
     })
 }
@@ -86,7 +92,8 @@ fn founding_of(profile: &Profile) -> Founding {
         expires_unix_ms: u64::MAX,
         ..Token::default()
     };
-    Founding { members: members.collect(), tokens: vec![token], ..Founding::default() }
+    let for_one = Token { id: TOKEN_FOR_ONE.into(), uses_left: 1, ..token.clone() };
+    Founding { members: members.collect(), tokens: vec![token, for_one], ..Founding::default() }
 }
 
 pub(super) fn member_of(id: NodeId, address: SocketAddr) -> Member {
@@ -112,6 +119,8 @@ impl Subject for Node {
         let profile = &world.profile;
         let mut options = node::Options::new(host.id, CLUSTER, address_of(place));
         options.boot = host.boot;
+        // As a joiner is told, and a member has it on its disk.
+        options.epoch = world.crowd.ledger.epoch();
         options.metadata.name = format!("{:?}", host.id);
         options.founding = world.crowd.founding.clone();
         options.raft = profile.raft.clone();

@@ -65,6 +65,10 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(8);
             hash.word(contacts.len() as u64);
         }
+        Input::Clock(unix_ms) => {
+            hash.word(14);
+            hash.word(*unix_ms);
+        }
         Input::Ticket(ticket) => {
             hash.word(13);
             hash.bytes(ticket);
@@ -171,6 +175,13 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
         PeerMessage::KeepAliveReply { number, .. } => {
             hash.word(34);
             hash.word(*number);
+        }
+        PeerMessage::Reports(reports) => {
+            hash.word(37);
+            for report in reports {
+                hash.word(report.node.0);
+                hash.word(report.incarnation.0);
+            }
         }
         PeerMessage::Groups(message) => {
             hash.word(35);

@@ -201,6 +201,7 @@ impl Problem {
                 (StatusCode::NOT_FOUND, "not-found")
             }
             Refusal::QuorumNeeded(_) => (StatusCode::CONFLICT, "quorum-needed"),
+            Refusal::ClusterTooSmall(_) => (StatusCode::CONFLICT, "cluster-too-small"),
             Refusal::OldLife | Refusal::OldEpoch { .. } => (StatusCode::CONFLICT, "stale"),
             Refusal::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too-many-held"),
             Refusal::AddressTaken(_)

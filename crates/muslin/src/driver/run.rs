@@ -18,7 +18,7 @@ use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that wait for the driver; further callers wait for room.
@@ -34,6 +34,9 @@ const DISK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 /// When whoever was refused for that should come again: a disk of 100 MB/s has written a third of
 /// it by then.
 const DISK_BUSY_RETRY: Duration = Duration::from_millis(250);
+
+/// How often the node is told the wall clock, which the operating system may have set right since.
+const CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long a stopping node goes on, so that its good-bye and a leader's successor get out.
 const STOPPING_TIME: Duration = Duration::from_millis(500);
@@ -118,6 +121,7 @@ pub fn start(
         held: BTreeMap::new(),
         next_event: 1,
         crowd: Crowd::default(),
+        clock_told: None,
         stopping: None,
         failure: None,
     };
@@ -192,6 +196,8 @@ struct Run {
     held: BTreeMap<(GroupId, PersistId), Vec<(NodeId, Bytes)>>,
     next_event: u64,
     crowd: Crowd,
+    /// When the node was last told the wall clock.
+    clock_told: Option<Instant>,
     stopping: Option<Stopping>,
     /// Why it must not go on.
     failure: Option<DriverError>,
@@ -208,9 +214,22 @@ fn is_write(request: &Request) -> bool {
 }
 
 impl Run {
+    /// Tells the node the wall clock, which it counts on from by itself until it is told again.
+    fn tell_time(&mut self) {
+        let is_due = self.clock_told.is_none_or(|told| told.elapsed() >= CLOCK_EVERY);
+        if !is_due {
+            return;
+        }
+        self.clock_told = Some(Instant::now());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        self.step(Input::Clock(unix_ms));
+    }
+
     async fn run(mut self, mut inboxes: Inboxes) -> Result<(), DriverError> {
         self.flush();
         loop {
+            self.tell_time();
             let wake = self.deadline();
             tokio::select! {
                 biased;

@@ -268,7 +268,8 @@ async fn whoever_was_gone_when_the_epoch_rose_is_admitted_anew_by_its_old_certif
     assert_eq!(ask(&anew, &before).await.unwrap_err().code, "outdated");
     let gone = Life { id: before.node().0, incarnation: 1 };
     cluster.decide(MembershipChange::Leave(gone)).await;
-    cluster.decide(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0 })).await;
+    let raise = RaiseEpoch { from: 1, why: 0, survivor: 0 };
+    cluster.decide(MembershipChange::RaiseEpoch(raise)).await;
     let request = SigningRequest::generate(cluster.identity.cluster, before.node()).unwrap();
     let body = serde_json::to_vec(&RenewRequest { csr_pem: request.csr_pem }).unwrap();
     let refused = renew(&cluster.handle, &cluster.identity, before.node(), &body).await;

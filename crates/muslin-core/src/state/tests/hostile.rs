@@ -82,7 +82,7 @@ fn changes(admit: impl Fn(u64) -> CommandKind) -> [CommandKind; 9] {
         membership(MembershipChange::SetSettings(settings)),
         membership(MembershipChange::Down(Down { id: 4, declared })),
         membership(MembershipChange::Leave(Life { id: 6, incarnation: 1 })),
-        membership(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0 })),
+        membership(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0, survivor: 0 })),
         CommandKind::Remove(Remove { id: 6, force: false, unix_ms: 9 }),
         membership(MembershipChange::Promote(Whom { id: 2 })),
     ]
@@ -106,7 +106,7 @@ fn exercise(mut state: State) {
         )),
         CommandKind::Membership(Membership::at(
             u64::MAX,
-            MembershipChange::RaiseEpoch(RaiseEpoch { from: state.epoch().0, why: 1 }),
+            MembershipChange::RaiseEpoch(RaiseEpoch { from: state.epoch().0, why: 1, survivor: 0 }),
         )),
         CommandKind::LeaseGrant(LeaseGrant { id: 99, ttl_ms: 9 }),
         CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }),

@@ -248,7 +248,7 @@ pub(super) async fn raise_epoch(
     let by = asker(&desk, request.extensions().get());
     drop(request);
     let from = record(&desk).await?.epoch;
-    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into() };
+    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into(), survivor: 0 };
     change_record(&desk, by, MembershipChange::RaiseEpoch(raise)).await?;
     Ok(Json(json!({ "epoch": from.0 + 1 })).into_response())
 }

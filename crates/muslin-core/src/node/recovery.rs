@@ -1,0 +1,182 @@
+//! Recovery of a cluster whose quorum is lost for good, from what one member has on its disk.
+//!
+//! It is an act of a person, done while the node is stopped, and writes two entries at the end of
+//! its log: a configuration in which it votes alone, and a rise of the epoch that leaves everybody
+//! else behind. Started again, it elects itself and commits all that its log has.
+//!
+//! # What it rests on
+//! - No other voter of before comes back in the old epoch: two of three could elect a leader among
+//!   themselves and go on as the cluster of before. They are refused by the survivor and by all who
+//!   are admitted in the new epoch, but not by each other.
+//! - The survivor chosen has the longest log of those that are left ([`Position`]).
+//!
+//! # What can be lost
+//! Whatever a majority without the survivor had acknowledged and the survivor had not yet received;
+//! and what it had received and nobody had acknowledged may come to be. Both are at the end of its
+//! log.
+
+use super::Recovered;
+use crate::base::{Epoch, Index, LogId, NodeId, Term};
+use crate::raft::{Configuration, Entries, Entry, HardState, Payload, Write};
+use crate::state::{
+    CONTROL_ROLE, Command, CommandKind, Founding, Membership, MembershipChange, Proposal,
+    RaiseEpoch, RaisedFor, State,
+};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::fmt;
+use prost::Message as _;
+
+/// How far a stopped node is: what survivors are compared by. The greatest has most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Position {
+    /// The last entry of its log.
+    pub last: LogId,
+    /// What it knows to be committed.
+    pub commit: Index,
+}
+
+impl Position {
+    /// Of what a node has on its disk.
+    pub fn of(recovered: &Recovered) -> Position {
+        let snapshot = recovered.raft.snapshot.last;
+        let last = recovered.raft.entries.last().map_or(snapshot, |entry| entry.id.max(snapshot));
+        Position { last, commit: recovered.raft.hard_state.commit.max(snapshot.index) }
+    }
+}
+
+/// Who recovers, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Survivor {
+    /// The node.
+    pub id: NodeId,
+    /// A start counter of its data directory, raised and made durable for this.
+    pub boot: u64,
+    /// The wall clock, Unix milliseconds.
+    pub unix_ms: u64,
+    /// It may be one whose disk lost data (R11): what it lacks is lost for all.
+    pub may_be_damaged: bool,
+}
+
+/// What a recovery writes, and what it means.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Recovery {
+    /// To be appended to the control group's log, and synced, before the node starts again.
+    pub write: Write,
+    /// The epoch that begins.
+    pub epoch: Epoch,
+    /// Where the survivor stood.
+    pub position: Position,
+    /// Names of the members that are left behind: each has to join anew.
+    pub left_behind: Vec<String>,
+}
+
+/// Why a node cannot be the survivor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecoveryRefusal {
+    /// It is no member by its own record.
+    NoMember,
+    /// It has not the role `control`.
+    NotControl,
+    /// Its disk lost data, and that was not allowed for.
+    Damaged,
+    /// Its snapshot cannot be read.
+    Unreadable,
+    /// The start counter is none of a later start.
+    OldBoot,
+}
+
+impl fmt::Display for RecoveryRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecoveryRefusal::NoMember => {
+                "this node is no member by its own record; recover from another"
+            }
+            RecoveryRefusal::NotControl => {
+                "this node has not the role control; recover from one that has"
+            }
+            RecoveryRefusal::Damaged => {
+                "the disk of this node lost data; recover from another, or accept the loss"
+            }
+            RecoveryRefusal::Unreadable => "the snapshot of this node cannot be read",
+            RecoveryRefusal::OldBoot => "the start counter has to be raised first",
+        })
+    }
+}
+
+impl core::error::Error for RecoveryRefusal {}
+
+/// Plans the recovery of a cluster from this one node.
+pub fn recover(
+    survivor: &Survivor,
+    founding: &Founding,
+    recovered: &Recovered,
+) -> Result<Recovery, RecoveryRefusal> {
+    if recovered.raft.hard_state.rebuilding && !survivor.may_be_damaged {
+        return Err(RecoveryRefusal::Damaged);
+    }
+    let mut state = state_of(founding, recovered)?;
+    let member = state.members().get(&survivor.id).ok_or(RecoveryRefusal::NoMember)?;
+    if !member.performs(CONTROL_ROLE) {
+        return Err(RecoveryRefusal::NotControl);
+    }
+    let others = state.members().values().filter(|one| one.node() != survivor.id);
+    let left_behind = others.map(|one| one.name.clone()).collect();
+    let position = Position::of(recovered);
+    let hard_state = recovered.raft.hard_state;
+    let term = hard_state.term.max(position.last.term).next();
+    let raise = raise_epoch(survivor, state.epoch());
+    let entries = appended(term, position.last.index, survivor.id, &raise);
+    let applied = state.apply(position.last.index.next().next(), raise);
+    if applied.duplicate || applied.outcome.result.is_err() {
+        return Err(RecoveryRefusal::OldBoot);
+    }
+    let hard_state =
+        HardState { term, vote: Some(survivor.id), commit: hard_state.commit, rebuilding: false };
+    let write = Write::Log { hard_state: Some(hard_state), entries };
+    Ok(Recovery { write, epoch: state.epoch(), position, left_behind })
+}
+
+/// The state with all of the log applied: what is not committed will be.
+fn state_of(founding: &Founding, recovered: &Recovered) -> Result<State, RecoveryRefusal> {
+    let mut state = match &recovered.snapshot {
+        Some(bytes) => State::restore(bytes.clone()).map_err(|_| RecoveryRefusal::Unreadable)?,
+        None => State::founded(founding),
+    };
+    let from = recovered.raft.snapshot.last.index;
+    for entry in recovered.raft.entries.iter().filter(|entry| entry.id.index > from) {
+        match &entry.payload {
+            Payload::Command(bytes) => drop(state.apply(entry.id.index, bytes.clone())),
+            Payload::Configuration(configuration) if !configuration.is_joint() => {
+                state.configured(entry.id.index, &configuration.voters);
+            }
+            Payload::Configuration(_) | Payload::Empty => {}
+        }
+    }
+    Ok(state)
+}
+
+fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
+    let why = RaisedFor::Recovered.into();
+    let raise = RaiseEpoch { from: from.0, why, survivor: survivor.id.0 };
+    let change = MembershipChange::RaiseEpoch(raise);
+    let membership = Membership::at(survivor.unix_ms, change);
+    let proposal = Proposal {
+        origin: survivor.id.0,
+        boot: survivor.boot,
+        sequence: 1,
+        settled_below: 1,
+        command: Some(Command::of(CommandKind::Membership(membership))),
+    };
+    proposal.encode_to_vec().into()
+}
+
+fn appended(term: Term, last: Index, survivor: NodeId, raise: &Bytes) -> Entries {
+    let (first, second) = (last.next(), last.next().next());
+    let alone = Configuration::of_voters([survivor]);
+    let entry = |index, payload| Entry { id: LogId::new(term, index), payload };
+    [entry(first, Payload::Configuration(alone)), entry(second, Payload::Command(raise.clone()))]
+        .into_iter()
+        .collect()
+}
