@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("lib", &["*"]),
 ];
 
-const WIRE: [&str; 7] = [
+const WIRE: [&str; 8] = [
     "base",
     "raft",
     "swim",
