@@ -17,6 +17,9 @@ pub trait Machine {
 
     /// When it wants to be woken (with its own kind of time-out input) if nothing else happens
     /// first.
+    ///
+    /// Whoever drives it hands over all that has arrived before it wakes it: a timer concludes from
+    /// silence, and a process that was stopped has only not read yet.
     fn deadline(&self) -> Option<(Now, Wake)>;
 }
 

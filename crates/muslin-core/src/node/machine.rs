@@ -82,6 +82,10 @@ pub struct Node {
     /// Removed by the record, and still counted on by the group.
     pub(super) leaving: BTreeSet<NodeId>,
     is_routed: bool,
+    /// Whom the detector tracks because they are needed.
+    pub(super) kept: BTreeSet<NodeId>,
+    /// The members have changed since the detector was told whom to track.
+    pub(super) is_scope_stale: bool,
     pub(super) is_stopping: bool,
 }
 
@@ -148,6 +152,8 @@ impl Node {
             heard: BTreeMap::new(),
             leaving: BTreeSet::new(),
             is_routed: false,
+            kept: BTreeSet::new(),
+            is_scope_stale: true,
             is_stopping: false,
             options,
             raft,
@@ -314,6 +320,7 @@ impl Node {
             fail(id, Failure::TimedOut, out);
         }
         self.read_record(now);
+        self.follow_scope(now, out);
         self.describe_self(now);
         self.keep_record(now, out);
         self.choose_voters(now, out);
@@ -858,6 +865,7 @@ impl Node {
         self.unsaved_bytes = 0;
         assert!(!self.lease_clock.is_running(), "a leader installs no snapshot");
         self.route_members(out);
+        self.is_scope_stale = true;
         self.watches.on_installed(&self.state, out);
         self.follow_record(now, out);
         self.next_chores = now;

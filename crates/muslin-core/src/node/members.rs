@@ -6,7 +6,7 @@ use crate::base::{Index, NodeId, Now, Outputs};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{self, Change};
 use crate::state::{Command, CommandKind, Member, MemberNews, UpdateMember, VoteWish};
-use crate::swim::{self, Liveness};
+use crate::swim;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -33,6 +33,7 @@ impl Node {
         news: MemberNews,
         out: &mut Outputs<Output>,
     ) {
+        self.is_scope_stale = true;
         match &news {
             MemberNews::Admitted(member) | MemberNews::Updated(member) => {
                 self.route_member(member, out);
@@ -128,9 +129,7 @@ impl Node {
             members.values().filter(|one| holds(one)).map(Member::node).collect()
         };
         let configuration = self.raft.configuration();
-        let is_alive = |node: &NodeId| {
-            self.swim.entry(*node).is_some_and(|seen| seen.state == Liveness::Alive)
-        };
+        let is_alive = |node: &NodeId| self.is_seen_alive(*node);
         VoterView {
             leader: self.options.id,
             voters: configuration.voters.clone(),

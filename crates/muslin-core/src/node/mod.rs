@@ -41,6 +41,7 @@ mod placement;
 mod reads;
 mod recovery;
 mod reports;
+mod scope;
 mod steward;
 mod types;
 mod watches;

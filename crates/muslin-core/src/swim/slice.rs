@@ -57,6 +57,11 @@ impl Swim {
         }
     }
 
+    /// Whom this node tracks.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// Whether this node is one of the watchers of another: everybody is in a small cluster, and in
     /// a larger one those that come before it on the ring.
     pub fn watches(&self, node: NodeId) -> bool {

@@ -28,6 +28,18 @@ const MAIL_MAX: usize = 16_384;
 /// is not long in coming.
 const GATHER_MAX: usize = 4_096;
 
+/// A timer that fires this late was not late by chance: the process was stopped, or starved.
+const STOPPED: Duration = Duration::from_millis(100);
+
+/// After that, what came in meanwhile is still on its way here, through the socket and the
+/// transport's tasks. It has all arrived when nothing came for so many looks, this far apart.
+const QUIET_LOOKS: u32 = 3;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Looks before the timers fire whatever comes: a node that is sent more than it can read must act
+/// all the same.
+const LOOKS_MAX: u32 = 200;
+
 /// What may wait for the disk before writes are refused.
 const DISK_QUEUE_BYTES_MAX: u64 = 64 << 20;
 
@@ -239,8 +251,12 @@ impl Run {
                 Some(contacts) = inboxes.contacts.recv() => self.step(Input::Contacts(contacts)),
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
-            self.gather(&mut inboxes)?;
+            let was_stopped = self.deadline() + STOPPED <= Instant::now();
+            let taken = self.gather(&mut inboxes)?;
             // What came in is known before a timer may conclude that nothing came.
+            if was_stopped || taken == GATHER_MAX {
+                self.catch_up(&mut inboxes, was_stopped).await?;
+            }
             if self.deadline() <= Instant::now() {
                 self.step(Input::Tick);
             }
@@ -254,20 +270,44 @@ impl Run {
         }
     }
 
-    /// Takes what else waits, without waiting.
-    fn gather(&mut self, inboxes: &mut Inboxes) -> Result<(), DriverError> {
+    /// Reads all that has come in while this process did nothing, before it judges anybody for
+    /// being silent.
+    async fn catch_up(
+        &mut self,
+        inboxes: &mut Inboxes,
+        was_stopped: bool,
+    ) -> Result<(), DriverError> {
+        let mut quiet = if was_stopped { 0 } else { QUIET_LOOKS };
+        for _ in 0..LOOKS_MAX {
+            let taken = self.gather(inboxes)?;
+            quiet = if taken == 0 { quiet + 1 } else { quiet };
+            if taken < GATHER_MAX && quiet >= QUIET_LOOKS {
+                break;
+            }
+            if taken < GATHER_MAX {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what else waits, without waiting; how much of it peers sent.
+    fn gather(&mut self, inboxes: &mut Inboxes) -> Result<usize, DriverError> {
         while let Ok(report) = inboxes.reports.try_recv() {
             self.on_report(report)?;
         }
-        for _ in 0..GATHER_MAX {
-            let Ok(incoming) = inboxes.incoming.try_recv() else { break };
+        let mut taken = 0;
+        while taken < GATHER_MAX
+            && let Ok(incoming) = inboxes.incoming.try_recv()
+        {
             self.on_incoming(incoming);
+            taken += 1;
         }
         for _ in 0..GATHER_MAX {
             let Ok(mail) = inboxes.mail.try_recv() else { break };
             self.on_mail(mail);
         }
-        Ok(())
+        Ok(taken)
     }
 
     fn on_incoming(&mut self, incoming: Incoming) {

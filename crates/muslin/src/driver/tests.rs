@@ -2,6 +2,7 @@
 
 mod faults;
 mod order;
+mod streams;
 mod watches;
 
 use super::{Driver, DriverError, GroupError, Handle, start};

@@ -1,0 +1,32 @@
+//! Nodes whose datagrams are lost.
+
+use super::Cluster;
+use muslin_core::node::Event;
+use muslin_core::swim;
+use std::time::Duration;
+
+/// Followers say nothing to each other on streams by themselves: whoever is reached there was
+/// probed there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_no_datagram_reaches_is_probed_on_a_stream() {
+    let cluster = Cluster::start().await;
+    let mut events = cluster.handle(1).events();
+    let mut others = cluster.handle(2).events();
+    cluster.all_led(&[]).await;
+    cluster.handle(1).group_create("journal", [1, 2, 3].map(super::NodeId)).await.unwrap();
+    cluster.network.set_loss(1_000_000);
+    let by_stream = async {
+        loop {
+            let told = tokio::select! {
+                told = events.recv() => told,
+                told = others.recv() => told,
+            };
+            let event = told.expect("few events are told").event.clone();
+            let Event::Swim(swim::Event::Reached { detour, .. }) = event else { continue };
+            if detour == swim::Detour::Stream {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), by_stream).await.expect("a stream answers");
+}
