@@ -153,8 +153,8 @@ impl Handle {
         }
     }
 
-    /// Follows changes of keys. The first item is [`WatchItem::Started`] or
-    /// [`WatchItem::Compacted`].
+    /// Follows changes of keys. The first item is [`Started`](super::WatchItem::Started) or
+    /// [`Compacted`](super::WatchItem::Compacted).
     pub async fn watch(&self, spec: WatchSpec) -> Result<Watch, Failure> {
         Watch::start(self, spec).await
     }

@@ -9,12 +9,16 @@ use super::disk::{explain, room};
 use super::spares::SPARES;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// What a new node takes beside its log: certificates, keys, settings, and the blocks that name its
 /// files.
 const BESIDE_BYTES: u64 = 1 << 20;
+
+/// The unit in which a system tells what a file takes.
+const BLOCK_BYTES: u64 = 512;
 
 /// What a log takes before anything is written to it.
 fn of_log(segment_bytes: u64) -> u64 {
@@ -45,18 +49,23 @@ pub(super) fn check_new(roots: &[&Path], segment_bytes: u64) -> Result<(), Store
 
 /// Refuses when the disk has no room for what a made store still has to take.
 pub(super) fn check_made(root: &Path, segment_bytes: u64) -> Result<(), StoreError> {
-    let log = root.join("log");
-    let mut there = 0;
-    for entry in explain("read", &log, fs::read_dir(&log))? {
-        let found = entry.and_then(|entry| entry.metadata());
-        there += explain("look at", &log, found)?.blocks() * 512;
-    }
-    let needed = of_log(segment_bytes).saturating_sub(there);
+    let needed = of_log(segment_bytes).saturating_sub(taken(&root.join("log"))?);
     let left = room(root)?;
     if left >= needed {
         return Ok(());
     }
     Err(too_little(root, "the node's first start takes", needed, left))
+}
+
+/// What the files of a log take. One that is gone takes nothing: a start makes it anew.
+fn taken(log: &Path) -> Result<u64, StoreError> {
+    let files = match fs::read_dir(log) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
+        files => explain("read", log, files)?,
+    };
+    files
+        .map(|file| explain("look at", log, file.and_then(|file| file.metadata())))
+        .try_fold(0, |sum, file| Ok(sum + file?.blocks() * BLOCK_BYTES))
 }
 
 /// The directory, or the nearest one above it that is there.
@@ -103,5 +112,11 @@ mod tests {
         assert!(refused.contains("the node's first start takes"), "{refused}");
         fs::write(log.join("0.spare"), vec![7; 3 << 20]).unwrap();
         check_made(dir.path(), 1 << 20).unwrap();
+    }
+
+    #[test]
+    fn a_log_that_is_gone_is_no_reason_to_refuse() {
+        let dir = tempfile::tempdir().unwrap();
+        check_made(dir.path(), 1 << 10).unwrap();
     }
 }
