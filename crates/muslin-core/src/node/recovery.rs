@@ -167,7 +167,7 @@ fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
         boot: survivor.boot,
         sequence: 1,
         settled_below: 1,
-        command: Some(Command::of(CommandKind::Membership(membership))),
+        command: Some(Command::of(CommandKind::Membership(membership.into()))),
     };
     proposal.encode_to_vec().into()
 }

@@ -141,7 +141,7 @@ impl Node {
     /// itself.
     fn decide(&mut self, now: Now, change: MembershipChange) {
         let membership = Membership::at(self.steward.unix_ms(now), change);
-        let command = Command::of(CommandKind::Membership(membership));
+        let command = Command::of(CommandKind::Membership(membership.into()));
         // Busy is no loss: it is decided again.
         let _ = self.proposals.add_as_leader(now, self.raft.term(), encoded(&command));
     }
@@ -169,7 +169,7 @@ impl Node {
         }
         let life = Life { id: self.options.id.0, incarnation: self.swim.incarnation().0 };
         let leave = Membership::at(self.steward.unix_ms(now), MembershipChange::Leave(life));
-        let command = Command::of(CommandKind::Membership(leave));
+        let command = Command::of(CommandKind::Membership(leave.into()));
         // If it is not taken, the watchers say so.
         let _ = self.proposals.add(now, None, encoded(&command));
     }

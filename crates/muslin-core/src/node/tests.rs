@@ -390,7 +390,7 @@ fn admitted_nodes_become_voters() {
             unix_ms: 1,
             ..Admit::default()
         };
-        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
+        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit.into()))));
         world.start(options(id, 1));
         // A joiner starts from the founding of the cluster it joins.
         world.run(3_000);

@@ -2,6 +2,7 @@
 //! never reused, new fields optional.
 
 use super::{Admit, Member, Membership, Remove, Settings, Token, UpdateMember};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -62,8 +63,8 @@ pub enum CommandKind {
     #[prost(message, tag = "6")]
     LeaseRevoke(LeaseRevoke),
     /// Admit a node.
-    #[prost(message, tag = "16")]
-    Admit(Admit),
+    #[prost(message, boxed, tag = "16")]
+    Admit(Box<Admit>),
     /// A member leaves or is removed.
     #[prost(message, tag = "17")]
     Remove(Remove),
@@ -74,8 +75,8 @@ pub enum CommandKind {
     #[prost(message, tag = "19")]
     PutToken(Token),
     /// Change anything else about who belongs to the cluster.
-    #[prost(message, tag = "20")]
-    Membership(Membership),
+    #[prost(message, boxed, tag = "20")]
+    Membership(Box<Membership>),
     /// Make a group.
     #[prost(message, tag = "32")]
     GroupCreate(GroupCreate),

@@ -51,7 +51,7 @@ impl Nodes {
             unix_ms: 1,
             may_wait: false,
         };
-        let command = Command::of(CommandKind::Admit(admit));
+        let command = Command::of(CommandKind::Admit(admit.into()));
         let answer = self.ask_by_hand(by, Request::Write(command))?;
         if let Some(Answer::Outcome(outcome)) = &answer
             && outcome.result.is_ok()

@@ -56,7 +56,7 @@ impl Nodes {
                 // Unique, and far from the token's end.
                 unix_ms: self.next_count(client),
                 may_wait: false,
-            }),
+            }.into()),
         };
         self.ask_home(client, Request::Write(Command::of(kind)));
     }
@@ -66,7 +66,7 @@ impl Nodes {
         let member = self.crowd.ledger.member(node);
         if member.is_some_and(|one| one.is_living() && !one.is_draining) {
             let drain = MembershipChange::Drain(Whom { id: node.0 });
-            return CommandKind::Membership(Membership::at(0, drain));
+            return CommandKind::Membership(Membership::at(0, drain).into());
         }
         CommandKind::Remove(Remove { id: node.0, force: false, unix_ms: 0 })
     }
@@ -79,7 +79,7 @@ impl Nodes {
             let member = Member { id: ghost.0, name: format!("{ghost:?}"), ..Member::default() };
             let secret_hash = Bytes::from_static(SECRET_HASH);
             let token_id = token.into();
-            CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms, may_wait: false })
+            CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms, may_wait: false }.into())
         };
         match step {
             0 => admit(GHOSTS[0], TOKEN_FOR_ONE),
@@ -91,7 +91,7 @@ impl Nodes {
                 let raise = RaiseEpoch { from, why, survivor: 0 };
                 let long_after = u64::MAX / 2;
                 let change = MembershipChange::RaiseEpoch(raise);
-                CommandKind::Membership(Membership::at(long_after, change))
+                CommandKind::Membership(Membership::at(long_after, change).into())
             }
         }
     }

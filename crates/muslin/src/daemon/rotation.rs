@@ -82,7 +82,7 @@ impl Rotation {
         };
         let change = Membership::at(unix_ms(), change);
         // What fails is tried again at the next look.
-        let _ = handle.write(Command::of(CommandKind::Membership(change))).await;
+        let _ = handle.write(Command::of(CommandKind::Membership(change.into()))).await;
     }
 
     fn is_settled(&mut self, status: &NodeStatus, now: Instant) -> bool {

@@ -155,7 +155,7 @@ impl Door<'_> {
             by: format!("{BY} {predecessor}"),
             change: Some(MembershipChange::Approve(approve)),
         };
-        self.write(CommandKind::Membership(change)).await?;
+        self.write(CommandKind::Membership(change.into())).await?;
         self.propose(&wanted, Default::default()).await
     }
 
@@ -174,7 +174,7 @@ impl Door<'_> {
             unix_ms: self.unix_ms,
             may_wait: true,
         };
-        let written = self.write(CommandKind::Admit(admission)).await;
+        let written = self.write(CommandKind::Admit(admission.into())).await;
         match written.inspect_err(|refusal| wanted.tell(refusal))? {
             Response::Admission(Admission::Held { reason, expires_unix_ms }) => {
                 Ok(JoinReply::Held(held(reason, expires_unix_ms)))

@@ -182,7 +182,7 @@ impl Cluster {
 
     async fn decide(&self, change: MembershipChange) {
         let change = Membership::at(present_ms(), change);
-        let command = Command::of(CommandKind::Membership(change));
+        let command = Command::of(CommandKind::Membership(change.into()));
         self.handle.write(command).await.unwrap().result.unwrap();
     }
 }

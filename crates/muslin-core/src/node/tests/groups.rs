@@ -165,7 +165,7 @@ fn without_a_control_leader_groups_elect_for_themselves() {
             secret_hash: token().secret_hash,
             ..Admit::default()
         };
-        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
+        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit.into()))));
         let joiner = options(id, 3);
         world.start(joiner);
         world.run(1_000);

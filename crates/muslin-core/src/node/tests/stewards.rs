@@ -11,7 +11,7 @@ use prost::Message as _;
 use std::format;
 
 fn change(change: MembershipChange) -> Request {
-    Request::Write(Command::of(CommandKind::Membership(Membership::at(1, change))))
+    Request::Write(Command::of(CommandKind::Membership(Membership::at(1, change).into())))
 }
 
 fn state_of(world: &World, at: u64, of: u64) -> MemberState {
@@ -27,7 +27,7 @@ fn admit(world: &mut World, id: u64) {
         ..Admit::default()
     };
     let leader = world.leader();
-    world.revision_of(leader, Request::Write(Command::of(CommandKind::Admit(admit))));
+    world.revision_of(leader, Request::Write(Command::of(CommandKind::Admit(admit.into()))));
     world.start(options(id, 3));
     world.run(3_000);
 }

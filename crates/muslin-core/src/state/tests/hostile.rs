@@ -24,7 +24,7 @@ fn busy() -> State {
         };
         let secret_hash = Bytes::from_static(b"secret");
         let token_id = "t".into();
-        CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false })
+        CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false }.into())
     };
     let leased = |key: &'static str| {
         let key = Bytes::from_static(key.as_bytes());
@@ -61,9 +61,9 @@ fn changes(admit: impl Fn(u64) -> CommandKind) -> [CommandKind; 9] {
     let waiting = |id: u64, token: &str| {
         let CommandKind::Admit(admit) = admit(id) else { unreachable!("it admits") };
         let member = Member { requires_for_bootstrap: vec!["dns".into()], ..admit.member };
-        CommandKind::Admit(Admit { member, token_id: token.into(), may_wait: true, ..admit })
+        CommandKind::Admit(Admit { member, token_id: token.into(), may_wait: true, ..*admit }.into())
     };
-    let membership = |change| CommandKind::Membership(Membership::at(9, change));
+    let membership = |change| CommandKind::Membership(Membership::at(9, change).into());
     let declared = DeclaredDown {
         incarnation: 3,
         witnesses: vec![Witness { node: 1, probed_by: 2, silent_ms: 8 }],
@@ -103,11 +103,11 @@ fn exercise(mut state: State) {
                 add: vec!["dns".into()],
                 remove: Vec::new(),
             }),
-        )),
+        ).into()),
         CommandKind::Membership(Membership::at(
             u64::MAX,
             MembershipChange::RaiseEpoch(RaiseEpoch { from: state.epoch().0, why: 1, survivor: 0 }),
-        )),
+        ).into()),
         CommandKind::LeaseGrant(LeaseGrant { id: 99, ttl_ms: 9 }),
         CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }),
         CommandKind::Delete(DeleteRange { range: span.clone(), prev_kv: true }),

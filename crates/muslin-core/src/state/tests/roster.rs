@@ -35,7 +35,7 @@ pub(super) fn change(
 ) -> Result<Option<CommandKind>, Box<dyn Error>> {
     Ok(Some(match name {
         "token" => CommandKind::PutToken(token(args)?),
-        "admit" => CommandKind::Admit(admit(args)?),
+        "admit" => CommandKind::Admit(admit(args)?.into()),
         "remove" => CommandKind::Remove(Remove {
             id: number(args.next_pos())?,
             force: is_set(args, "force"),
@@ -50,7 +50,7 @@ pub(super) fn change(
             let unix_ms = number_or(args, "at", 500)?;
             let Some(change) = membership(name, args)? else { return Ok(None) };
             let by = word(args, "by");
-            CommandKind::Membership(Membership { unix_ms, by, change: Some(change) })
+            CommandKind::Membership(Membership { unix_ms, by, change: Some(change) }.into())
         }
     }))
 }

@@ -359,7 +359,7 @@ fn asker(desk: &Desk, caller: Option<&Caller>) -> String {
 
 async fn change_record(desk: &Desk, by: String, change: MembershipChange) -> Result<(), Problem> {
     let change = Membership { unix_ms: unix_ms(), by, change: Some(change) };
-    write(desk, CommandKind::Membership(change)).await
+    write(desk, CommandKind::Membership(change.into())).await
 }
 
 async fn write(desk: &Desk, kind: CommandKind) -> Result<(), Problem> {
