@@ -4,6 +4,7 @@ use super::members::{Change, Members};
 use super::{Applied, CommandKind, MemberNews, Membership, MembershipChange, Refusal, Response};
 use super::{State, VoteWish};
 use crate::base::{Index, NodeId};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 
 impl State {
@@ -54,7 +55,9 @@ impl Members {
             CommandKind::Admit(admit) => self.admit(admit, change).map(Response::Admission),
             CommandKind::Remove(remove) => self.remove(remove, change),
             CommandKind::UpdateMember(update) => {
-                change.news.extend(self.update(update.clone())?.map(MemberNews::Updated));
+                change.news.extend(
+                    self.update(update.clone())?.map(|it| MemberNews::Updated(Box::new(it))),
+                );
                 Ok(Response::Done)
             }
             CommandKind::PutToken(token) => self.put_token(token).map(|()| Response::Done),

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Epoch, NodeId, quorum};
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 /// Most gossip keys at once: the one that seals, the one before it and the one after it.
@@ -89,7 +90,7 @@ impl Members {
             let (incarnation, declared) = (member.life, DeclaredDown::default());
             let declared = DeclaredDown { incarnation, unix_ms, ..declared };
             member.standing = Some(Standing::Down(declared));
-            change.news.push(MemberNews::Gone(member.clone()));
+            change.news.push(MemberNews::Gone(Box::new(member.clone())));
         }
     }
 

@@ -5,6 +5,7 @@ use super::{
     Admit, Approve, HeldJoin, HoldState, Member, MemberNews, Refusal, Response, UnheldFor,
 };
 use crate::base::NodeId;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -77,7 +78,7 @@ impl Members {
         };
         let answer = self.answer_held(&held);
         self.held.insert(admit.member.node(), held.clone());
-        change.news.push(MemberNews::Held(held));
+        change.news.push(MemberNews::Held(Box::new(held)));
         Ok(answer)
     }
 
@@ -127,7 +128,7 @@ impl Members {
         held.set_state(HoldState::Roles);
         let answer = self.answer_held(&held);
         self.held.insert(id, held.clone());
-        change.news.push(MemberNews::Held(held));
+        change.news.push(MemberNews::Held(Box::new(held)));
         Ok(Response::Admission(answer))
     }
 

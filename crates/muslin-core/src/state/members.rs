@@ -11,6 +11,7 @@ use super::{
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Epoch, Index, NodeId};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -50,17 +51,17 @@ pub(super) struct Members {
 #[derive(Clone, PartialEq, Debug)]
 pub enum MemberNews {
     /// Now a member.
-    Admitted(Member),
+    Admitted(Box<Member>),
     /// No longer one, and barred for ever.
     Removed(NodeId),
     /// At other addresses, or with other roles, labels or wishes.
-    Updated(Member),
+    Updated(Box<Member>),
     /// Declared down, or that it left: its standing says which.
-    Gone(Member),
+    Gone(Box<Member>),
     /// It takes part again.
-    Back(Member),
+    Back(Box<Member>),
     /// Somebody asks to be admitted, and waits.
-    Held(HeldJoin),
+    Held(Box<HeldJoin>),
     /// A join is not held any more, and did not go through.
     Unheld {
         /// Who asked.
@@ -254,7 +255,7 @@ impl Members {
             ..owned_member(wanted)
         };
         self.present.insert(member.node(), member.clone());
-        change.news.push(MemberNews::Admitted(member));
+        change.news.push(MemberNews::Admitted(Box::new(member)));
     }
 
     /// Takes a member out; its id is barred for ever.

@@ -64,7 +64,7 @@ impl Members {
         }
         let declared = DeclaredDown { unix_ms, ..down.declared.clone() };
         member.standing = Some(Standing::Down(declared));
-        change.news.push(MemberNews::Gone(member.clone()));
+        change.news.push(MemberNews::Gone(Box::new(member.clone())));
         Ok(Response::Done)
     }
 
@@ -95,7 +95,7 @@ impl Members {
         }
         let incarnation = life.incarnation;
         member.standing = Some(Standing::Left(DeclaredLeft { incarnation, unix_ms }));
-        change.news.push(MemberNews::Gone(member.clone()));
+        change.news.push(MemberNews::Gone(Box::new(member.clone())));
         Ok(Response::Done)
     }
 
@@ -120,7 +120,7 @@ impl Members {
         }
         member.standing = None;
         member.life = life.incarnation;
-        change.news.push(MemberNews::Back(member.clone()));
+        change.news.push(MemberNews::Back(Box::new(member.clone())));
         Ok(Response::Done)
     }
 
@@ -268,7 +268,7 @@ impl Members {
         let changed = next != *member;
         if changed {
             *member = next.clone();
-            change.news.push(MemberNews::Updated(next.clone()));
+            change.news.push(MemberNews::Updated(Box::new(next.clone())));
         }
         Ok(Response::Member { member: Box::new(next), changed })
     }

@@ -52,10 +52,6 @@ pub struct Gauge {
 const NOBODY: u64 = 0;
 
 /// What reaches the driver from handles.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all mail is requests: boxing costs, and saves nothing"
-)]
 pub(crate) enum Mail {
     Request { id: RequestId, request: Request, reply: ReplyTo },
     Cancel(RequestId),

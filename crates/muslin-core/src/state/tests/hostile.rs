@@ -24,7 +24,9 @@ fn busy() -> State {
         };
         let secret_hash = Bytes::from_static(b"secret");
         let token_id = "t".into();
-        CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false }.into())
+        CommandKind::Admit(
+            Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false }.into(),
+        )
     };
     let leased = |key: &'static str| {
         let key = Bytes::from_static(key.as_bytes());
@@ -61,7 +63,9 @@ fn changes(admit: impl Fn(u64) -> CommandKind) -> [CommandKind; 9] {
     let waiting = |id: u64, token: &str| {
         let CommandKind::Admit(admit) = admit(id) else { unreachable!("it admits") };
         let member = Member { requires_for_bootstrap: vec!["dns".into()], ..admit.member };
-        CommandKind::Admit(Admit { member, token_id: token.into(), may_wait: true, ..*admit }.into())
+        CommandKind::Admit(
+            Admit { member, token_id: token.into(), may_wait: true, ..*admit }.into(),
+        )
     };
     let membership = |change| CommandKind::Membership(Membership::at(9, change).into());
     let declared = DeclaredDown {
@@ -96,18 +100,28 @@ fn exercise(mut state: State) {
         put("a", "3"),
         put("zz", "3"),
         CommandKind::Compact(Compact { revision: state.revision().0 }),
-        CommandKind::Membership(Membership::at(
-            u64::MAX,
-            MembershipChange::ChangeRoles(ChangeRoles {
-                id: 1,
-                add: vec!["dns".into()],
-                remove: Vec::new(),
-            }),
-        ).into()),
-        CommandKind::Membership(Membership::at(
-            u64::MAX,
-            MembershipChange::RaiseEpoch(RaiseEpoch { from: state.epoch().0, why: 1, survivor: 0 }),
-        ).into()),
+        CommandKind::Membership(
+            Membership::at(
+                u64::MAX,
+                MembershipChange::ChangeRoles(ChangeRoles {
+                    id: 1,
+                    add: vec!["dns".into()],
+                    remove: Vec::new(),
+                }),
+            )
+            .into(),
+        ),
+        CommandKind::Membership(
+            Membership::at(
+                u64::MAX,
+                MembershipChange::RaiseEpoch(RaiseEpoch {
+                    from: state.epoch().0,
+                    why: 1,
+                    survivor: 0,
+                }),
+            )
+            .into(),
+        ),
         CommandKind::LeaseGrant(LeaseGrant { id: 99, ttl_ms: 9 }),
         CommandKind::LeaseRevoke(LeaseRevoke { ids, expired: true }),
         CommandKind::Delete(DeleteRange { range: span.clone(), prev_kv: true }),
