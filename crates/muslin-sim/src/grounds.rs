@@ -217,13 +217,7 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         It::LeaseIgnoresDrift => (Drift, Preset::Swarm, 3),
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
         It::LeaseEndForwarded => (Holders, Preset::Swarm, 3),
-        It::DownBeatsAnyLife
-        | It::AnyAckSettles
-        | It::OnlyAccuserTimes
-        | It::NackIsAck
-        | It::SuspectNotTold
-        | It::StoppedNodeJudges
-        | It::RefutesInSameLife => (Storm, Preset::Swarm, 0),
+        It::DownBeatsAnyLife | It::NackIsAck | It::RefutesInSameLife => (Storm, Preset::Swarm, 0),
         It::StaleAssignmentTaken
         | It::FullNodeNamed
         | It::UnnamedCampaigns

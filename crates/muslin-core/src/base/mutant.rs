@@ -160,16 +160,8 @@ mutants! {
     LeaderNotSought = "leader-not-sought",
     /// `Down` wins whatever life it is about (foca 2.0).
     DownBeatsAnyLife = "down-beats-any-life",
-    /// An acknowledgement is matched by its number alone (SlimCluster 0.9).
-    AnyAckSettles = "any-ack-settles",
-    /// The suspicion timer runs at the accuser only (foca 2.0).
-    OnlyAccuserTimes = "only-accuser-times",
     /// "It did not answer me" is taken for an answer.
     NackIsAck = "nack-is-ack",
-    /// A suspect hears of it by chance only.
-    SuspectNotTold = "suspect-not-told",
-    /// What a stopped process did not hear counts against the others.
-    StoppedNodeJudges = "stopped-node-judges",
     /// A refutation leaves the life as it was.
     RefutesInSameLife = "refutes-in-same-life",
     /// A node that was removed is admitted again under its id.

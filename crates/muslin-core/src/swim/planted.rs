@@ -55,13 +55,13 @@ impl Bug {
     fn mutant(self) -> Option<Mutant> {
         match self {
             Bug::DownBeatsAnyLife => Some(Mutant::DownBeatsAnyLife),
-            Bug::AnyAckSettles => Some(Mutant::AnyAckSettles),
-            Bug::OnlyAccuserTimes => Some(Mutant::OnlyAccuserTimes),
             Bug::NackIsAck => Some(Mutant::NackIsAck),
-            Bug::SuspectNotTold => Some(Mutant::SuspectNotTold),
-            Bug::StoppedNodeJudges => Some(Mutant::StoppedNodeJudges),
             Bug::RefutesInSameLife => Some(Mutant::RefutesInSameLife),
-            Bug::BucketIgnored
+            Bug::AnyAckSettles
+            | Bug::OnlyAccuserTimes
+            | Bug::BucketIgnored
+            | Bug::SuspectNotTold
+            | Bug::StoppedNodeJudges
             | Bug::StreamAnswerLost
             | Bug::TicketCheckedOncePerNode
             | Bug::SliceNotBounded => None,

@@ -124,6 +124,9 @@ impl Swim {
         let kind = PacketKind::Ping { number, target: Some(to) };
         let packet = self.compose(kind, about.as_slice());
         out.push(Output::Stream { to, packet });
+        // Once more directly: a stream that has to be opened first may lose its handshake, which is
+        // sent again after a second only.
+        self.ping(to, number, out);
     }
 
     /// The period is over: a probe that still runs has failed.

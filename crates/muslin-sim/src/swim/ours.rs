@@ -29,12 +29,22 @@ fn seat(node: NodeId) -> Seat {
     Seat(node.0 as u32 - 1)
 }
 
-fn metadata(seat: Seat) -> Metadata {
-    Metadata { name: format!("n{}", seat.0), protocol: (1, 1), ..Metadata::default() }
+/// A node without a name: every view holds what each says of itself.
+fn metadata() -> Metadata {
+    Metadata { protocol: (1, 1), ..Metadata::default() }
 }
 
 fn options(setup: &Setup) -> Options {
     if setup.is_fast { Options::fast() } else { Options::lan() }
+}
+
+/// A prime larger than any cluster, so that steps of it meet everybody once.
+const STRIDE: usize = 1_000_003;
+
+/// All of them in an order without order: trees that grow in order stay half empty, and millions of
+/// entries have to fit the memory.
+fn strewn(seats: &[Seat]) -> impl Iterator<Item = Seat> {
+    (0..seats.len()).map(|step| seats[step * STRIDE % seats.len()])
 }
 
 /// What was known of another before.
@@ -44,7 +54,7 @@ fn remembered(other: Seat) -> Rumor {
         state: Liveness::Alive,
         incarnation: Incarnation::ZERO,
         address: Some(other.address()),
-        metadata: Some(metadata(other)),
+        metadata: Some(metadata()),
         by: node(other),
         ticket: Bytes::new(),
         gone_s: 0,
@@ -118,17 +128,9 @@ impl Peer for Ours {
 
     fn begin(birth: Birth<'_>, out: &mut Vec<Effect<Ours>>) -> Ours {
         let Birth { seat, setup, known, contacts, seed, now } = birth;
-        let swim = Swim::new(
-            node(seat),
-            Epoch(1),
-            seat.address(),
-            metadata(seat),
-            options(setup),
-            seed,
-            now,
-        );
-        let others = known.iter().filter(|other| **other != seat);
-        let swim = swim.recalling(others.map(|other| remembered(*other)), now);
+        let swim =
+            Swim::new(node(seat), Epoch(1), seat.address(), metadata(), options(setup), seed, now);
+        let swim = swim.recalling(strewn(known).map(remembered), now);
         let mut ours = Ours { swim, out: Outputs::new() };
         if let Some(slice) = setup.slice {
             ours.input(now, Input::Track(scope(seat, known, slice)), out);

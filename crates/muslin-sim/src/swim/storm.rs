@@ -20,11 +20,14 @@ const KNOWN_AFTER_MAX: Duration = Duration::from_secs(12);
 /// For so long nobody may be taken for dead, once all agree.
 const CALM: Duration = Duration::from_secs(30);
 
+/// Far more steps of each node in a second than any trouble asks for.
+const STEPS_A_SECOND: u64 = 400;
+
 /// A drawn cluster in drawn trouble, with the short periods.
 ///
 /// The rules hold at every moment. After the end of the trouble all must agree in time (`heals`), a
-/// death must become known in time (`detects`), and nobody may be taken for dead without being it
-/// (`calm`).
+/// death must become known in time (`detects`), nobody may be taken for dead without being it
+/// (`calm`), and nobody may talk without end (`storm`).
 #[derive(Clone, Copy, Debug)]
 pub struct Storm {
     /// How long things go wrong.
@@ -41,6 +44,8 @@ impl Storm {
         let mut weather = Weather::lan(draws.below(200_000));
         weather.twice_ppm = draws.below(50_000);
         let mut world = World::<P>::new(seed, setup, weather);
+        let seconds = (self.lasts + AGREED_AFTER_MAX + CALM + KNOWN_AFTER_MAX).as_secs();
+        world.set_events_most(seconds * nodes as u64 * STEPS_A_SECOND);
         let played = catch_unwind(AssertUnwindSafe(|| self.play(&mut world, nodes)));
         match played {
             Ok(result) => result?,

@@ -33,6 +33,8 @@ pub struct World<P: Peer> {
     rules: Rules,
     hash: WordHash,
     events: u64,
+    /// More steps than this are a storm.
+    events_most: u64,
     clerk: Clerk,
     /// When a connection between two was last used.
     streams: HashMap<(Seat, Seat), Time>,
@@ -84,6 +86,7 @@ impl<P: Peer> World<P> {
             rules: Rules::default(),
             hash: WordHash::new(),
             events: 0,
+            events_most: u64::MAX,
             clerk: Clerk::default(),
             streams: HashMap::new(),
             obituary: None,
@@ -94,6 +97,11 @@ impl<P: Peer> World<P> {
     /// The moment.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// More steps than so many in all are a violation of their own (`storm`).
+    pub fn set_events_most(&mut self, most: u64) {
+        self.events_most = most;
     }
 
     /// Steps of machines so far.
@@ -273,6 +281,9 @@ impl<P: Peer> World<P> {
         let end = self.now + time;
         while let Some((at, due)) = self.queue.pop_until(end) {
             self.now = at;
+            if self.events > self.events_most {
+                return Err(self.broken("storm", format!("{} steps so far", self.events)));
+            }
             match due {
                 Due::Wake(seat) => self.wake(seat)?,
                 Due::Happens(seat, what) => self.happen(seat, what)?,
