@@ -56,7 +56,7 @@ pub(crate) fn text(rows: &[Row], took: Duration) -> String {
     line(
         &mut text,
         format_args!(
-            "{} worlds, {:.1} simulated hours, {} steps in {:.0} s of one core ({} a second), {:.0} s",
+            "{} worlds, {:.1} simulated hours, {} steps, {:.0} s of one core ({} a second); {:.0} s",
             outcomes().map(|outcome| outcome.seeds).sum::<u64>(),
             simulated / 3_600.0,
             grouped(events as f64),
@@ -72,7 +72,8 @@ fn deaths(text: &mut String, rows: &[Row]) {
     let of_deaths = |row: &&Row| matches!(row.plan.scene, Scene::Deaths { .. });
     table(
         text,
-        "| nodes | loss | | first knows, s | half know, s | all know, s | false downs/h | suspected/h \
+        "| nodes | loss | | first knows, s | half know, s | all know, s | false downs/h \
+         | suspected/h \
          | B/s a node (sealed) | packets/s | busiest node, B/s \
          | stream probes/h | quiet, min; deaths |",
         rows.iter().filter(of_deaths),
