@@ -1,11 +1,17 @@
 //! Everything that can be asked, as types. Every help text ends with examples; a test parses them.
 
+mod cluster;
+mod node;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin_core::node::COMMAND_BYTES_MAX;
 use muslin_core::state::GROUPS_MAX;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+
+pub(crate) use cluster::{Cluster, Epoch, Explain};
+pub(crate) use node::{Freshness, Node, Role, Sure};
 
 /// A light-weight cluster fabric: membership, agreement and a key-value store in one binary
 #[derive(Parser, Debug)]
@@ -62,11 +68,13 @@ pub(crate) enum Command {
     #[command(after_help = examples::STATUS)]
     Status,
     /// Nodes, as the one asked sees them
-    #[command(subcommand, after_help = examples::NODE, visible_alias = "nodes")]
+    #[command(subcommand, after_help = node::examples::NODE, visible_alias = "nodes")]
     Node(Node),
     /// The cluster as a whole
-    #[command(subcommand, after_help = examples::CLUSTER)]
+    #[command(subcommand, after_help = cluster::examples::CLUSTER)]
     Cluster(Cluster),
+    /// Why something is as it is: what happened, since when, because of what, what to do
+    Explain(Explain),
     /// Tokens that let nodes join
     #[command(subcommand, after_help = examples::TOKEN, visible_alias = "tokens")]
     Token(Token),
@@ -266,48 +274,6 @@ pub(crate) enum ApiAuth {
 }
 
 #[derive(Subcommand, Debug)]
-pub(crate) enum Node {
-    /// All nodes
-    #[command(visible_alias = "list", after_help = examples::NODE_LS)]
-    Ls,
-    /// One node
-    #[command(alias = "info", alias = "describe", after_help = examples::NODE_SHOW)]
-    Show {
-        /// Its name, or the beginning of its id
-        node: String,
-    },
-    /// Nodes that ask to join and wait
-    #[command(after_help = examples::NODE_HELD)]
-    Held,
-    /// Let a node in that waits; compare the code with the one at the other end first
-    #[command(after_help = examples::NODE_APPROVE)]
-    Approve {
-        /// Its name, or the beginning of its id
-        node: String,
-        /// The code that its person reads out; anything else is not approved
-        #[arg(long)]
-        code: Option<String>,
-        /// Although nobody performs what it requires
-        #[arg(long)]
-        force: bool,
-    },
-    /// Refuse a node that waits
-    #[command(after_help = examples::NODE_DENY)]
-    Deny {
-        /// Its name, or the beginning of its id
-        node: String,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Cluster {
-    /// Begin another epoch: living nodes renew their certificates, those that are gone must be
-    /// admitted again, and what is left of removed ones goes
-    #[command(after_help = examples::CLUSTER)]
-    RaiseEpoch,
-}
-
-#[derive(Subcommand, Debug)]
 pub(crate) enum Token {
     /// Make a token and print the line that joins with it; the secret is told this once
     #[command(after_help = examples::TOKEN_CREATE)]
@@ -467,6 +433,9 @@ pub(crate) struct Events {
     /// Go on as they happen, until interrupted
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// With --watch: go on behind this `index`
+    #[arg(long, value_name = "INDEX", requires = "watch")]
+    pub(crate) from: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -663,32 +632,6 @@ Examples:
   muslin status
   muslin status --addr 127.0.0.1:7402 -o json
   muslin status --addr 10.0.0.1:7400 --identity /var/lib/muslin";
-    pub(super) const NODE: &str = "\
-Examples:
-  muslin node ls
-  muslin node show n2";
-    pub(super) const NODE_LS: &str = "\
-Examples:
-  muslin node ls
-  muslin node ls -o json";
-    pub(super) const NODE_SHOW: &str = "\
-Examples:
-  muslin node show n2
-  muslin node show n2 --addr 127.0.0.1:7403";
-    pub(super) const NODE_HELD: &str = "\
-Examples:
-  muslin node held
-  muslin node held -o json";
-    pub(super) const NODE_APPROVE: &str = "\
-Examples:
-  muslin node approve n4
-  muslin node approve n4 --code 7K2M-90QT-ZXA1-44BC-R8WE";
-    pub(super) const NODE_DENY: &str = "\
-Examples:
-  muslin node deny n4";
-    pub(super) const CLUSTER: &str = "\
-Examples:
-  muslin cluster raise-epoch";
     pub(super) const TOKEN: &str = "\
 Examples:
   muslin token create

@@ -93,6 +93,14 @@ pub(crate) fn body(
     }
 }
 
+/// Prints a body as JSON, or a sentence about it.
+pub(crate) fn sentence(format: Format, body: &Value, words: &str) -> Result<(), Failure> {
+    match format {
+        Format::Json => json(body),
+        Format::Table => text(words),
+    }
+}
+
 /// Prints JSON: one line when piped, so that a line is a document; indented for people.
 pub(crate) fn json(value: &Value) -> Result<(), Failure> {
     match std::io::stdout().is_terminal() {

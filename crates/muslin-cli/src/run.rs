@@ -52,6 +52,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Cluster(cluster) => until_interrupt(cmd::cluster::run(&global, cluster)).await,
         Command::Token(token) => until_interrupt(cmd::token::run(&global, token)).await,
         Command::Cert(cert) => until_interrupt(cmd::cert::run(&global, cert)).await,
+        Command::Explain(explain) => until_interrupt(cmd::explain::run(&global, explain)).await,
         Command::Group(group) => until_interrupt(cmd::group::run(&global, group)).await,
         Command::Kv(kv) => until_interrupt(cmd::kv::run(&global, kv)).await,
         Command::Events(events) => until_interrupt(cmd::events::run(&global, events)).await,

@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod dev;
 pub(crate) mod events;
+pub(crate) mod explain;
 pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod join;

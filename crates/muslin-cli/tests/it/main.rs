@@ -19,3 +19,4 @@ mod tests_hostile;
 mod tests_kv;
 mod tests_nodes;
 mod tests_usage;
+mod tests_views;

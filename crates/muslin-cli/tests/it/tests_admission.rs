@@ -160,7 +160,7 @@ fn whoever_was_away_over_a_rise_of_the_epoch_comes_back_by_itself() {
         let left = cluster.ask(&["node", "show", "n2"]);
         (left["state"] != "alive").then_some(())
     });
-    cluster.ask(&["cluster", "raise-epoch"]);
+    cluster.ask(&["cluster", "epoch", "bump", "--yes"]);
     until("who lives has papers of the new epoch", || {
         let all = [0, 1].map(|number| cluster.ask_at(number, &["cert", "ls"])["epoch"].clone());
         all.iter().all(|epoch| *epoch == 2).then_some(())

@@ -1,6 +1,8 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
+use super::freshness::{Freshness, Transfers};
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
+use super::load::LoadTold;
 use super::reads::{Ask, Asker, READS_MAX, Record, What};
 use super::steward::Steward;
 use super::watches::Watches;
@@ -79,6 +81,9 @@ pub struct Node {
     /// When this node last told the record its addresses.
     pub(super) described: Option<Now>,
     heard: BTreeMap<NodeId, Now>,
+    pub(super) freshness: Freshness,
+    pub(super) transfers: Transfers,
+    pub(super) load_told: LoadTold,
     /// Removed by the record, and still counted on by the group.
     pub(super) leaving: BTreeSet<NodeId>,
     is_routed: bool,
@@ -150,6 +155,9 @@ impl Node {
             next_chores: now,
             described: None,
             heard: BTreeMap::new(),
+            freshness: Freshness::default(),
+            transfers: Transfers::default(),
+            load_told: LoadTold::default(),
             leaving: BTreeSet::new(),
             is_routed: false,
             kept: BTreeSet::new(),
@@ -319,6 +327,7 @@ impl Node {
         for id in self.lease_forwards.expire(now, timeout) {
             fail(id, Failure::TimedOut, out);
         }
+        self.expire_transfers(now, out);
         self.read_record(now);
         self.follow_scope(now, out);
         self.describe_self(now);
@@ -328,8 +337,10 @@ impl Node {
         if !self.leaving.is_empty() {
             self.part_from_removed(now, out);
         }
-        let is_idle =
-            self.proposals.is_empty() && self.reads.is_empty() && self.lease_forwards.is_empty();
+        let is_idle = self.proposals.is_empty()
+            && self.reads.is_empty()
+            && self.lease_forwards.is_empty()
+            && self.transfers.is_empty();
         self.next_chores = now + if is_idle { CHORES_IDLE } else { CHORES_BUSY };
     }
 
@@ -354,7 +365,9 @@ impl Node {
         self.note_heard(now, from, out);
         match message {
             PeerMessage::Raft { group: GroupId::CONTROL, message } => {
+                self.freshness.note(&message);
                 self.handle_raft(now, raft::Input::Message { from, message }, out);
+                self.note_fresh(now, from);
             }
             PeerMessage::Raft { group, message } => {
                 let message = groups::Message::Raft { group, message };
@@ -374,6 +387,7 @@ impl Node {
             PeerMessage::Propose(proposals) => {
                 self.relayed.add(from, proposals);
             }
+            PeerMessage::TransferLeader(to) => self.on_transfer_asked(now, to, out),
             PeerMessage::ProposeRefused { sequences, full: true, .. } => {
                 for id in self.proposals.refused_for_space(now, &sequences) {
                     fail(id, Failure::NoSpace, out);
@@ -455,6 +469,16 @@ impl Node {
                 out.push(Output::Reply { id, reply: Reply::Status(Box::new(self.status(now))) });
                 Ok(())
             }
+            Request::Load(found) => {
+                self.on_load(now, found, out);
+                out.push(Output::Reply { id, reply: Reply::Done });
+                Ok(())
+            }
+            Request::Evidence(node) => {
+                let transitions = self.swim.evidence(node).cloned().collect();
+                out.push(Output::Reply { id, reply: Reply::Evidence(transitions) });
+                Ok(())
+            }
             Request::TransferLeader(to) => self.transfer(now, id, to, out),
             Request::Group { group, ask } => {
                 // The groups have a pace of their own.
@@ -469,28 +493,12 @@ impl Node {
         self.next_chores = self.next_chores.min(now + CHORES_BUSY);
     }
 
-    fn transfer(
-        &mut self,
-        now: Now,
-        id: RequestId,
-        to: NodeId,
-        out: &mut Outputs<Output>,
-    ) -> Result<(), Failure> {
-        if self.raft.role() != Role::Leader {
-            return Err(Failure::NoLeader);
-        }
-        if to != self.options.id {
-            self.handle_raft(now, raft::Input::Transfer(to), out);
-        }
-        out.push(Output::Reply { id, reply: Reply::Done });
-        Ok(())
-    }
-
     fn on_cancel(&mut self, id: RequestId) {
         self.watches.cancel(id);
         self.proposals.cancel(id);
         self.reads.cancel(|what| what.waiter() == Some(id));
         self.groups.cancel(id);
+        self.cancel_transfer(id);
     }
 
     fn on_shutdown(&mut self, now: Now, out: &mut Outputs<Output>) {
@@ -509,6 +517,7 @@ impl Node {
         for what in self.reads.abandon() {
             self.fail_read(&what, Failure::Stopping, out);
         }
+        self.abandon_transfers(out);
         self.abandon_groups(out);
     }
 }
@@ -527,6 +536,7 @@ impl Node {
             self.handle_raft(now, raft::Input::LeaseRead(id), out);
         }
         self.answer_reads(now, out);
+        self.settle_transfers(out);
         self.handle_groups(now, groups::Input::Flush, out);
     }
 
@@ -768,14 +778,15 @@ impl Node {
                 );
                 out.push(Output::Report(Event::Raft { group: GROUP, event }));
                 if tells {
-                    self.describe_rebuilding(now, out);
+                    self.describe(now, out);
                 }
             }
         }
     }
 
-    /// The others are told whether this node votes: without a leader nobody else could.
-    fn describe_rebuilding(&mut self, now: Now, out: &mut Outputs<Output>) {
+    /// The others are told how this node is, whether it votes among it: without a leader nobody
+    /// else could.
+    pub(super) fn describe(&mut self, now: Now, out: &mut Outputs<Output>) {
         let is_rebuilding = self.raft.is_rebuilding();
         let metadata = Metadata { is_rebuilding, ..self.options.metadata.clone() };
         self.handle_swim(now, swim::Input::Describe(metadata), out);

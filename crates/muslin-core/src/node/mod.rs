@@ -33,8 +33,10 @@
 //! # Not here
 //! Sockets, files, clocks, threads, encryption, text: the shell's.
 
+mod freshness;
 mod groups;
 mod leases;
+mod load;
 mod machine;
 mod members;
 mod placement;

@@ -3,7 +3,7 @@
 use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
 use crate::groups::{self, GroupCounts, GroupStatus};
 use crate::raft::{self, Configuration, Role};
-use crate::state::{Command, Founding, KvEvent, Member, Outcome, Query, WatchSpec};
+use crate::state::{Command, Founding, KvEvent, Member, NodeLoad, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
 use crate::waiting::Failure;
 
@@ -197,6 +197,8 @@ pub enum PeerMessage {
     /// What the failure detector says when its datagrams do not get through: an encoded
     /// [`swim::Packet`].
     Gossip(Bytes),
+    /// A client of the sender wants this node to lead: for the leader, which hands over if it can.
+    TransferLeader(NodeId),
 }
 
 /// What became of a keep-alive or a question for a lease's time.
@@ -246,7 +248,13 @@ pub enum Request {
     TimeToLive(u64),
     /// What this node is and knows: [`Reply::Status`]. Never waits.
     Status,
-    /// Hand leadership to that member: [`Reply::Done`] when it leads.
+    /// How busy the machine is; what this node runs is known here. Told to others if it is news:
+    /// [`Reply::Done`] whether or not it was.
+    Load(NodeLoad),
+    /// The last changes of this node's opinion about another, and why: [`Reply::Evidence`]. Never
+    /// waits.
+    Evidence(NodeId),
+    /// Hand leadership to that member, whoever leads: [`Reply::Done`] when it does.
     TransferLeader(NodeId),
     /// Ask a group of which this node keeps a replica: [`Reply::Group`].
     Group {
@@ -314,6 +322,8 @@ pub enum Reply {
     },
     /// Of a status request.
     Status(Box<NodeStatus>),
+    /// Of a question for evidence, the latest last.
+    Evidence(Vec<swim::Transition>),
     /// Of a group: its state machine's answer.
     Group(Bytes),
     /// Of a question for the status of groups, in the order of their ids.

@@ -23,7 +23,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20")]
     kind: Option<Kind>,
 }
 
@@ -53,6 +53,8 @@ enum Kind {
     Gossip(Bytes),
     #[prost(message, tag = "12")]
     Reports(Reports),
+    #[prost(message, tag = "20")]
+    TransferLeader(TransferLeader),
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -74,6 +76,12 @@ struct Report {
     probed_by: u64,
     #[prost(uint64, tag = "5")]
     silent_ms: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+struct TransferLeader {
+    #[prost(fixed64, tag = "1")]
+    to: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -202,6 +210,7 @@ impl From<&PeerMessage> for Kind {
             PeerMessage::Reports(reports) => {
                 Kind::Reports(Reports { reports: reports.iter().map(Report::from).collect() })
             }
+            PeerMessage::TransferLeader(to) => Kind::TransferLeader(TransferLeader { to: to.0 }),
         }
     }
 }
@@ -326,6 +335,7 @@ impl TryFrom<Kind> for PeerMessage {
                 let reports = reports.into_iter().map(NodeReport::try_from);
                 PeerMessage::Reports(reports.collect::<Result<_, _>>()?)
             }
+            Kind::TransferLeader(TransferLeader { to }) => PeerMessage::TransferLeader(NodeId(to)),
         })
     }
 }

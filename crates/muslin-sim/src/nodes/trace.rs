@@ -97,6 +97,8 @@ fn fold_request(hash: &mut WordHash, request: &Request) {
         Request::KeepAlive(lease) => lease << 8 | 6,
         Request::TimeToLive(lease) => lease << 8 | 7,
         Request::Status => 8,
+        Request::Load(load) => u64::from(load.cpu_permille) << 8 | 20,
+        Request::Evidence(node) => node.0 << 8 | 19,
         Request::TransferLeader(node) => node.0 << 8 | 9,
         Request::Group { group, .. } => group.0 << 8 | 10,
         Request::GroupStatus(_) => 11,
@@ -190,6 +192,10 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
         PeerMessage::Gossip(packet) => {
             hash.word(36);
             hash.bytes(packet);
+        }
+        PeerMessage::TransferLeader(to) => {
+            hash.word(37);
+            hash.word(to.0);
         }
     }
 }
@@ -318,6 +324,7 @@ fn fold_reply(hash: &mut WordHash, reply: &Reply) {
             hash.bytes(answer);
         }
         Reply::GroupStatus(statuses) => hash.word((statuses.len() as u64) << 8 | 70),
+        Reply::Evidence(transitions) => hash.word((transitions.len() as u64) << 8 | 75),
         Reply::Done => hash.word(67),
         Reply::Failed(failure) => hash.word(failure_word(*failure) << 8 | 68),
     }

@@ -1,7 +1,9 @@
 //! What every handler holds: the node's handle, and the facts it answers with.
 
 use super::Admission;
+use super::chronicle::Chronicle;
 use super::connection::Patience;
+use super::http::NodeBoard;
 use super::metrics::Metrics;
 use super::status::NodeFacts;
 use crate::driver::Handle;
@@ -21,6 +23,12 @@ pub(super) struct Desk {
     /// Tells which nodes are let in; `None`: all with a certificate.
     pub(super) roster: Option<Arc<Roster>>,
     pub(super) metrics: Metrics,
+    /// When it began, Unix milliseconds: tells the process from others of the node.
+    pub(super) began: u64,
+    /// For whoever asks why.
+    pub(super) chronicle: Chronicle,
+    /// For whoever follows the nodes.
+    pub(super) nodes: NodeBoard,
     pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.
     pub(super) shutdown: watch::Receiver<bool>,

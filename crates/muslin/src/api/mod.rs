@@ -31,6 +31,7 @@
 
 mod bodies;
 mod caller;
+mod chronicle;
 mod connection;
 mod desk;
 mod etcd;

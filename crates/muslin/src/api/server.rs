@@ -1,10 +1,12 @@
 //! Accepts connections until the process stops.
 
 use super::caller::Caller;
+use super::chronicle::Chronicle;
 use super::connection::{Line, Patience, SHUTDOWN_GRACE, Tls};
 use super::desk::{Desk, stopping};
 use super::front::Front;
 use super::gate::Gate;
+use super::http::NodeBoard;
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::status::NodeFacts;
@@ -18,7 +20,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -112,6 +114,9 @@ pub async fn serve(options: ApiOptions) {
         patience: options.patience,
         shutdown: shutdown.clone(),
         caught_up: AtomicBool::new(false),
+        began: now_unix_ms(),
+        chronicle: Chronicle::default(),
+        nodes: NodeBoard::default(),
     });
     let front = Arc::new(Front::new(desk.clone()));
     let (patience, is_strict) = (options.patience, options.is_strict);
@@ -138,6 +143,11 @@ pub async fn serve(options: ApiOptions) {
     let ended = async { while connections.join_next().await.is_some() {} };
     // Whoever is left is cut off when the set is dropped.
     let _ = timeout(SHUTDOWN_GRACE + ACCEPT_PAUSE, ended).await;
+}
+
+fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 type Accepted = io::Result<(TcpStream, SocketAddr)>;

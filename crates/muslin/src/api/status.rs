@@ -1,9 +1,10 @@
 //! What `GET /v1/status` and `GET /v1/nodes` say, as a pure function of what the node knows.
 
+use jiff::Timestamp;
 use muslin_core::base::{Index, NodeId, Now};
 use muslin_core::groups::GroupCounts;
 use muslin_core::node::{NodeStatus, role_name};
-use muslin_core::state::Member;
+use muslin_core::state::{Member, MemberState, NodeLoad, VoteWish};
 use muslin_core::swim::{Liveness, ViewEntry};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +169,10 @@ pub struct NodeRow {
     pub roles: Vec<String>,
     /// `alive`, `suspect`, `down`, `left` or `unknown`: the view's opinion.
     pub state: &'static str,
+    /// How long the view has had this opinion; `null` when it has none.
+    pub since_ms: Option<u64>,
+    /// `admitted`, `draining`, `down` or `left`, by the record; `none` when it is no member.
+    pub standing: &'static str,
     /// `leader`, `voter`, `learner` or `none`: its part in the control group.
     pub role: &'static str,
     /// Of which life the opinion is.
@@ -178,6 +183,33 @@ pub struct NodeRow {
     pub matched: Option<u64>,
     /// Version of the program; empty while unknown.
     pub version: String,
+    /// Words of the operator's own.
+    pub labels: BTreeMap<String, String>,
+    /// What it shares its fate with; empty when unknown.
+    pub zone: String,
+    /// The epoch it belongs to; 0 when it is no member.
+    pub epoch: u64,
+    /// `auto`, `votes` or `never`: whether an operator wants it to vote.
+    pub vote: &'static str,
+    /// Whose token or word let it in; empty for a founder.
+    pub admitted_by: String,
+    /// When, RFC 3339; `null` for a founder.
+    pub admitted: Option<String>,
+    /// How busy it is, by what it last told the record; `null` while it has told nothing.
+    pub load: Option<LoadRow>,
+}
+
+/// How busy a node is.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct LoadRow {
+    /// Of its processors, in thousandths.
+    pub cpu_permille: u32,
+    /// Of its memory, in thousandths.
+    pub memory_permille: u32,
+    /// What it runs: replicas of groups, and whatever else is placed on nodes.
+    pub parts: u32,
+    /// When it said so, RFC 3339.
+    pub told: String,
 }
 
 impl Status {
@@ -265,12 +297,54 @@ fn node_row(
         etcd,
         roles: roles.cloned().unwrap_or_default(),
         state: seen.map_or("unknown", |entry| liveness_name(entry.state)),
+        since_ms: seen.map(|entry| millis(now.since(entry.since))),
+        standing: member.map_or("none", standing_name),
         role: part_of(status, id),
         incarnation: seen.map_or(0, |entry| entry.incarnation.0),
         heard_ms: heard_ms(status, id, seen, now),
         matched: matched(status, id).map(|index| index.0),
         version: seen.map_or(String::new(), |entry| entry.metadata.version.clone()),
+        labels: member.map(|one| one.labels.clone()).unwrap_or_default(),
+        zone: member.map(|one| one.zone.clone()).unwrap_or_default(),
+        epoch: member.map_or(0, |one| one.epoch().0),
+        vote: member.map_or("auto", vote_name),
+        admitted_by: member.map(|one| one.admitted_by.clone()).unwrap_or_default(),
+        admitted: member.and_then(|one| rfc3339(one.admitted_unix_ms)),
+        load: member.and_then(|one| one.load.as_ref()).map(load_row),
     }
+}
+
+/// What a member is to the record, in one word.
+pub fn standing_name(member: &Member) -> &'static str {
+    match member.state() {
+        MemberState::Admitted => "admitted",
+        MemberState::Draining => "draining",
+        MemberState::Down => "down",
+        MemberState::Left => "left",
+    }
+}
+
+fn vote_name(member: &Member) -> &'static str {
+    match member.vote_wish() {
+        VoteWish::Auto => "auto",
+        VoteWish::Votes => "votes",
+        VoteWish::Never => "never",
+    }
+}
+
+fn load_row(load: &NodeLoad) -> LoadRow {
+    LoadRow {
+        cpu_permille: load.cpu_permille,
+        memory_permille: load.memory_permille,
+        parts: load.parts,
+        told: rfc3339(load.unix_ms).unwrap_or_default(),
+    }
+}
+
+/// A moment as people write it; `None` for zero, which stands for unknown.
+pub fn rfc3339(unix_ms: u64) -> Option<String> {
+    let millis = i64::try_from(unix_ms).ok().filter(|millis| *millis != 0)?;
+    Timestamp::from_millisecond(millis).ok().map(|time| time.to_string())
 }
 
 fn heard_ms(status: &NodeStatus, id: NodeId, seen: Option<&ViewEntry>, now: Now) -> Option<u64> {
@@ -308,7 +382,7 @@ pub(super) fn liveness_name(state: Liveness) -> &'static str {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

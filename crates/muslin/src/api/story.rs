@@ -107,6 +107,7 @@ pub(super) async fn log(desk: Arc<Desk>) {
                     names.learn(&status);
                 }
                 let story = of_record(&record, desk.id, &names);
+                desk.chronicle.take(record.time, &story);
                 tracing::info!(kind = story.kind, "{}", story.text);
             }
             Err(RecvError::Lagged(missed)) => tracing::info!(missed, "events came too fast to log"),

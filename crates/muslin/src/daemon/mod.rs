@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod found;
 mod keeper;
+mod load;
 mod options;
 mod rotation;
 mod run;

@@ -6,7 +6,7 @@ use super::errand::Place;
 use super::found::reachable;
 use super::keeper::{End, Keeper};
 use super::wallet::Wallet;
-use super::{DaemonError, Profile, UpOptions, contacts, files};
+use super::{DaemonError, Profile, UpOptions, contacts, files, load};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::discovery::{Announcement, Combined, Fixed, Local, Seeds, runtime_directory};
@@ -183,6 +183,7 @@ impl Running {
             contacts,
             seed: crate::identity::draw_node_id().0,
         })?;
+        tokio::spawn(load::tell(handle.clone()));
         let (stop_api, shutdown) = watch::channel(false);
         let api = tokio::spawn(api::serve(ApiOptions {
             handle: handle.clone(),

@@ -5,11 +5,12 @@ use crate::store::{DiskCounters, DiskNumbers};
 use bytes::Bytes;
 use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
-use muslin_core::state::{Command, Outcome, Query, WatchSpec};
+use muslin_core::state::{Command, NodeLoad, Outcome, Query, WatchSpec};
+use muslin_core::swim;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Events kept for those who ask what happened lately.
@@ -31,6 +32,9 @@ struct Shared {
     epoch: AtomicU64,
     revision: AtomicU64,
     backlog: Backlog,
+    /// In nanoseconds since the start, and one more: zero is never.
+    fresh: AtomicU64,
+    started: Instant,
     disk: Arc<DiskCounters>,
     kinds: Vec<String>,
 }
@@ -46,6 +50,15 @@ pub struct Gauge {
     pub epoch: Epoch,
     /// Key-value revision applied here.
     pub revision: Revision,
+    /// When all was last applied here that the leader had told to be committed.
+    pub fresh_at: Option<Instant>,
+}
+
+impl Gauge {
+    /// How old what this node has applied may be; `None` when it has heard no leader yet.
+    pub fn staleness(&self) -> Option<Duration> {
+        self.fresh_at.map(|at| at.elapsed())
+    }
 }
 
 /// Stands for "no leader is known" among the gauges; no node draws this identity.
@@ -95,6 +108,8 @@ impl Handle {
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             backlog: Backlog::default(),
+            fresh: AtomicU64::new(0),
+            started: Instant::now(),
             disk,
             kinds,
         };
@@ -136,12 +151,29 @@ impl Handle {
         }
     }
 
+    /// The last changes of the node's opinion about another one, and why each was made. Never waits
+    /// for other nodes.
+    pub async fn evidence(&self, node: NodeId) -> Result<Vec<swim::Transition>, Failure> {
+        match self.ask(Request::Evidence(node)).await? {
+            Reply::Evidence(transitions) => Ok(transitions),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Says how busy the machine is. The node adds what it runs, and tells others if it is news.
+    pub async fn tell_load(&self, load: NodeLoad) -> Result<(), Failure> {
+        match self.ask(Request::Load(load)).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Kinds of groups whose state machines this node has, by name.
     pub fn group_kinds(&self) -> &[String] {
         &self.shared.kinds
     }
 
-    /// Hands leadership to another voter.
+    /// Hands leadership to another voter, whoever leads; settled when that one does.
     pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Failure> {
         match self.ask(Request::TransferLeader(to)).await? {
             Reply::Done => Ok(()),
@@ -193,7 +225,9 @@ impl Handle {
     /// moments.
     pub fn glance(&self) -> Gauge {
         let leader = self.shared.leader.load(Ordering::Relaxed);
+        let fresh = self.shared.fresh.load(Ordering::Relaxed).checked_sub(1);
         Gauge {
+            fresh_at: fresh.map(|at| self.shared.started + Duration::from_nanos(at)),
             term: Term(self.shared.term.load(Ordering::Relaxed)),
             leader: (leader != NOBODY).then_some(NodeId(leader)),
             epoch: Epoch(self.shared.epoch.load(Ordering::Relaxed)),
@@ -207,6 +241,14 @@ impl Handle {
         self.shared.leader.store(gauge.leader.map_or(NOBODY, |id| id.0), Ordering::Relaxed);
         self.shared.epoch.store(gauge.epoch.0, Ordering::Relaxed);
         self.shared.revision.store(gauge.revision.0, Ordering::Relaxed);
+        let fresh = gauge.fresh_at.map(|at| at.saturating_duration_since(self.shared.started));
+        let fresh = fresh.map_or(0, |at| u64::try_from(at.as_nanos()).unwrap_or(u64::MAX - 1) + 1);
+        self.shared.fresh.store(fresh, Ordering::Relaxed);
+    }
+
+    /// When the node started: its own clock counts from here.
+    pub(crate) fn started(&self) -> Instant {
+        self.shared.started
     }
 
     pub(crate) fn publish(&self, record: EventRecord) {

@@ -122,7 +122,7 @@ pub fn start(
     let kinds = options.groups.machines.names().map(String::from).collect();
     let handle = Handle::new(mail_sender, disk.counters(), kinds);
     let mut run = Run {
-        started: Instant::now(),
+        started: handle.started(),
         node: Node::new(options, recovered, seed, Now::START),
         out: Outputs::new(),
         transport,
@@ -420,7 +420,9 @@ impl Run {
         if let Some(told) = self.crowd.due(Instant::now()) {
             self.publish(told);
         }
+        let fresh_at = self.node.fresh_at(self.now());
         self.handle.gauge(Gauge {
+            fresh_at: fresh_at.map(|at| self.started + Duration::from_nanos(at.0)),
             term: self.node.raft().term(),
             leader: self.node.raft().leader(),
             epoch: self.node.epoch(),

@@ -1,7 +1,9 @@
 //! What happened lately: as a list, or followed.
 
 use super::lines::{Gone, Lines};
+use super::nodes_watch::{number_of, place, process_of};
 use super::params::Params;
+use super::views::{known, named};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::story::{self, Names};
@@ -11,14 +13,22 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use jiff::Timestamp;
+use muslin_core::base::NodeId;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, interval_at};
+
+/// A watch with nothing to tell says so this often.
+const PROGRESS_PERIOD: Duration = Duration::from_secs(10);
 
 /// One event as it is told.
 #[derive(Serialize)]
 struct Told {
     number: u64,
+    /// Its place: a watch goes on behind it with `from`.
+    index: String,
     /// RFC 3339.
     time: String,
     kind: &'static str,
@@ -42,13 +52,15 @@ struct Events {
 enum Line {
     /// It happened before the watch began.
     Item(Told),
-    /// All that happened up to this number has been told.
-    Sync { index: u64 },
+    /// All that happened up to this place has been told.
+    Sync { index: String },
     /// It happens now.
     Event(Told),
-    /// The reader was too slow, and the events after this number that are not kept any more are
-    /// lost to it; those that are follow.
-    Resync { index: u64 },
+    /// Nothing more happened up to this place.
+    Progress { index: String },
+    /// Events before those that follow are lost to the reader: it was too slow, or its place is of
+    /// another process, or too long ago.
+    Resync { index: String },
 }
 
 pub(super) async fn list_or_watch(
@@ -57,12 +69,19 @@ pub(super) async fn list_or_watch(
 ) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
     let watch = params.switch("watch")?;
+    let from = if watch { params.text("from")? } else { None };
+    let about = params.text("node")?;
     params.finish()?;
+    let about = match about {
+        None => None,
+        Some(asked) => NodeId::parse(&named(&known(&desk).await?, &asked)?.id),
+    };
     if watch {
         let (lines, response) = Lines::new(&request);
         tokio::spawn(async move {
+            let mut teller = Teller { desk: &desk, lines: &lines, about, last: 0, names: None };
             tokio::select! {
-                _ = follow(&desk, &lines) => {}
+                _ = teller.follow(from) => {}
                 () = lines.closed() => {}
                 () = desk.stopping() => {}
             }
@@ -72,40 +91,86 @@ pub(super) async fn list_or_watch(
     let mut names = Names::default();
     let mut items = Vec::new();
     for record in desk.handle.recent_events() {
-        items.push(told(&desk, &mut names, &record).await);
+        let (node, told) = told(&desk, &mut names, &record).await;
+        if about.is_none() || node == about {
+            items.push(told);
+        }
     }
     Ok(Json(Events { items }).into_response())
 }
 
-async fn follow(desk: &Desk, lines: &Lines) -> Result<(), Gone> {
-    let mut names = Names::default();
-    let mut last = 0;
-    // Followed before the past is read: what happens between the two is in both, and told once.
-    let mut events = desk.handle.events();
-    for record in desk.handle.recent_events() {
-        last = record.number;
-        lines.write(&Line::Item(told(desk, &mut names, &record).await)).await?;
-    }
-    lines.write(&Line::Sync { index: last }).await?;
-    loop {
-        let fresh = match events.recv().await {
-            Ok(record) => vec![record],
-            Err(RecvError::Lagged(_)) => {
-                lines.write(&Line::Resync { index: last }).await?;
-                desk.handle.recent_events()
+/// Tells one reader.
+struct Teller<'a> {
+    desk: &'a Desk,
+    lines: &'a Lines,
+    about: Option<NodeId>,
+    /// The number of the last event that was passed.
+    last: u64,
+    names: Option<Names>,
+}
+
+impl Teller<'_> {
+    async fn follow(&mut self, from: Option<String>) -> Result<(), Gone> {
+        // Followed before the past is read: what happens between the two is in both, and told once.
+        let mut events = self.desk.handle.events();
+        let past = self.desk.handle.recent_events();
+        let first = past.first().map_or(1, |record| record.number);
+        let process = process_of(self.desk);
+        let known = |place: &String| number_of(&process, place).filter(|at| at + 1 >= first);
+        match from.as_ref().map(known) {
+            Some(Some(number)) => self.last = number,
+            Some(None) => self.resync().await?,
+            None => {}
+        }
+        for record in past {
+            self.tell(&record, Line::Item).await?;
+        }
+        self.lines.write(&Line::Sync { index: self.place() }).await?;
+        let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
+        loop {
+            let fresh = tokio::select! {
+                event = events.recv() => match event {
+                    Ok(record) => vec![record],
+                    Err(RecvError::Lagged(_)) => {
+                        self.resync().await?;
+                        self.desk.handle.recent_events()
+                    }
+                    Err(RecvError::Closed) => return Ok(()),
+                },
+                _ = period.tick() => {
+                    self.lines.write(&Line::Progress { index: self.place() }).await?;
+                    Vec::new()
+                }
+            };
+            for record in &fresh {
+                self.tell(record, Line::Event).await?;
             }
-            Err(RecvError::Closed) => return Ok(()),
-        };
-        for record in
-            fresh.iter().filter(|record| record.number > last).cloned().collect::<Vec<_>>()
-        {
-            last = record.number;
-            lines.write(&Line::Event(told(desk, &mut names, &record).await)).await?;
+        }
+    }
+
+    fn place(&self) -> String {
+        place(&process_of(self.desk), self.last)
+    }
+
+    async fn resync(&mut self) -> Result<(), Gone> {
+        self.lines.write(&Line::Resync { index: self.place() }).await
+    }
+
+    /// Tells it unless it was told before, or is about others than asked for.
+    async fn tell(&mut self, record: &EventRecord, line: fn(Told) -> Line) -> Result<(), Gone> {
+        if record.number <= self.last {
+            return Ok(());
+        }
+        let (node, told) = told(self.desk, self.names.get_or_insert_default(), record).await;
+        self.last = record.number;
+        match self.about.is_none() || node == self.about {
+            true => self.lines.write(&line(told)).await,
+            false => Ok(()),
         }
     }
 }
 
-async fn told(desk: &Desk, names: &mut Names, record: &EventRecord) -> Told {
+async fn told(desk: &Desk, names: &mut Names, record: &EventRecord) -> (Option<NodeId>, Told) {
     if !names.knows(&record.event) {
         // A node that stops keeps the names it has told.
         if let Ok(status) = desk.handle.status().await {
@@ -113,12 +178,14 @@ async fn told(desk: &Desk, names: &mut Names, record: &EventRecord) -> Told {
         }
     }
     let story = story::of_record(record, desk.id, names);
-    Told {
+    let told = Told {
         number: record.number,
+        index: place(&process_of(desk), record.number),
         time: Timestamp::try_from(record.time).unwrap_or(Timestamp::UNIX_EPOCH).to_string(),
         kind: story.kind,
         text: story.text,
         node: story.node.map(|node| node.to_string()),
         term: story.term,
-    }
+    };
+    (story.node, told)
 }

@@ -3,6 +3,7 @@
 use super::params::{self, BodyLimit, Params};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
+use crate::api::status::millis;
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use muslin_core::state::{
 use serde::Serialize;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One key-value pair in JSON. Text stands as it is; what is no text (UTF-8), in base64.
 #[derive(Serialize)]
@@ -94,6 +96,13 @@ pub(super) fn stamp(desk: &Desk, revision: Revision, consistency: Consistency) -
         put("muslin-leader", leader.to_string());
     }
     put("muslin-consistency", String::from(consistency_name(consistency)));
+    let age = match consistency {
+        Consistency::Local => glance.staleness(),
+        Consistency::Linearizable | Consistency::Lease => Some(Duration::ZERO),
+    };
+    if let Some(age) = age {
+        put("muslin-staleness-ms", millis(age).to_string());
+    }
     headers
 }
 
@@ -119,7 +128,7 @@ async fn change(desk: &Desk, kind: CommandKind) -> Result<(state::Response, Revi
     settle(desk, desk.handle.write(Command::of(kind)).await)
 }
 
-fn settle(
+pub(super) fn settle(
     desk: &Desk,
     outcome: Result<Outcome, muslin_core::node::Failure>,
 ) -> Result<(state::Response, Revision), Problem> {

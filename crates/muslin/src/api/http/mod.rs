@@ -6,14 +6,20 @@
 
 mod document;
 mod events;
+mod evidence;
+mod explain;
 mod groups;
 mod health;
 mod kv;
 mod kv_watch;
 mod lines;
 mod nodes;
+mod nodes_watch;
+mod operate;
 mod params;
 mod routes;
 mod tokens;
+mod views;
 
+pub(super) use nodes_watch::NodeBoard;
 pub(super) use routes::router;

@@ -59,14 +59,32 @@ impl Params {
     }
 
     pub(super) fn consistency(&mut self) -> Result<Consistency, Problem> {
+        Ok(self.consistency_said()?.unwrap_or(Consistency::Linearizable))
+    }
+
+    /// As it was asked for; `None` when nothing was said.
+    pub(super) fn consistency_said(&mut self) -> Result<Option<Consistency>, Problem> {
         match self.text("consistency")?.as_deref() {
-            None | Some("linearizable") => Ok(Consistency::Linearizable),
-            Some("lease") => Ok(Consistency::Lease),
-            Some("local") => Ok(Consistency::Local),
+            None => Ok(None),
+            Some("linearizable") => Ok(Some(Consistency::Linearizable)),
+            Some("lease") => Ok(Some(Consistency::Lease)),
+            Some("local") => Ok(Some(Consistency::Local)),
             Some(other) => Err(Problem::bad_request(format!(
                 "consistency is linearizable, lease or local, not {other}"
             ))),
         }
+    }
+
+    /// A time: `2s`, `500ms` or `1m`.
+    pub(super) fn duration(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
+        let parsed = units.iter().find_map(|(unit, millis)| {
+            let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+            number.checked_mul(*millis).map(Duration::from_millis)
+        });
+        let wrong = || Problem::bad_request(format!("{name} is a time as 500ms, 2s or 1m: {text}"));
+        parsed.map(Some).ok_or_else(wrong)
     }
 
     /// Every parameter has been taken; one that is left is unknown.

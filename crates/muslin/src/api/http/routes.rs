@@ -1,6 +1,9 @@
 //! The table of routes, and the router made of it.
 
-use super::{document, events, groups, health, kv, kv_watch, nodes, tokens};
+use super::{
+    document, events, evidence, explain, groups, health, kv, kv_watch, nodes, operate, tokens,
+    views,
+};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::server::BoxFuture;
@@ -9,6 +12,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use hyper::{Request, StatusCode};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What answers a route.
@@ -93,6 +97,14 @@ const GROUP: Parameter = path("group", "its id, a number");
 const IF_MATCH: Parameter = header("If-Match", "\"REVISION\": only if this changed the key last");
 const WATCH: Parameter = query("watch", "boolean", "1: go on with each change, as lines of JSON");
 
+const NODE: Parameter = path("node", "its id or its name");
+const FRESHNESS: Parameter =
+    query("consistency", "string", "local (the default), lease or linearizable");
+const MAX_STALENESS: Parameter =
+    query("max_staleness", "string", "a time as 2s: refused when what is known here is older");
+const FROM: Parameter = query("from", "string", "with watch: go on behind this `index`");
+const UNDO: Parameter = query("undo", "boolean", "1: leave it to the planner again");
+
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
 const BYTES: &str = "application/octet-stream";
@@ -124,6 +136,8 @@ macro_rules! route {
 /// Every route there is.
 pub(super) fn routes() -> Vec<Route> {
     let mut routes = kv_routes();
+    routes.extend(view_routes());
+    routes.extend(operator_routes());
     routes.extend(node_routes());
     routes.extend(admission_routes());
     routes.extend(group_routes());
@@ -165,10 +179,6 @@ fn group_routes() -> Vec<Route> {
 }
 
 const TOKEN: Parameter = path("token", "its id, the beginning of it, or its name");
-const JOINER: Parameter = path("node", "the joiner's id, the beginning of it, or its name");
-const FORCE: Parameter =
-    query("force", "boolean", "1: although nobody performs what the node requires");
-
 fn admission_routes() -> Vec<Route> {
     vec![
         route!(Get "/v1/tokens", "Join tokens, without their secrets",
@@ -181,37 +191,74 @@ fn admission_routes() -> Vec<Route> {
         route!(Post "/v1/tokens/{token}/rotate", "Puts another join token in the place of one",
             [TOKEN], None => JSON, tokens::rotate),
         route!(Get "/v1/joins", "Joins that wait", [], None => JSON, tokens::joins),
-        route!(Post "/v1/joins/{node}/approve", "Lets a node in that waits",
-            [JOINER, FORCE], None => JSON, tokens::approve),
-        route!(Post "/v1/joins/{node}/deny", "Refuses a node that waits",
-            [JOINER], None => JSON, tokens::deny),
         route!(Get "/v1/certificates", "This node's papers and the keys of gossip, without secrets",
             [], None => JSON, tokens::certificates),
         route!(Post "/v1/certificates:rotate", "Has this node get other papers at once",
             [], None => JSON, tokens::rotate_certificate),
-        route!(Post "/v1/epoch:raise", "Begins another epoch: who is gone must be admitted again",
-            [], None => JSON, tokens::raise_epoch),
         route!(Post "/v1/gossip-keys:rotate", "Begins to replace the gossip key",
             [], None => JSON, tokens::rotate_gossip),
     ]
 }
 
-fn node_routes() -> Vec<Route> {
+fn view_routes() -> Vec<Route> {
     vec![
         route!(Get "/v1/status", "How the cluster is, answer first",
-            [], None => JSON, nodes::status),
-        route!(Get "/v1/nodes", "All nodes, as this one sees them",
-            [], None => JSON, nodes::list),
+            [FRESHNESS, MAX_STALENESS], None => JSON, views::status),
+        route!(Get "/v1/cluster", "What the cluster is: voters, epoch, settings",
+            [FRESHNESS, MAX_STALENESS], None => JSON, views::cluster),
+        route!(Get "/v1/cluster/health", "What was looked at, and whether it is as it should be",
+            [FRESHNESS, MAX_STALENESS], None => JSON, views::health),
+        route!(Get "/v1/nodes", "All nodes, by the record and as this one sees them; or followed",
+            [FRESHNESS, MAX_STALENESS, WATCH, FROM], None => JSON, views::list),
         route!(Get "/v1/nodes/{node}", "One node",
-            [path("node", "its id or its name")], None => JSON, nodes::one),
+            [NODE, FRESHNESS, MAX_STALENESS], None => JSON, views::one),
+        route!(Get "/v1/nodes/{node}/evidence", "Who probed it, who suspected it, who confirmed it",
+            [NODE, FRESHNESS, MAX_STALENESS], None => JSON, evidence::answer),
+        route!(Get "/v1/explain", "What happened, since when, because of what, what to do",
+            [query("subject", "string", "node/NAME, leader or join/NAME"),
+             FRESHNESS, MAX_STALENESS], None => JSON, explain::answer),
         route!(Get "/v1/events", "What happened lately, on this node and in its view",
-            [WATCH], None => JSON, events::list_or_watch),
+            [WATCH, FROM, query("node", "string", "only what is about it: its id or its name")],
+            None => JSON, events::list_or_watch),
+    ]
+}
+
+fn operator_routes() -> Vec<Route> {
+    vec![
+        route!(Post "/v1/nodes/{node}:drain", "Has everything moved off a member",
+            [NODE], None => JSON, operate::drain),
+        route!(Post "/v1/nodes/{node}:resume", "Undoes a drain",
+            [NODE], None => JSON, operate::resume),
+        route!(Post "/v1/nodes/{node}:promote", "Has a member vote", [NODE, UNDO],
+            None => JSON, operate::promote),
+        route!(Post "/v1/nodes/{node}:demote", "Has a member not vote", [NODE, UNDO],
+            None => JSON, operate::demote),
+        route!(Post "/v1/nodes/{node}:remove", "Takes a member out for good",
+            [NODE, query("force", "boolean", "1: although it takes part")],
+            None => JSON, operate::remove),
+        route!(Post "/v1/nodes/{node}:roles", "Gives a member roles, and takes some: {add, remove}",
+            [NODE], Some(JSON) => JSON, operate::roles),
+        route!(Post "/v1/nodes/{node}:labels", "Labels a member: {set, remove, zone}",
+            [NODE], Some(JSON) => JSON, operate::labels),
+        route!(Post "/v1/nodes/{node}:approve", "Lets a join in that waits",
+            [NODE, query("force", "boolean", "1: although nobody performs what it requires")],
+            None => JSON, operate::approve),
+        route!(Post "/v1/nodes/{node}:deny", "Refuses a join that waits",
+            [NODE], None => JSON, operate::deny),
+        route!(Post "/v1/cluster:transfer-leader", "Hands leadership to another voter",
+            [query("to", "string", "its id or its name; the next that answers when not said")],
+            None => JSON, operate::transfer),
+        route!(Post "/v1/cluster:bump-epoch", "Begins another epoch: who is gone has to join anew",
+            [], None => JSON, operate::bump_epoch),
+    ]
+}
+
+fn node_routes() -> Vec<Route> {
+    vec![
         route!(Post "/v1/join", "Asks to be admitted to the cluster, with a token",
             [], Some(JSON) => JSON, nodes::join),
         route!(Post "/v1/certificates:renew", "Gives the node that calls other papers",
             [], Some(JSON) => JSON, nodes::renew),
-        route!(Post "/v1/leader:transfer", "Hands leadership to another voter",
-            [query("to", "string", "its id or its name")], None => JSON, nodes::transfer),
         route!(Get "/livez", "Answers while the process lives", [], None => TEXT, health::live),
         route!(Get "/readyz", "Answers ok when the node serves", [], None => TEXT, health::ready),
         route!(Get "/metrics", "Numbers for Prometheus", [], None => TEXT, health::metrics),
@@ -226,14 +273,44 @@ pub(super) fn streams(route: &Route) -> Option<&'static str> {
 
 /// Everything over HTTP that is not gRPC.
 pub(in crate::api) fn router(desk: Arc<Desk>) -> Router {
-    let mut router: Router = Router::new();
+    let mut places: BTreeMap<(&str, Method), Words> = BTreeMap::new();
     for Route { method, path, handler, .. } in routes() {
+        let (place, word) = placed(path);
+        places.entry((place, method)).or_default().insert(word, handler);
+    }
+    let mut router: Router = Router::new();
+    for ((place, method), words) in places {
         let desk = desk.clone();
-        let method: MethodRouter =
-            on(method.filter(), move |request: Request<Body>| handler(desk.clone(), request));
-        router = router.route(path, method);
+        let words = Arc::new(words);
+        let answer = move |request: Request<Body>| {
+            let (desk, handler) = (desk.clone(), chosen(&words, request.uri().path()));
+            async move {
+                match handler {
+                    Some(handler) => handler(desk, request).await,
+                    None => Err(unknown_route(request).await),
+                }
+            }
+        };
+        let method: MethodRouter = on(method.filter(), answer);
+        router = router.route(place, method);
     }
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method)
+}
+
+/// The handlers of one place, by the word behind a colon at its end.
+type Words = BTreeMap<Option<&'static str>, Handler>;
+
+/// Where the router puts a path: it takes no words behind a parameter, so they are told apart here.
+fn placed(path: &'static str) -> (&'static str, Option<&'static str>) {
+    match path.find("}:") {
+        Some(end) => (&path[..=end], Some(&path[end + 2..])),
+        None => (path, None),
+    }
+}
+
+fn chosen(words: &Words, path: &str) -> Option<Handler> {
+    let word = path.rsplit_once(':').map(|(_, word)| word);
+    words.get(&word).or_else(|| words.get(&None)).copied()
 }
 
 async fn unknown_route(request: Request<Body>) -> Problem {

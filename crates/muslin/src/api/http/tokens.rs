@@ -9,12 +9,10 @@ use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::{Request, StatusCode};
-use muslin_core::base::NodeId;
 use muslin_core::node::Consistency;
 use muslin_core::state::{
-    self, AddGossipKey, Approve, Command, CommandKind, HeldJoin, HoldState, Membership,
-    MembershipChange, Query, RaiseEpoch, RaisedFor, RecordView, RotateToken, TokenName, TokenState,
-    Whom,
+    self, AddGossipKey, Command, CommandKind, HeldJoin, HoldState, Membership, MembershipChange,
+    Query, RecordView, RotateToken, TokenName, TokenState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -187,32 +185,6 @@ pub(super) async fn joins(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
     Ok(Json(json!({ "items": items })).into_response())
 }
 
-pub(super) async fn approve(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
-    let mut params = Params::of(&request)?;
-    let force = params.switch("force")?;
-    params.finish()?;
-    let by = asker(&desk, request.extensions().get());
-    let asked = segment(&request, 3)?;
-    drop(request);
-    let held = named_join(&record(&desk).await?, asked)?;
-    let id = held.member.id;
-    change_record(&desk, by, MembershipChange::Approve(Approve { id, force })).await?;
-    let node = NodeId(id).to_string();
-    Ok(Json(json!({ "id": node, "name": held.member.name, "approved": true })).into_response())
-}
-
-pub(super) async fn deny(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
-    Params::of(&request)?.finish()?;
-    let by = asker(&desk, request.extensions().get());
-    let asked = segment(&request, 3)?;
-    drop(request);
-    let held = named_join(&record(&desk).await?, asked)?;
-    let id = held.member.id;
-    change_record(&desk, by, MembershipChange::Deny(Whom { id })).await?;
-    let node = NodeId(id).to_string();
-    Ok(Json(json!({ "id": node, "name": held.member.name, "approved": false })).into_response())
-}
-
 pub(super) async fn certificates(
     desk: Arc<Desk>,
     request: Request<Body>,
@@ -238,19 +210,6 @@ pub(super) async fn rotate_gossip(
     let add = AddGossipKey { generation, key };
     change_record(&desk, by, MembershipChange::AddGossipKey(add)).await?;
     Ok(Json(json!({ "generation": generation })).into_response())
-}
-
-pub(super) async fn raise_epoch(
-    desk: Arc<Desk>,
-    request: Request<Body>,
-) -> Result<Response, Problem> {
-    Params::of(&request)?.finish()?;
-    let by = asker(&desk, request.extensions().get());
-    drop(request);
-    let from = record(&desk).await?.epoch;
-    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into(), survivor: 0 };
-    change_record(&desk, by, MembershipChange::RaiseEpoch(raise)).await?;
-    Ok(Json(json!({ "epoch": from.0 + 1 })).into_response())
 }
 
 pub(super) async fn rotate_certificate(
@@ -309,25 +268,6 @@ fn named_token(record: &RecordView, asked: String) -> Result<state::Token, Probl
         _ => {
             Err(Problem::not_found(format!("there is no token {asked}"))
                 .hint("see `muslin token ls`"))
-        }
-    }
-}
-
-fn named_join(record: &RecordView, asked: String) -> Result<HeldJoin, Problem> {
-    let is_it = |one: &&HeldJoin| {
-        let id = one.member.node().to_string();
-        !asked.is_empty() && (id.starts_with(&asked) || one.member.name == asked)
-    };
-    let mut found = record.held.iter().filter(is_it);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (Some(_), Some(_)) => {
-            Err(Problem::bad_request(format!("more than one join is called {asked}"))
-                .hint("write its id: see `muslin node held`"))
-        }
-        _ => {
-            Err(Problem::not_found(format!("no join of {asked} waits"))
-                .hint("see `muslin node held`"))
         }
     }
 }

@@ -153,6 +153,9 @@ async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str)
         patience: Patience::default(),
         shutdown: world.shutdown.subscribe(),
         caught_up: AtomicBool::new(false),
+        began: 1,
+        chronicle: chronicle::Chronicle::default(),
+        nodes: super::super::http::NodeBoard::default(),
     });
     let front = Arc::new(Front::new(desk));
     let shutdown = world.shutdown.subscribe();

@@ -5,11 +5,11 @@ use crate::client::{Call, Client, ClientError, Lines};
 use hyper::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN};
 use serde_json::{Value, json};
 
-fn client(world: &World) -> Client {
+pub(super) fn client(world: &World) -> Client {
     Client::new(world.addr.to_string(), None)
 }
 
-async fn line(lines: &mut Lines) -> Value {
+pub(super) async fn line(lines: &mut Lines) -> Value {
     let line = tokio::time::timeout(Duration::from_secs(20), lines.next()).await;
     serde_json::from_slice(&line.expect("a line comes").unwrap().expect("it goes on")).unwrap()
 }
@@ -18,7 +18,7 @@ fn with(call: Call, name: HeaderName, value: &'static str) -> Call {
     call.header(name, HeaderValue::from_static(value))
 }
 
-async fn refused(client: &Client, call: Call, status: u16, code: &str) {
+pub(super) async fn refused(client: &Client, call: Call, status: u16, code: &str) {
     match client.bytes(call.clone()).await {
         Err(ClientError::Problem { status: s, code: c, detail, .. }) => {
             assert_eq!((s, c.as_str()), (status, code), "{call:?}: {detail}");
@@ -154,8 +154,8 @@ async fn every_failure_is_a_problem() {
         (Call::get("/v1/kv/a?consistency=soon"), 400, "bad-request"),
         (Call::get("/v1/kv?prefx=a"), 400, "bad-request"),
         (Call::get("/v1/kv?revision=99"), 400, "future-revision"),
-        (Call::post("/v1/leader:transfer", ""), 400, "bad-request"),
-        (Call::post("/v1/leader:transfer?to=n9", ""), 404, "not-found"),
+        (Call::post("/v1/cluster:transfer-leader", ""), 409, "conflict"),
+        (Call::post("/v1/cluster:transfer-leader?to=n9", ""), 404, "not-found"),
         (Call::put("/v1/kv/a", vec![0; 2 << 20]), 413, "too-large"),
         (Call::put("/v1/kv/a", vec![0; 1_536 << 10]), 413, "too-large"),
         (Call::post("/v1/join", "{}"), 501, "not-offered"),
@@ -193,13 +193,18 @@ async fn the_node_tells_of_itself() {
         (&json!("local"), &json!("n1"))
     );
     for node in ["n1", "0000000000000001"] {
-        let one: Value = client.json(Call::get(format!("/v1/nodes/{node}"))).await.unwrap();
+        let mut one: Value = client.json(Call::get(format!("/v1/nodes/{node}"))).await.unwrap();
+        // Its log and its opinions grow older.
+        for field in ["since_ms", "matched"] {
+            one[field] = nodes["items"][0][field].clone();
+        }
         assert_eq!(one, nodes["items"][0]);
     }
     for path in ["/livez", "/readyz"] {
         assert_eq!(client.bytes(Call::get(path)).await.unwrap().body, "ok\n");
     }
-    let moved: Value = client.json(Call::post("/v1/leader:transfer?to=n1", "")).await.unwrap();
+    let moved: Value =
+        client.json(Call::post("/v1/cluster:transfer-leader?to=n1", "")).await.unwrap();
     assert_eq!(moved["leader"]["name"], "n1");
 }
 
@@ -217,7 +222,8 @@ async fn events_are_listed_and_followed() {
         let told = line(&mut lines).await;
         assert_eq!((&told["type"], &told["number"]), (&json!("item"), &item["number"]));
     }
-    assert_eq!(line(&mut lines).await, json!({ "type": "sync", "index": items.len() }));
+    let sync = line(&mut lines).await;
+    assert_eq!((&sync["type"], &sync["index"]), (&json!("sync"), &items.last().unwrap()["index"]));
 }
 
 #[tokio::test]
@@ -269,7 +275,10 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "get /openapi.json",
         "get /readyz",
         "get /v1/certificates",
+        "get /v1/cluster",
+        "get /v1/cluster/health",
         "get /v1/events",
+        "get /v1/explain",
         "get /v1/groups",
         "get /v1/groups/{group}",
         "get /v1/joins",
@@ -277,18 +286,26 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         "get /v1/kv/{key}",
         "get /v1/nodes",
         "get /v1/nodes/{node}",
+        "get /v1/nodes/{node}/evidence",
         "get /v1/status",
         "get /v1/tokens",
         "get /v1/tokens/{token}",
         "post /v1/certificates:renew",
         "post /v1/certificates:rotate",
-        "post /v1/epoch:raise",
+        "post /v1/cluster:bump-epoch",
+        "post /v1/cluster:transfer-leader",
         "post /v1/gossip-keys:rotate",
         "post /v1/groups",
         "post /v1/join",
-        "post /v1/joins/{node}/approve",
-        "post /v1/joins/{node}/deny",
-        "post /v1/leader:transfer",
+        "post /v1/nodes/{node}:approve",
+        "post /v1/nodes/{node}:demote",
+        "post /v1/nodes/{node}:deny",
+        "post /v1/nodes/{node}:drain",
+        "post /v1/nodes/{node}:labels",
+        "post /v1/nodes/{node}:promote",
+        "post /v1/nodes/{node}:remove",
+        "post /v1/nodes/{node}:resume",
+        "post /v1/nodes/{node}:roles",
         "post /v1/tokens",
         "post /v1/tokens/{token}/rotate",
         "put /v1/kv/{key}",
@@ -317,7 +334,7 @@ async fn a_group_is_made_shown_and_taken_out() {
 }
 
 /// Admits whoever says please.
-struct Polite;
+pub(super) struct Polite;
 
 impl Admission for Polite {
     fn join(&self, asked: Asked) -> BoxFuture<Result<Bytes, Problem>> {

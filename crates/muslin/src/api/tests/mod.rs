@@ -4,6 +4,7 @@ mod etcd;
 mod etcd_watch;
 mod hostile;
 mod http;
+mod views;
 
 use super::*;
 use crate::driver::{Driver, Handle, start};
