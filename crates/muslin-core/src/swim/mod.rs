@@ -9,8 +9,8 @@
 //! - **Probe** (SWIM 3.1, 4.3). Once a `probe_period` a node pings the next member of its round,
 //!   which is the view in random order. No answer within `probe_timeout`: it pings again and asks
 //!   `indirect_probes` others to ping ([`PacketKind::PingRequest`]). No answer half-way from there
-//!   to the end of the period: it asks once on a stream ([`Output::Stream`]). No answer within the
-//!   period: it suspects. A peer heard on a stream ([`Input::Heard`]) has answered.
+//!   to the end of the period: it asks on a stream ([`Output::Stream`]) and pings again. None
+//!   within the period: it suspects. A peer heard on a stream ([`Input::Heard`]) has answered.
 //! - **Suspicion** (SWIM 4.2). The accuser tells the accused first, and again every period.
 //!   Everybody who hears runs a timer; each of two further accusers shortens it, from six times the
 //!   shortest (Lifeguard IV-B). At its end the suspect is down.

@@ -56,7 +56,7 @@ pub(crate) fn text(rows: &[Row], took: Duration) -> String {
     line(
         &mut text,
         format_args!(
-            "{} worlds, {:.1} simulated hours, {} steps, {:.0} s of one core ({} a second); {:.0} s",
+            "{} worlds, {:.1} hours, {} steps, {:.0} s of one core ({} a second); {:.0} s",
             outcomes().map(|outcome| outcome.seeds).sum::<u64>(),
             simulated / 3_600.0,
             grouped(events as f64),
