@@ -4,6 +4,7 @@ mod cluster;
 mod node;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use muslin::discovery::Method;
 use muslin_core::node::COMMAND_BYTES_MAX;
 use muslin_core::state::GROUPS_MAX;
 use std::net::SocketAddr;
@@ -195,12 +196,26 @@ pub(crate) struct NewNode {
     pub(crate) insecure: bool,
 }
 
+/// How the others are found, besides what the node remembers of them.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct Find {
+    /// Where members may be; names are resolved again at every try
+    #[arg(long, visible_alias = "seed", value_name = "HOST:PORT,..", value_delimiter = ',')]
+    pub(crate) seeds: Vec<String>,
+    /// How else they are found; may be given more than once: `srv:NAME` (DNS SRV; `@SERVER` asks
+    /// that name server), `multicast` (or `multicast:GROUP:PORT`, `@IP` chooses the interface), or
+    /// alone `static:NAME=HOST:PORT,..` (where every member is: nobody gossips, the same on all
+    /// nodes)
+    #[arg(long, value_name = "WAY")]
+    pub(crate) discover: Vec<Method>,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = examples::JOIN)]
 pub(crate) struct Join {
-    /// Any node of the cluster
-    #[arg(value_name = "HOST:PORT")]
-    pub(crate) contact: String,
+    /// Any node of the cluster; may be left out where --seeds or --discover find one
+    #[arg(value_name = "HOST:PORT", required_unless_present_any = ["seeds", "discover"])]
+    pub(crate) contact: Option<String>,
     /// What `init` or `token create` printed; without one somebody has to approve the join
     #[arg(long, env = "MUSLIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
@@ -218,6 +233,8 @@ pub(crate) struct Join {
     /// What the node shares its fate with: a rack, a room, a provider's zone
     #[arg(long, default_value = "", value_name = "ZONE")]
     pub(crate) zone: String,
+    #[command(flatten)]
+    pub(crate) find: Find,
     /// Run the node as soon as it has joined
     #[arg(long)]
     pub(crate) up: bool,
@@ -244,9 +261,8 @@ pub(crate) struct Up {
     /// Allow plain etcd clients from other machines: no encryption, no identity
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Look for members here too; may be given more than once
-    #[arg(long = "seed", value_name = "HOST:PORT")]
-    pub(crate) seeds: Vec<String>,
+    #[command(flatten)]
+    pub(crate) find: Find,
     /// While it leads, answer reads that ask for `--consistency lease` at once: as fresh as others
     /// as long as no machine's clock stops (suspended, or a paused virtual machine) or runs more
     /// than 0.1 % fast or slow. May differ between nodes
@@ -619,11 +635,17 @@ Examples:
 Examples:
   muslin join 127.0.0.1:7401 --token MSL1-.. --data-dir n2 --name n2 --listen 127.0.0.1:7402
   muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up
-  muslin join 10.0.0.1:7400 --data-dir w1 --name w1 --listen 10.0.0.9:7400 --roles worker";
+  muslin join 10.0.0.1:7400 --data-dir w1 --name w1 --listen 10.0.0.9:7400 --roles worker
+  muslin join --discover multicast --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400
+  muslin join --seeds db.example:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400";
     pub(super) const UP: &str = "\
 Examples:
   muslin up --data-dir n1
-  muslin up --data-dir n1 --listen 10.0.0.7:7400 --seed 10.0.0.2:7400
+  muslin up --data-dir n1 --listen 10.0.0.7:7400 --seeds 10.0.0.2:7400,db.example:7400
+  muslin up --data-dir n1 --discover srv:_muslin._udp.example.org
+  muslin up --data-dir n1 --discover srv:_muslin._udp.example.org@10.0.0.53 --discover multicast
+  muslin up --data-dir n1 --discover multicast:239.1.1.1:7399@10.0.0.7
+  muslin up --data-dir n1 --discover static:n1=10.0.0.1:7400,n2=10.0.0.2:7400,n3=db3.example:7400
   muslin up --data-dir n1 --lease-reads
   muslin up --data-dir n1 --api-auth required
   muslin up --data-dir n1 --log debug";

@@ -1,7 +1,7 @@
 //! `muslin join`
 
 use super::init::Begun;
-use crate::args::{Format, Global, Join, NewNode};
+use crate::args::{Find, Format, Global, Join, NewNode};
 use crate::failure::Failure;
 use crate::output;
 use muslin::daemon::{self, JoinOptions, UpOptions};
@@ -15,9 +15,15 @@ pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {
         super::up::log_to_stderr(&join.log)?;
     }
     let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, profile, .. } = join.node;
-    let contact = super::up::resolve(&join.contact).await?;
+    let contacts = match &join.contact {
+        Some(contact) => super::up::resolve(contact).await?,
+        None => Vec::new(),
+    };
+    let Find { seeds, discover } = join.find.clone();
     let options = JoinOptions {
-        contact,
+        contacts,
+        seeds,
+        discover,
         token: join.token,
         data_dir: data_dir.clone(),
         name: name.clone(),
@@ -49,7 +55,8 @@ pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {
         output::hint(&format!("run it:    muslin up --data-dir {}", data_dir.display()));
         return Ok(());
     }
-    super::up::run_node(UpOptions::new(data_dir), None).await
+    let Find { seeds, discover } = join.find;
+    super::up::run_node(UpOptions { seeds, discover, ..UpOptions::new(data_dir) }, None).await
 }
 
 /// What a person has to know of a join that waits.

@@ -19,7 +19,8 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         listen: up.listen,
         advertise: up.advertise,
         etcd_listen: up.etcd_listen,
-        seeds: up.seeds,
+        seeds: up.find.seeds,
+        discover: up.find.discover,
         lease_reads: up.lease_reads,
         is_strict: up.api_auth == ApiAuth::Required,
         ..UpOptions::new(up.data_dir)
@@ -101,12 +102,12 @@ impl<W: Write> Write for Lossy<W> {
     }
 }
 
-/// The first address of a host and port.
-pub(crate) async fn resolve(contact: &str) -> Result<SocketAddr, Failure> {
+/// The addresses of a host and port.
+pub(crate) async fn resolve(contact: &str) -> Result<Vec<SocketAddr>, Failure> {
     let found = tokio::net::lookup_host(contact).await;
-    let error = match found.map(|mut addresses| addresses.next()) {
-        Ok(Some(address)) => return Ok(address),
-        Ok(None) => "it has no address".to_string(),
+    let error = match found.map(|addresses| addresses.collect::<Vec<_>>()) {
+        Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+        Ok(_) => "it has no address".to_string(),
         Err(error) => error.to_string(),
     };
     let failure =
@@ -121,7 +122,12 @@ pub(crate) fn failure(error: DaemonError) -> Failure {
 
 fn kind(error: &DaemonError) -> Kind {
     match error {
-        DaemonError::Unspecified(_) | DaemonError::Unfit(_) | DaemonError::Seed(_) => Kind::Usage,
+        DaemonError::Unspecified(_)
+        | DaemonError::Unfit(_)
+        | DaemonError::Seed(_)
+        | DaemonError::StaticAndMore
+        | DaemonError::MulticastWithoutToken => Kind::Usage,
+        DaemonError::NobodyFound { .. } => Kind::Unreachable,
         DaemonError::Listen { .. } => Kind::Conflict,
         DaemonError::Store(StoreError::Locked { .. } | StoreError::Foreign { .. }) => {
             Kind::Conflict

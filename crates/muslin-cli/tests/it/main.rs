@@ -14,6 +14,7 @@ mod process;
 
 mod tests_admission;
 mod tests_dev;
+mod tests_discovery;
 mod tests_faults;
 mod tests_hostile;
 mod tests_kv;

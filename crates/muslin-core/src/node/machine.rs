@@ -22,6 +22,7 @@ use crate::waiting::{Proposals, Reads, Relayed};
 use crate::wire;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
@@ -80,10 +81,12 @@ pub struct Node {
     pub(super) next_chores: Now,
     /// When this node last told the record its addresses.
     pub(super) described: Option<Now>,
-    heard: BTreeMap<NodeId, Now>,
     pub(super) freshness: Freshness,
     pub(super) transfers: Transfers,
     pub(super) load_told: LoadTold,
+    pub(super) heard: BTreeMap<NodeId, Now>,
+    /// Where members are by name, with static membership.
+    pub(super) places: BTreeMap<String, core::net::SocketAddr>,
     /// Removed by the record, and still counted on by the group.
     pub(super) leaving: BTreeSet<NodeId>,
     is_routed: bool,
@@ -158,6 +161,7 @@ impl Node {
             freshness: Freshness::default(),
             transfers: Transfers::default(),
             load_told: LoadTold::default(),
+            places: BTreeMap::new(),
             leaving: BTreeSet::new(),
             is_routed: false,
             kept: BTreeSet::new(),
@@ -214,7 +218,7 @@ impl Node {
             state_bytes: self.state.approximate_bytes(),
             configuration: self.raft.configuration().clone(),
             members: self.state.members().values().cloned().collect(),
-            view: self.swim.view(now),
+            view: self.view(now),
             progress: self.raft.progress(),
             silent: self.raft.silent(now),
             is_rebuilding: self.raft.is_rebuilding(),
@@ -281,6 +285,7 @@ impl Machine for Node {
             }
             Input::Clock(unix_ms) => self.steward.set_clock(now, unix_ms),
             Input::Ticket(ticket) => self.handle_swim(now, swim::Input::Ticket(ticket), out),
+            Input::Places(places) => self.on_places(places, out),
             Input::Shutdown => self.on_shutdown(now, out),
         }
     }
@@ -289,10 +294,8 @@ impl Machine for Node {
         let lease = self.lease_clock.deadline().map(|at| (at, Wake("a lease ends")));
         let chores = Some((self.next_chores, Wake("chores")));
         let groups = self.groups.deadline();
-        [self.raft.deadline(), self.swim.deadline(), groups, lease, chores]
-            .into_iter()
-            .flatten()
-            .min()
+        let swim = self.swim.deadline().filter(|_| !self.is_static());
+        [self.raft.deadline(), swim, groups, lease, chores].into_iter().flatten().min()
     }
 }
 
@@ -722,6 +725,10 @@ impl Node {
 /// What the parts say.
 impl Node {
     pub(super) fn handle_swim(&mut self, now: Now, input: swim::Input, out: &mut Outputs<Output>) {
+        if self.is_static() {
+            // There are no members to be told of, and nobody is told of this one.
+            return;
+        }
         let mut said = Outputs::new();
         self.swim.handle(now, input, &mut said);
         for output in said.drain() {

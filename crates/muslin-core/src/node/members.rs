@@ -10,7 +10,6 @@ use crate::swim;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 /// How often this node tells the record its addresses while the record says others.
@@ -68,7 +67,7 @@ impl Node {
         if node == self.options.id || self.swim.address_of(node).is_some() {
             return;
         }
-        if let Ok(address) = member.address.parse::<SocketAddr>() {
+        if let Some(address) = self.place_of(member) {
             out.push(Output::Route { node, address });
         }
     }
@@ -111,7 +110,7 @@ impl Node {
             return self.retire_steward();
         }
         let overdue = self.overdue_voters(now);
-        let plan = plan::voters(&self.voter_view(overdue));
+        let plan = plan::voters(&self.voter_view(now, overdue));
         self.voter_plan = Some(plan);
         let Some(step) = plan.step else { return };
         let change = match step {
@@ -123,13 +122,13 @@ impl Node {
         self.handle_raft(now, raft::Input::Change(alloc::vec![change]), out);
     }
 
-    fn voter_view(&self, overdue: BTreeSet<NodeId>) -> VoterView {
+    fn voter_view(&self, now: Now, overdue: BTreeSet<NodeId>) -> VoterView {
         let members = self.state.members();
         let those = |holds: fn(&Member) -> bool| {
             members.values().filter(|one| holds(one)).map(Member::node).collect()
         };
         let configuration = self.raft.configuration();
-        let is_alive = |node: &NodeId| self.is_seen_alive(*node);
+        let is_alive = |node: &NodeId| self.is_believed_alive(now, *node);
         VoterView {
             leader: self.options.id,
             voters: configuration.voters.clone(),

@@ -9,7 +9,8 @@
 //! - proposals of a node that does not lead travel to the leader and are sent again when leadership
 //!   moves; `(origin, boot, sequence)` makes the repetition harmless;
 //! - linearizable reads gather between two flushes and share one read index;
-//! - the view's addresses become routes, and so do the record's;
+//! - the view's addresses become routes, and so do the record's; with [`Membership::Static`] there
+//!   is no view, and a list from outside ([`Input::Places`]) takes its place;
 //! - what the record says of the other groups goes to [`Groups`](crate::groups::Groups), which says
 //!   the rest to its like on other nodes;
 //! - on the leader: leases run out, voters are chosen ([`plan::voters`](crate::plan::voters)) and
@@ -40,6 +41,7 @@ mod load;
 mod machine;
 mod members;
 mod placement;
+mod places;
 mod reads;
 mod recovery;
 mod reports;

@@ -150,6 +150,9 @@ impl Node {
     fn outlive_declaration(&mut self, now: Now, out: &mut Outputs<Output>) {
         let own = self.state.members().get(&self.options.id);
         let Some(ended) = own.and_then(ended_life) else { return };
+        if self.is_static() {
+            return self.come_back(now, ended);
+        }
         if !self.is_stopping && self.swim.incarnation().0 <= ended {
             self.handle_swim(now, swim::Input::Outlive(Incarnation(ended)), out);
         }
@@ -164,13 +167,19 @@ impl Node {
 
     /// A node that is told to stop says so to the record.
     pub(super) fn propose_leave(&mut self, now: Now) {
-        if !self.state.members().contains_key(&self.options.id) {
+        // Nobody would see it come back from there.
+        if self.is_static() || !self.state.members().contains_key(&self.options.id) {
             return;
         }
         let life = Life { id: self.options.id.0, incarnation: self.swim.incarnation().0 };
-        let leave = Membership::at(self.steward.unix_ms(now), MembershipChange::Leave(life));
-        let command = Command::of(CommandKind::Membership(leave.into()));
-        // If it is not taken, the watchers say so.
+        self.propose_change(now, MembershipChange::Leave(life));
+    }
+
+    /// A change that this node makes as a member, whoever leads.
+    pub(super) fn propose_change(&mut self, now: Now, change: MembershipChange) {
+        let membership = Membership::at(self.steward.unix_ms(now), change);
+        let command = Command::of(CommandKind::Membership(membership.into()));
+        // If it is not taken, it is tried again, or the watchers say so.
         let _ = self.proposals.add(now, None, encoded(&command));
     }
 

@@ -3,6 +3,7 @@
 //! Faults, loss and reordering are the simulator's business; these tests say what is meant.
 
 mod groups;
+mod places;
 mod stewards;
 
 use super::*;
@@ -34,6 +35,9 @@ struct World {
     /// Who refuses whom.
     barred: BTreeSet<(u64, u64)>,
     last_request: u64,
+    /// Where each is told to reach the others.
+    routes: BTreeMap<(u64, u64), SocketAddr>,
+    datagrams: u64,
 }
 
 fn address(id: u64) -> SocketAddr {
@@ -94,6 +98,8 @@ impl World {
             cut: BTreeSet::new(),
             barred: BTreeSet::new(),
             last_request: 0,
+            routes: BTreeMap::new(),
+            datagrams: 0,
         };
         for id in 1..=founders {
             world.start(options(id, founders));
@@ -156,6 +162,7 @@ impl World {
                     self.post(id, to.0, hops, Input::Peer { from: NodeId(id), message });
                 }
                 Output::Datagram { to, bytes } => {
+                    self.datagrams += 1;
                     let to = u64::from(to.port()) - 7400;
                     self.post(id, to, HOP, Input::Datagram { from: address(id), bytes });
                 }
@@ -169,7 +176,10 @@ impl World {
                 Output::Unroute(node) => {
                     self.barred.insert((id, node.0));
                 }
-                Output::Route { .. } | Output::Report(_) => {}
+                Output::Route { node, address } => {
+                    self.routes.insert((id, node.0), address);
+                }
+                Output::Report(_) => {}
             }
         }
     }

@@ -44,6 +44,8 @@ pub struct Options {
     pub groups: groups::Options,
     /// Failure detector settings.
     pub swim: swim::Options,
+    /// Whether there is a failure detector.
+    pub membership: Membership,
     /// A request not settled this long is answered [`Failure::TimedOut`].
     pub request_timeout: Duration,
     /// Entries applied since the last snapshot that make the next one.
@@ -69,11 +71,22 @@ impl Options {
             raft: raft::Options::default(),
             groups: groups::Options::default(),
             swim: swim::Options::fast(),
+            membership: Membership::default(),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 100_000,
             snapshot_bytes: 64 << 20,
         }
     }
+}
+
+/// How a node knows where the others are and whether they live. The same on all nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Membership {
+    /// By gossip.
+    #[default]
+    Gossip,
+    /// The record says who they are, [`Input::Places`] where; nobody gossips.
+    Static,
 }
 
 /// What a node finds on its disk.
@@ -135,13 +148,16 @@ pub enum Input {
     },
     /// The client has gone (or a watch is to end): forget the request. A write may still happen.
     Cancel(RequestId),
-    /// Addresses where members may be.
+    /// Addresses where members may be. Mean nothing to a node with [`Membership::Static`].
     Contacts(Vec<SocketAddr>),
     /// This node was given another ticket.
     Ticket(Bytes),
     /// What the wall clock says, Unix milliseconds: at the start, and from time to time. What the
     /// control group decides by the day rests on it; without it no member is removed by policy.
     Clock(u64),
+    /// Where members are, by name: replaces the last list. Means something to a node with
+    /// [`Membership::Static`] only.
+    Places(BTreeMap<String, SocketAddr>),
     /// Leave the view and give no more votes: the process is about to stop.
     Shutdown,
 }

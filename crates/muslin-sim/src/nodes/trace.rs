@@ -73,6 +73,10 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(13);
             hash.bytes(ticket);
         }
+        Input::Places(places) => {
+            hash.word(19);
+            hash.word(places.len() as u64);
+        }
         Input::Shutdown => hash.word(9),
         Input::SnapshotLost(group) => {
             hash.word(12);

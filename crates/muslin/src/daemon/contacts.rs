@@ -2,11 +2,10 @@
 
 use super::DaemonError;
 use crate::data_dir::PeersFile;
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, LastSeen, Listed};
 use crate::driver::Handle;
-use muslin_core::base::NodeId;
 use muslin_core::node::Event;
-use muslin_core::swim::{self, Liveness};
+use muslin_core::swim;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -41,16 +40,35 @@ pub(super) fn start(
     Ok(receiver)
 }
 
+/// Keeps a node with static membership told where members are. Ends when the node does.
+pub(super) fn start_static(mut listed: Listed, handle: Handle) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Handle::current();
+    let ask = move || {
+        let mut told = BTreeMap::new();
+        loop {
+            let places = listed.places();
+            if places != told {
+                told.clone_from(&places);
+                if !runtime.block_on(handle.place_members(places)) {
+                    return;
+                }
+            } else if handle.is_stopped() {
+                return;
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+    };
+    let thread = std::thread::Builder::new().name("muslin-discovery".into());
+    thread.spawn(ask).map(drop).map_err(DaemonError::Thread)
+}
+
 /// Writes down where members are, whenever that changes. Never returns by itself.
 pub(super) async fn remember(handle: Handle, file: &PeersFile) {
     let mut events = handle.events();
     let mut saved = BTreeMap::new();
     loop {
         if let Ok(status) = handle.status().await {
-            let peers: BTreeMap<NodeId, SocketAddr> = (status.view.iter())
-                .filter(|seen| seen.node != status.id && seen.state != Liveness::Down)
-                .map(|seen| (seen.node, seen.address))
-                .collect();
+            let peers = LastSeen::of_view(&status.view, status.id);
             if peers != saved && !peers.is_empty() {
                 match file.save(&peers) {
                     Ok(()) => saved = peers,

@@ -29,6 +29,26 @@ pub enum DaemonError {
     /// A seed that cannot be one.
     #[error(transparent)]
     Seed(#[from] SeedError),
+    /// Ways to find members that do not go together.
+    #[error(
+        "static: says where every member is, so that nothing else is asked; leave it out, or leave \
+         --seeds and every other --discover out"
+    )]
+    StaticAndMore,
+    /// Which of the clusters on a group is meant.
+    #[error(
+        "multicast finds the nodes of any cluster: say which one with --token, or name a node: \
+         muslin join HOST:PORT"
+    )]
+    MulticastWithoutToken,
+    /// Nobody was named, and nobody was found.
+    #[error(
+        "found no node to ask ({tried}); name one: muslin join HOST:PORT"
+    )]
+    NobodyFound {
+        /// Where it looked.
+        tried: String,
+    },
     /// A port.
     #[error(
         "cannot listen on {address} ({side}): {source}; stop the process that has the port, or \

@@ -79,6 +79,7 @@ pub async fn join(
 ) -> Result<JoinedAnswer, DaemonError> {
     check_name(&options.name)?;
     check_roles(&options.roles)?;
+    super::ways::check(&options.seeds, &options.discover)?;
     let advertise = reachable(options.listen, options.advertise)?;
     // Before the cluster is asked: a node that could not be made must not be admitted.
     DataDir::check_unused(&options.data_dir)?;
@@ -92,9 +93,10 @@ pub async fn join(
         requires_for_bootstrap: options.requires_for_bootstrap.clone(),
         zone: options.zone.clone(),
     };
-    let joiner = prepare(&options, wish).await?;
+    let contact = super::ways::contact(&options).await?;
+    let joiner = prepare(&options, wish, contact).await?;
     joiner.begin(&options.data_dir)?;
-    let joined = match wait(&joiner, &options, tell).await {
+    let joined = match wait(&joiner, &options, contact, tell).await {
         Err(error) => {
             // Nothing will come of it any more: other options may be given.
             if matches!(error, JoinError::Refused { retryable: false, .. }) {
@@ -123,7 +125,11 @@ pub async fn join(
 }
 
 /// The join that was begun in this directory, if it was and asks for the same; otherwise a new one.
-async fn prepare(options: &JoinOptions, wish: Wish) -> Result<Joiner, JoinError> {
+async fn prepare(
+    options: &JoinOptions,
+    wish: Wish,
+    contact: SocketAddr,
+) -> Result<Joiner, JoinError> {
     let token = options.token.as_deref().map(Token::parse).transpose()?;
     let begun = Joiner::pending(&options.data_dir)?;
     let means = |joiner: &Joiner| {
@@ -137,7 +143,7 @@ async fn prepare(options: &JoinOptions, wish: Wish) -> Result<Joiner, JoinError>
         (Some(joiner), Some(token), _) => Ok(joiner.with_token(token)),
         (Some(joiner), None, _) => Ok(joiner),
         (None, Some(_), Some(text)) => Joiner::new(text, wish),
-        _ => Joiner::without_token(greet(options.contact).await?, wish),
+        _ => Joiner::without_token(greet(contact).await?, wish),
     }
 }
 
@@ -145,12 +151,13 @@ async fn prepare(options: &JoinOptions, wish: Wish) -> Result<Joiner, JoinError>
 async fn wait(
     joiner: &Joiner,
     options: &JoinOptions,
+    contact: SocketAddr,
     tell: impl Fn(&JoinHeld, &str),
 ) -> Result<Joined, JoinError> {
     let until = tokio::time::Instant::now() + options.wait;
     let mut told = None;
     loop {
-        let held = match joiner.ask(options.contact).await? {
+        let held = match joiner.ask(contact).await? {
             Progress::Admitted(joined) => return Ok(*joined),
             Progress::Held(held) => held,
         };

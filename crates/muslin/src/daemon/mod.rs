@@ -23,6 +23,7 @@ mod options;
 mod rotation;
 mod run;
 mod wallet;
+mod ways;
 
 pub use error::DaemonError;
 pub use found::{init, init_founders, join};

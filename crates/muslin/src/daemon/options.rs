@@ -1,5 +1,6 @@
 //! What a person says about a node.
 
+use crate::discovery::Method;
 use muslin_core::base::{ClusterId, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,8 +68,12 @@ pub struct InitAnswer {
 /// Another node of a cluster that runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct JoinOptions {
-    /// Any node of the cluster.
-    pub contact: SocketAddr,
+    /// Nodes of the cluster, any of them; the first that answers is asked.
+    pub contacts: Vec<SocketAddr>,
+    /// Where else nodes may be, as in [`UpOptions`].
+    pub seeds: Vec<String>,
+    /// How else they are found, as in [`UpOptions`].
+    pub discover: Vec<Method>,
     /// From the cluster's join line; without one somebody has to approve the join.
     pub token: Option<String>,
     /// How long a join that is held is waited for.
@@ -117,6 +122,8 @@ pub struct UpOptions {
     pub etcd_listen: Option<SocketAddr>,
     /// Where members may be, `host:port`; names are resolved at every try.
     pub seeds: Vec<String>,
+    /// How else members are found. A static list stands alone: with it nobody gossips.
+    pub discover: Vec<Method>,
     /// Whether this node, while it leads, answers reads that allow it by its lease: at once, on
     /// the strength of clocks that run evenly. Every node keeps what others' leases rest on.
     pub lease_reads: bool,
@@ -133,6 +140,7 @@ impl UpOptions {
             advertise: None,
             etcd_listen: None,
             seeds: Vec::new(),
+            discover: Vec::new(),
             lease_reads: false,
             is_strict: false,
         }

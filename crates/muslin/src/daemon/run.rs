@@ -6,10 +6,10 @@ use super::errand::Place;
 use super::found::reachable;
 use super::keeper::{End, Keeper};
 use super::wallet::Wallet;
-use super::{DaemonError, Profile, UpOptions, contacts, files, load};
+use super::{DaemonError, Profile, UpOptions, contacts, files, load, ways};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
-use crate::discovery::{Announcement, Combined, Fixed, Local, Seeds, runtime_directory};
+use crate::discovery::{Announcement, Listed};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::join::{check_name, check_roles};
@@ -17,7 +17,7 @@ use crate::transport::TicketGate;
 use crate::transport::quic::{QuicTransport, Start};
 use bytes::Bytes;
 use muslin_core::base::NodeId;
-use muslin_core::node::Options;
+use muslin_core::node::{Membership, Options};
 use muslin_core::raft;
 use muslin_core::swim;
 use std::net::{SocketAddr, UdpSocket};
@@ -42,6 +42,7 @@ pub async fn run(
     options: UpOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), DaemonError> {
+    ways::check(&options.seeds, &options.discover)?;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         afresh::finish(&options.data_dir)?;
@@ -169,7 +170,7 @@ impl Running {
         let transport = QuicTransport::start(&identity, start, sockets.udp, incoming_sender)?;
         let (roster, counters) = (transport.roster(), transport.counters());
         let wallet = Arc::new(Wallet::new(directory.path(), identity.clone(), transport.clone())?);
-        let (discovery, announcement) = discover(options, directory)?;
+        let (discovery, announcement) = ways::of_member(options, directory, &wallet)?;
         let contacts = contacts::start(discovery)?;
         let (handle, driver) = driver::start(Driver {
             options: Options {
@@ -184,6 +185,9 @@ impl Running {
             seed: crate::identity::draw_node_id().0,
         })?;
         tokio::spawn(load::tell(handle.clone()));
+        if let Some(list) = ways::static_list(&options.discover) {
+            contacts::start_static(Listed::new(list), handle.clone())?;
+        }
         let (stop_api, shutdown) = watch::channel(false);
         let api = tokio::spawn(api::serve(ApiOptions {
             handle: handle.clone(),
@@ -284,6 +288,10 @@ fn node_options(
             Profile::Fast => swim::Options::fast(),
             Profile::Lan => swim::Options::lan(),
         },
+        membership: match ways::static_list(&up.discover) {
+            Some(_) => Membership::Static,
+            None => Membership::Gossip,
+        },
         raft: raft::Options {
             lease_reads: up.lease_reads,
             // Whatever this node was told: the next leader may have been told otherwise.
@@ -292,28 +300,4 @@ fn node_options(
         },
         ..options
     })
-}
-
-/// Founders, members last seen, seeds, and other nodes of this host.
-fn discover(
-    options: &UpOptions,
-    directory: &DataDir,
-) -> Result<(Combined, Option<Announcement>), DaemonError> {
-    let config = directory.config();
-    let own = config.addresses.advertise;
-    let founders = directory.founding().members.iter();
-    let founders = founders.filter_map(|member| member.address.parse().ok());
-    let combined = Combined::new(own)
-        .with(Fixed::new(founders))
-        .with(Fixed::last_seen(directory))
-        .with(Seeds::new(options.seeds.clone())?);
-    let here = runtime_directory();
-    match Local::announce(&here, config.cluster, config.node, own) {
-        Ok((local, announcement)) => Ok((combined.with(local), Some(announcement))),
-        Err(error) => {
-            let directory = here.display();
-            tracing::warn!(%directory, %error, "other nodes of this host will not find this one");
-            Ok((combined, None))
-        }
-    }
 }

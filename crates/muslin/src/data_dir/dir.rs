@@ -11,7 +11,7 @@ use muslin_core::state::Founding;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ const IDENTITY: &str = "identity";
 
 /// What may stand in a directory in which a node was not made to the end.
 const UNFINISHED: &[&str] = &[lock::NAME, "log", "snapshot", IDENTITY, "node.json.tmp"];
+
+/// A list of peers that is longer is none of ours: nobody writes down more than a few hundred.
+const PEERS_BYTES_MAX: u64 = 1 << 20;
 
 /// The directory is for its owner alone: keys are in it.
 const MODE: u32 = 0o700;
@@ -188,7 +191,10 @@ impl DataDir {
     /// Where members were last seen; empty if that was never saved.
     pub fn peers(&self) -> Result<BTreeMap<NodeId, SocketAddr>, StoreError> {
         let path = self.path.join(PEERS);
-        let bytes = match fs::read(&path) {
+        let mut bytes = Vec::new();
+        let read = fs::File::open(&path)
+            .and_then(|file| file.take(PEERS_BYTES_MAX).read_to_end(&mut bytes));
+        match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             read => read.map_err(|error| unusable("read", &path, error))?,
         };

@@ -1,6 +1,7 @@
 //! What a data directory accepts, refuses and says.
 
 use super::*;
+use crate::discovery::{Discovery, LastSeen, contract};
 use crate::store::{Store, StoreError};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, Epoch, GroupId, Index, LogId, NodeId, Term};
@@ -9,6 +10,7 @@ use muslin_core::state::{Founding, Member};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -112,6 +114,37 @@ fn an_epoch_once_known_is_remembered_and_never_goes_back() {
     }
     drop(open);
     assert_eq!(DataDir::open(dir.path()).unwrap().config().epoch, Epoch(9));
+}
+
+#[test]
+fn damage_to_the_members_last_seen_is_said_and_ignored() {
+    let dir = made();
+    let open = DataDir::open(dir.path()).unwrap();
+    let peers: BTreeMap<_, _> =
+        (2..6).map(|id| (NodeId(id), SocketAddr::from(([10, 0, 0, id as u8], 7400)))).collect();
+    open.peers_file().save(&peers).unwrap();
+    let path = dir.path().join("peers.json");
+    let whole = fs::read(&path).unwrap();
+    let seen = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let mut seen = LastSeen::new(&open);
+        contract::check(&mut seen);
+        seen.contacts()
+    };
+    assert_eq!(seen(&whole).len(), 4);
+    for length in 0..whole.len() - 1 {
+        assert_eq!(seen(&whole[..length]), [], "cut at {length}");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(seen(&changed).len() <= 4);
+    }
+    let endless = [&whole[..whole.len() - 2], &vec![b' '; 2 << 20], b"}"].concat();
+    assert_eq!(seen(&endless), []);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    contract::check(&mut LastSeen::new(&open));
 }
 
 #[test]

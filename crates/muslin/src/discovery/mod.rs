@@ -7,31 +7,56 @@
 //! | discovery | finds |
 //! | --- | --- |
 //! | [`Seeds`] | `host:port`, resolved at every try: a Kubernetes headless service is one |
-//! | [`Fixed`] | a list that stays: from the configuration, the founders, the members last seen |
+//! | [`Srv`] | what a DNS SRV name says, in its order |
+//! | [`Multicast`] | who calls out to a multicast group; off unless asked for |
+//! | [`Listed`] | members by name, fixed by configuration |
+//! | [`LastSeen`] | the members of an earlier process of this node |
+//! | [`Fixed`] | a list that stays: the founders |
 //! | [`Local`] | nodes of this cluster and user on this host, wherever they listen |
 //! | [`Combined`] | several of these |
+//! | [`Patient`] | one that may block, without waiting for it long |
+//!
+//! [`Method`] reads the ones that people ask for, as they write them: `srv:..`, `multicast`,
+//! `static:..`.
 //!
 //! # Invariants
 //! 1. No answer names an address twice, one that nobody can be reached at, or more than
 //!    [`CONTACTS_MAX`].
 //! 2. A source that fails gives what it last knew, and says so once; it never fails the others.
-//! 3. What is on this host's disk is written in one step and belongs to this user alone.
+//! 3. Nothing that is found is believed: a wrong address costs a packet, or a joiner a connection.
+//! 4. What is on this host's disk is written in one step and belongs to this user alone.
 //!
 //! # Not here
 //! Admission: being found is not being let in. Who is asked how often: the detector decides.
 
+mod beacon;
 mod combined;
 pub mod contract;
 mod fixed;
+mod group;
+mod last_seen;
+mod listed;
 mod local;
+mod method;
+mod multicast;
+mod patient;
 mod seeds;
+mod srv;
 #[cfg(test)]
 mod tests;
 
+pub use beacon::{BEACON_BYTES, Beacon};
 pub use combined::Combined;
 pub use fixed::Fixed;
+pub use group::{GROUP, GROUP_PORT, Group, GroupError};
+pub use last_seen::LastSeen;
+pub use listed::{Listed, StaticError, StaticList};
 pub use local::{Announcement, Local, runtime_directory};
-pub use seeds::{SeedError, Seeds};
+pub use method::{Method, MethodError};
+pub use multicast::{HEARD_FOR, HINTS_MAX, Keys, Member, Multicast, RECEIVED_MAX};
+pub use patient::Patient;
+pub use seeds::{Resolve, SEEDS_MAX, SeedError, Seeds};
+pub use srv::{Srv, SrvError, SrvName};
 
 use std::net::SocketAddr;
 

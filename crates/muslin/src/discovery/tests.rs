@@ -1,3 +1,6 @@
+mod multicast;
+mod seeds;
+
 use super::*;
 use muslin_core::base::{ClusterId, NodeId};
 use std::fs;
@@ -31,33 +34,11 @@ fn every_discovery_keeps_the_contract() {
     contract::check(&mut local);
     let many = || (0..1_000).map(|number| at(number % 400));
     contract::check(&mut Fixed::new(many()));
-    contract::check(&mut Seeds::new((1..400).map(|port| format!("localhost:{port}"))).unwrap());
+    contract::check(&mut Seeds::new((1..60).map(|port| format!("localhost:{port}"))).unwrap());
+    contract::check(&mut Patient::new(Fixed::new(many())));
     let combined = Combined::new(at(1)).with(Fixed::new(many())).with(Fixed::new(many()));
     contract::check(&mut { combined });
     contract::check(&mut Combined::new(at(1)));
-}
-
-#[test]
-fn a_name_and_an_address_are_seeds() {
-    let mut seeds = Seeds::new(["localhost:7400", "127.0.0.1:7401", "[::1]:7402"]).unwrap();
-    let contacts = seeds.contacts();
-    assert!(contacts.contains(&at(7401)));
-    assert!(contacts.iter().any(|address| address.ip().is_loopback() && address.port() == 7400));
-    assert!(contacts.iter().any(|address| address.is_ipv6() && address.port() == 7402));
-}
-
-#[test]
-fn a_seed_without_a_port_is_refused_with_an_example() {
-    for bad in ["", "host", "host:", ":7400", "host:0", "host:99999", "::1:7400", "::1"] {
-        let error = Seeds::new([bad]).err().unwrap_or_else(|| panic!("`{bad}` was taken"));
-        assert!(error.to_string().contains("host:port"), "{error}");
-    }
-}
-
-#[test]
-fn a_seed_that_does_not_resolve_does_not_hide_the_others() {
-    let mut seeds = Seeds::new(["no-such-name.invalid:1", "127.0.0.1:7401"]).unwrap();
-    assert_eq!(seeds.contacts(), [at(7401)]);
 }
 
 #[test]

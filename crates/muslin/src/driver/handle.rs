@@ -7,7 +7,8 @@ use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
 use muslin_core::state::{Command, NodeLoad, Outcome, Query, WatchSpec};
 use muslin_core::swim;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -69,6 +70,7 @@ pub(crate) enum Mail {
     Request { id: RequestId, request: Request, reply: ReplyTo },
     Cancel(RequestId),
     Ticket(Bytes),
+    Places(BTreeMap<String, SocketAddr>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -201,6 +203,17 @@ impl Handle {
     pub async fn set_ticket(&self, ticket: Bytes) {
         // A driver that is gone shows nothing any more.
         let _ = self.shared.mail.send(Mail::Ticket(ticket)).await;
+    }
+
+    /// Tells a node with static membership where members are, by name: replaces the last list.
+    /// Whether it was taken: a node that has stopped takes nothing.
+    pub async fn place_members(&self, places: BTreeMap<String, SocketAddr>) -> bool {
+        self.shared.mail.send(Mail::Places(places)).await.is_ok()
+    }
+
+    /// Whether the driver has ended.
+    pub fn is_stopped(&self) -> bool {
+        self.shared.mail.is_closed()
     }
 
     /// Leaves the view, hands leadership over, and stops the driver. Returns when it has stopped.

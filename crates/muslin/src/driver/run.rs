@@ -353,6 +353,7 @@ impl Run {
                 self.step(Input::Cancel(id));
             }
             Mail::Ticket(ticket) => self.step(Input::Ticket(ticket)),
+            Mail::Places(places) => self.step(Input::Places(places)),
             Mail::Shutdown(done) => {
                 let until = Instant::now() + STOPPING_TIME;
                 let stopping = Stopping { until, waiters: Vec::new() };
