@@ -725,7 +725,8 @@ impl Node {
 /// What the parts say.
 impl Node {
     pub(super) fn handle_swim(&mut self, now: Now, input: swim::Input, out: &mut Outputs<Output>) {
-        if self.is_static() {
+        let is_about_self = matches!(input, swim::Input::Describe(_));
+        if self.is_static() && !is_about_self {
             // There are no members to be told of, and nobody is told of this one.
             return;
         }

@@ -61,10 +61,8 @@ impl Node {
                     name: member.name.clone(),
                     roles: member.roles.clone(),
                     etcd_address: member.etcd_address.clone(),
-                    // A node says these of itself by gossip.
-                    protocol: (0, 0),
-                    version: String::new(),
-                    ..own.metadata.clone()
+                    // The rest a node says of itself by gossip.
+                    ..swim::Metadata::default()
                 },
                 heard: self.heard.get(&node).copied().unwrap_or(Now::START),
                 ..own.clone()

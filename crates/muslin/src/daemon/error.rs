@@ -42,9 +42,7 @@ pub enum DaemonError {
     )]
     MulticastWithoutToken,
     /// Nobody was named, and nobody was found.
-    #[error(
-        "found no node to ask ({tried}); name one: muslin join HOST:PORT"
-    )]
+    #[error("found no node to ask ({tried}); name one: muslin join HOST:PORT")]
     NobodyFound {
         /// Where it looked.
         tried: String,

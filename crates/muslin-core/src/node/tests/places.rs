@@ -70,7 +70,8 @@ fn a_node_admitted_to_a_static_cluster_becomes_a_voter() {
     world.run(2_000);
     for id in 2..=3 {
         let Token { id: token_id, secret_hash, .. } = token();
-        let admit = Admit { member: member(id), token_id, secret_hash, unix_ms: 1 };
+        let member = member(id);
+        let admit = Admit { member, token_id, secret_hash, unix_ms: 1, ..Admit::default() };
         world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
         world.start(fixed(id, 1));
         world.step(id, places([1, 2, 3]));
