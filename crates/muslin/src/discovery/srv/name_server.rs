@@ -47,15 +47,17 @@ impl NameServer {
         std::thread::spawn(move || {
             let mut buffer = [0; 512];
             while !ended.load(Ordering::Relaxed) {
-                let zone = served.lock().unwrap().clone();
+                // Looked at when a question is there, not before.
+                let present = || served.lock().unwrap().clone();
                 if let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                    let zone = present();
                     let answer = answer(&zone, &buffer[..length], zone.is_cutting);
                     if !zone.is_silent {
                         let _ = udp.send_to(&answer, from);
                     }
                 }
                 if let Ok((stream, _)) = tcp.accept() {
-                    let _ = serve(&zone, stream);
+                    let _ = serve(&present(), stream);
                 }
             }
         });
