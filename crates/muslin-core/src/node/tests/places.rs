@@ -72,7 +72,7 @@ fn a_node_admitted_to_a_static_cluster_becomes_a_voter() {
         let Token { id: token_id, secret_hash, .. } = token();
         let member = member(id);
         let admit = Admit { member, token_id, secret_hash, unix_ms: 1, ..Admit::default() };
-        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit))));
+        world.revision_of(1, Request::Write(Command::of(CommandKind::Admit(admit.into()))));
         world.start(fixed(id, 1));
         world.step(id, places([1, 2, 3]));
         world.run(3_000);
