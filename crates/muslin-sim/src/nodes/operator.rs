@@ -49,14 +49,17 @@ impl Nodes {
         let kind = match step {
             Step::Remove(place) => self.drained_or_removed(id_of(place)),
             Step::Ghost(step) => self.ghost_asks(client, step),
-            Step::Admit(place) => CommandKind::Admit(Admit {
-                member: member_of(id_of(place), address_of(place)),
-                token_id: TOKEN.into(),
-                secret_hash: Bytes::from_static(SECRET_HASH),
-                // Unique, and far from the token's end.
-                unix_ms: self.next_count(client),
-                may_wait: false,
-            }.into()),
+            Step::Admit(place) => CommandKind::Admit(
+                Admit {
+                    member: member_of(id_of(place), address_of(place)),
+                    token_id: TOKEN.into(),
+                    secret_hash: Bytes::from_static(SECRET_HASH),
+                    // Unique, and far from the token's end.
+                    unix_ms: self.next_count(client),
+                    may_wait: false,
+                }
+                .into(),
+            ),
         };
         self.ask_home(client, Request::Write(Command::of(kind)));
     }
@@ -79,7 +82,9 @@ impl Nodes {
             let member = Member { id: ghost.0, name: format!("{ghost:?}"), ..Member::default() };
             let secret_hash = Bytes::from_static(SECRET_HASH);
             let token_id = token.into();
-            CommandKind::Admit(Admit { member, token_id, secret_hash, unix_ms, may_wait: false }.into())
+            CommandKind::Admit(
+                Admit { member, token_id, secret_hash, unix_ms, may_wait: false }.into(),
+            )
         };
         match step {
             0 => admit(GHOSTS[0], TOKEN_FOR_ONE),

@@ -221,7 +221,7 @@ impl Board {
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Line {
     /// A node that is there.
-    Item(NodeRow),
+    Item(Box<NodeRow>),
     /// All nodes of this place have been told.
     Sync { index: String },
     /// A node is new, or another.
@@ -314,7 +314,7 @@ async fn begin(board: &Board, lines: &Lines) -> Result<u64, Gone> {
         (kept.rows.clone(), kept.last)
     };
     for row in rows.into_values() {
-        lines.write(&Line::Item(row)).await?;
+        lines.write(&Line::Item(Box::new(row))).await?;
     }
     lines.write(&Line::Sync { index: place(&board.process, last) }).await?;
     Ok(last)

@@ -9,9 +9,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Gives what is set, by name; `None` hangs until it is set.
+/// What a name stands for; `None` hangs until it is set.
+type Answer = (String, Option<Vec<SocketAddr>>);
+
+/// Gives what is set, by name.
 #[derive(Clone, Default)]
-struct Names(Arc<Mutex<Vec<(String, Option<Vec<SocketAddr>>)>>>);
+struct Names(Arc<Mutex<Vec<Answer>>>);
 
 impl Names {
     fn set(&self, name: &str, addresses: Option<&[SocketAddr]>) {
