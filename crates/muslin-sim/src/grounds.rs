@@ -217,8 +217,9 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         It::LeaseIgnoresDrift => (Drift, Preset::Swarm, 3),
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
         It::LeaseEndForwarded => (Holders, Preset::Swarm, 3),
-        It::DownBeatsAnyLife | It::NackIsAck | It::RefutesInSameLife => (Storm, Preset::Swarm, 0),
-        It::StaleAssignmentTaken
+        It::DownBeatsAnyLife | It::NackIsAck => (Storm, Preset::Swarm, 0),
+        It::RefutesInSameLife
+        | It::StaleAssignmentTaken
         | It::FullNodeNamed
         | It::UnnamedCampaigns
         | It::NamedNeverDeclines
