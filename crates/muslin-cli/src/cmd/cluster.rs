@@ -14,7 +14,7 @@ pub(crate) async fn run(global: &Global, cluster: Cluster) -> Result<(), Failure
             let path = format!("/v1/cluster?{}", freshness(&wish));
             let body = Client::new(global).await?.json(Call::get(path)).await?;
             super::node::warn(&body);
-            output::body(global.output, &body, |body| super::node::fields(body))
+            output::body(global.output, &body, super::node::fields)
         }
         Cluster::Health => health(global).await,
         Cluster::Quorum => quorum(global).await,
