@@ -637,7 +637,7 @@ Examples:
   muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up
   muslin join 10.0.0.1:7400 --data-dir w1 --name w1 --listen 10.0.0.9:7400 --roles worker
   muslin join --discover multicast --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400
-  muslin join --seeds db.example:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400";
+  muslin join --seeds db:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400";
     pub(super) const UP: &str = "\
 Examples:
   muslin up --data-dir n1

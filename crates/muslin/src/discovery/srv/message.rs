@@ -48,16 +48,16 @@ pub(super) struct Record {
 pub(super) enum Content {
     Address(IpAddr),
     Alias(Name),
-    Service(Service),
+    Target(Target),
 }
 
 /// Where a service is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Service {
+pub(super) struct Target {
     pub(super) priority: u16,
     pub(super) weight: u16,
     pub(super) port: u16,
-    pub(super) target: Name,
+    pub(super) host: Name,
 }
 
 /// Why a message is not an answer to our question.
@@ -217,8 +217,8 @@ impl<'a> Reader<'a> {
             TYPE_CNAME => self.name()?.map(Content::Alias),
             SRV => {
                 let [priority, weight, port] = [self.u16()?, self.u16()?, self.u16()?];
-                let target = self.name()?;
-                target.map(|target| Content::Service(Service { priority, weight, port, target }))
+                let host = self.name()?;
+                host.map(|host| Content::Target(Target { priority, weight, port, host }))
             }
             _ => None,
         })

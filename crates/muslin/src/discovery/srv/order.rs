@@ -1,27 +1,24 @@
-//! In which order services are tried (RFC 2782).
+//! In which order targets are tried (RFC 2782).
 
-use super::message::Service;
+use super::message::Target;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// Lower priorities first; among equals drawn by weight. `draw(n)` gives a number from 0 to `n`.
-pub(super) fn ordered(
-    mut services: Vec<Service>,
-    draw: &mut impl FnMut(u32) -> u32,
-) -> Vec<Service> {
+pub(super) fn ordered(mut targets: Vec<Target>, draw: &mut impl FnMut(u32) -> u32) -> Vec<Target> {
     // Those without weight stand first, so that they have a small chance (RFC 2782).
-    services.sort_by_key(|service| (service.priority, service.weight));
-    let mut ordered = Vec::with_capacity(services.len());
-    while let Some(first) = services.first() {
+    targets.sort_by_key(|target| (target.priority, target.weight));
+    let mut ordered = Vec::with_capacity(targets.len());
+    while let Some(first) = targets.first() {
         let priority = first.priority;
-        let equals = services.iter().take_while(|service| service.priority == priority).count();
-        let sum = services[..equals].iter().map(|service| u32::from(service.weight)).sum();
+        let equals = targets.iter().take_while(|target| target.priority == priority).count();
+        let sum = targets[..equals].iter().map(|target| u32::from(target.weight)).sum();
         let mut left = draw(sum).min(sum);
-        let chosen = services[..equals].iter().position(|service| {
-            let is_it = u32::from(service.weight) >= left;
-            left = left.saturating_sub(service.weight.into());
+        let chosen = targets[..equals].iter().position(|target| {
+            let is_it = u32::from(target.weight) >= left;
+            left = left.saturating_sub(target.weight.into());
             is_it
         });
-        ordered.push(services.remove(chosen.expect("the weights sum up to what was drawn from")));
+        ordered.push(targets.remove(chosen.expect("the weights sum up to what was drawn from")));
     }
     ordered
 }

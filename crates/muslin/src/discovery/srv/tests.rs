@@ -1,7 +1,11 @@
-use super::message::{NotOurs, Service, question, read};
+use super::lookup::all_names;
+use super::message::{Content, Kind, NotOurs, Record, Target, question, read};
+use super::name::Name;
 use super::name_server::{NameServer, Zone, answer};
 use super::*;
-use crate::discovery::{Patient, contract};
+use crate::discovery::{Discovery, Patient, contract};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "_muslin._udp.cluster.test";
 
@@ -148,13 +152,13 @@ fn the_systems_servers_are_read_and_this_machine_is_asked_when_there_are_none() 
     assert_eq!(system::parse("options edns0"), [at("127.0.0.1:53")]);
 }
 
-fn service(priority: u16, weight: u16, port: u16) -> Service {
-    Service { priority, weight, port, target: name("t") }
+fn target(priority: u16, weight: u16, port: u16) -> Target {
+    Target { priority, weight, port, host: name("t") }
 }
 
 #[test]
 fn among_equals_heavier_ones_come_first_more_often() {
-    let services = [service(5, 100, 4), service(1, 30, 2), service(1, 10, 1), service(1, 0, 3)];
+    let services = [target(5, 100, 4), target(1, 30, 2), target(1, 10, 1), target(1, 0, 3)];
     let mut firsts = [0; 5];
     for drawn in 0..=40 {
         let ordered = order::ordered(services.to_vec(), &mut |most| drawn.min(most));
