@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 #[derive(Subcommand, Debug)]
 pub(crate) enum Cluster {
     /// What the cluster is: voters, epoch, settings
-    #[command(visible_alias = "show", after_help = examples::INFO)]
+    #[command(visible_alias = "show", after_help = examples::SHOW)]
     Info {
         #[command(flatten)]
         freshness: Freshness,
@@ -61,7 +61,7 @@ Examples:
   muslin cluster info
   muslin cluster quorum
   muslin cluster transfer-leader n2";
-    pub(super) const INFO: &str = "\
+    pub(super) const SHOW: &str = "\
 Examples:
   muslin cluster info
   muslin cluster info --consistency linearizable -o json";
