@@ -95,11 +95,12 @@ pub async fn join(
     };
     let contact = super::ways::contact(&options).await?;
     let joiner = prepare(&options, wish, contact).await?;
+    let was_begun = Joiner::is_pending(&options.data_dir);
     joiner.begin(&options.data_dir)?;
     let joined = match wait(&joiner, &options, contact, tell).await {
         Err(error) => {
             // Nothing will come of it any more: other options may be given.
-            if matches!(error, JoinError::Refused { retryable: false, .. }) {
+            if error.is_final() || !was_begun && !error.was_asked() {
                 Joiner::end(&options.data_dir);
             }
             return Err(error.into());

@@ -142,6 +142,24 @@ pub enum JoinError {
     },
 }
 
+impl JoinError {
+    /// The cluster said no, and will say no to the same again.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, JoinError::Refused { retryable: false, .. })
+    }
+
+    /// A member may have been asked: the node may be admitted, or come to be.
+    pub(crate) fn was_asked(&self) -> bool {
+        matches!(
+            self,
+            JoinError::TimedOut(_)
+                | JoinError::Refused { .. }
+                | JoinError::Held { .. }
+                | JoinError::Answer { .. }
+        )
+    }
+}
+
 impl Wish {
     fn request(self, node: NodeId, csr_pem: String) -> JoinRequest {
         JoinRequest {
