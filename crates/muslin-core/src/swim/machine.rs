@@ -44,6 +44,8 @@ const CALLERS_FANOUT: usize = 2;
 pub struct Swim {
     pub(super) id: NodeId,
     pub(super) epoch: Epoch,
+    /// The latest that anybody spoke in.
+    pub(super) heard_epoch: Epoch,
     pub(super) options: Options,
     pub(super) rng: Prng,
     pub(super) own: Own,
@@ -164,6 +166,7 @@ impl Swim {
         let mut swim = Swim {
             id,
             epoch,
+            heard_epoch: epoch,
             options,
             rng,
             own,

@@ -6,7 +6,7 @@ use super::probing::Answer;
 use super::relays::PingFor;
 use super::spreading::Source;
 use super::{Detour, Event, Output, PACKET_BYTES_MAX, Packet, PacketKind, Rumor};
-use crate::base::{Incarnation, NodeId, Now, Outputs};
+use crate::base::{Epoch, Incarnation, NodeId, Now, Outputs};
 use crate::wire;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -52,6 +52,7 @@ impl Swim {
             self.contacts.answered(*number);
             return;
         }
+        self.note_epoch(packet.epoch, out);
         if let Some(why) = self.refusal(&packet) {
             out.push(Output::Report(Event::Dropped { why }));
             return;
@@ -78,6 +79,13 @@ impl Swim {
         }
         if is_tracked && (!is_known || heed.is_back) {
             self.ask_for_all(now, address, out);
+        }
+    }
+
+    fn note_epoch(&mut self, epoch: Epoch, out: &mut Outputs<Output>) {
+        if epoch > self.epoch.max(self.heard_epoch) {
+            self.heard_epoch = epoch;
+            out.push(Output::Report(Event::Outpaced { epoch }));
         }
     }
 

@@ -269,6 +269,12 @@ pub enum Event {
         /// Who sees it.
         by: NodeId,
     },
+    /// Somebody speaks in a later epoch: the record will say so too, or the cluster's membership
+    /// history went on without this node. Told once for each.
+    Outpaced {
+        /// Which.
+        epoch: Epoch,
+    },
     /// A packet was dropped.
     Dropped {
         /// Why.

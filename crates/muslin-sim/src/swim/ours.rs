@@ -113,6 +113,7 @@ fn sight(event: &Event) -> Option<(Seat, Sight)> {
         | Event::Reached { .. }
         | Event::RefutedSelf { .. }
         | Event::ObservedAddress { .. }
+        | Event::Outpaced { .. }
         | Event::Dropped { .. } => None,
     }
 }

@@ -315,6 +315,10 @@ fn of_swim(event: &swim::Event, names: &Names) -> Story {
             let text = format!("this node bears witness that {} is {state}", name(&testimony.node));
             Story::new("node-witnessed", text)
         }
+        swim::Event::Outpaced { epoch } => {
+            let text = format!("others are in epoch {} already", epoch.0);
+            Story::new("epoch-missed", text)
+        }
         swim::Event::Dropped { why } => {
             Story::new("packet-dropped", format!("dropped a gossip packet: {why}"))
         }

@@ -16,9 +16,10 @@ use crate::identity::{Identity, Keyring};
 use crate::join::{RenewAnswer, RenewRequest};
 use crate::transport::{Roster, Standing, TransportCounters};
 use bytes::Bytes;
-use muslin_core::base::Prng;
+use muslin_core::base::{Epoch, Prng};
 use muslin_core::node::{Consistency, Event, NodeStatus};
 use muslin_core::state::{GossipKeys, Member, Outcome, Query, Response};
+use muslin_core::swim;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
@@ -52,6 +53,8 @@ pub(super) struct Keeper {
     shown: Vec<u8>,
     /// Dials that peers had refused when papers were last asked for.
     barred: u64,
+    /// The latest epoch that others were heard to speak in.
+    heard: Epoch,
 }
 
 /// Why a node cannot go on as it is.
@@ -82,7 +85,18 @@ impl Keeper {
         let retry = Retry { next: Instant::now(), pause: RETRY_MIN, prng, is_spread: false };
         let shown = wallet.identity().ticket.clone();
         let rotation = Rotation::default();
-        Keeper { handle, wallet, roster, counters, known, retry, rotation, shown, barred: 0 }
+        Keeper {
+            handle,
+            wallet,
+            roster,
+            counters,
+            known,
+            retry,
+            rotation,
+            shown,
+            barred: 0,
+            heard: Epoch(0),
+        }
     }
 
     /// Runs until the node stops; ends by itself only when the node cannot go on as it is.
@@ -98,7 +112,7 @@ impl Keeper {
             }
             sleep(LOOK_PAUSE).await;
             tokio::select! {
-                () = wait_for_change(&mut events) => {}
+                later = wait_for_change(&mut events) => self.heard = self.heard.max(later),
                 () = self.wallet.wanted() => self.retry.next = Instant::now(),
                 () = sleep(self.rest()) => {}
             }
@@ -178,7 +192,7 @@ impl Keeper {
 
     fn is_due(&self) -> Result<bool, DaemonError> {
         let identity = self.wallet.identity();
-        Ok(identity.epoch()? < self.roster.epoch()
+        Ok(identity.epoch()? < self.roster.epoch().max(self.heard)
             || identity.ticket.is_empty()
             || self.wallet.is_rotation_wanted()
             || identity.is_aging(SystemTime::now())?
@@ -194,7 +208,8 @@ impl Keeper {
         let identity = self.wallet.identity();
         let config = directory.config();
         // Whoever is refused cannot know the present epoch: it asks even if it could sign.
-        if identity.ca_key.is_some() && barred == self.barred {
+        let is_refused = barred != self.barred || self.heard > self.roster.epoch();
+        if identity.ca_key.is_some() && !is_refused {
             let duties = (config.name.clone(), config.roles.clone());
             let (epoch, address) = (self.roster.epoch(), config.addresses.advertise.ip());
             let duties = (duties.0.as_str(), duties.1.as_slice());
@@ -247,12 +262,17 @@ impl Keeper {
     }
 }
 
-/// Until the members or the epoch may have changed, or peers may have refused this node.
-async fn wait_for_change(events: &mut broadcast::Receiver<Arc<crate::driver::EventRecord>>) {
+/// Until the members or the epoch may have changed; the epoch, if others were heard in a later one.
+async fn wait_for_change(
+    events: &mut broadcast::Receiver<Arc<crate::driver::EventRecord>>,
+) -> Epoch {
     loop {
-        match events.recv().await {
-            Ok(record) if !matches!(record.event, Event::Members { .. }) => {}
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+        match events.recv().await.map(|record| record.event.clone()) {
+            Ok(Event::Swim(swim::Event::Outpaced { epoch })) => return epoch,
+            Ok(Event::Members { .. }) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                return Epoch::default();
+            }
+            Ok(_) => {}
             Err(broadcast::error::RecvError::Closed) => return std::future::pending().await,
         }
     }

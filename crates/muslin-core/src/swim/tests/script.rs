@@ -280,6 +280,7 @@ fn describe(event: &Event) -> String {
             alloc::format!("bears witness that {:?} is {state}", testimony.node)
         }
         Event::Reached { node, detour } => alloc::format!("reaches {node:?} {}", way(*detour)),
+        Event::Outpaced { epoch } => alloc::format!("hears of epoch {}", epoch.0),
         Event::Dropped { why } => alloc::format!("drops {why}"),
     }
 }
