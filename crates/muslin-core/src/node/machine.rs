@@ -361,7 +361,10 @@ impl Node {
     }
 
     fn on_peer(&mut self, now: Now, from: NodeId, message: PeerMessage, out: &mut Outputs<Output>) {
-        if self.heard.get(&from).is_none_or(|at| *at + HEARD_EVERY <= now) {
+        // What the failure detector says itself tells it more than that somebody spoke: told that
+        // first, it would take a probe for settled before it learns that a stream settled it.
+        let is_own_news = matches!(message, PeerMessage::Gossip(_));
+        if !is_own_news && self.heard.get(&from).is_none_or(|at| *at + HEARD_EVERY <= now) {
             self.heard.insert(from, now);
             self.handle_swim(now, swim::Input::Heard(from), out);
         }

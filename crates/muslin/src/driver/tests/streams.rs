@@ -5,15 +5,14 @@ use muslin_core::node::Event;
 use muslin_core::swim;
 use std::time::Duration;
 
-/// Followers say nothing to each other on streams by themselves: whoever is reached there was
-/// probed there.
+/// Followers without a group in common say nothing to each other on streams by themselves: whoever
+/// is reached there was probed there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_no_datagram_reaches_is_probed_on_a_stream() {
     let cluster = Cluster::start().await;
     let mut events = cluster.handle(1).events();
     let mut others = cluster.handle(2).events();
-    cluster.all_led(&[]).await;
-    cluster.handle(1).group_create("journal", [1, 2, 3].map(super::NodeId)).await.unwrap();
+    until_all_know_each_other(&cluster).await;
     cluster.network.set_loss(1_000_000);
     let by_stream = async {
         loop {
@@ -29,4 +28,17 @@ async fn a_node_that_no_datagram_reaches_is_probed_on_a_stream() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), by_stream).await.expect("a stream answers");
+}
+
+async fn until_all_know_each_other(cluster: &Cluster) {
+    for id in 1..=3 {
+        loop {
+            let status = cluster.handle(id).status().await.unwrap();
+            let is_alive = |entry: &&swim::ViewEntry| entry.state == swim::Liveness::Alive;
+            if status.leader.is_some() && status.view.iter().filter(is_alive).count() == 3 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
