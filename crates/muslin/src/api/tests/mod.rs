@@ -91,11 +91,17 @@ impl World {
             members: (1..=1 + wishes.absent_voters).map(member).collect(),
             ..Founding::default()
         };
+        // What the node says of itself is what the record says: it has nothing to correct.
+        let recorded = member(1);
         let options = Options {
             founding,
-            metadata: Metadata { name: String::from("n1"), ..Metadata::default() },
+            metadata: Metadata {
+                name: recorded.name,
+                etcd_address: recorded.etcd_address,
+                ..Metadata::default()
+            },
             request_timeout: Duration::from_millis(500),
-            ..Options::new(NodeId(1), cluster, addr)
+            ..Options::new(NodeId(1), cluster, recorded.address.parse().unwrap())
         };
         let store = Box::new(MemStore::new(Disk::new()));
         let transport = Arc::new(Nobody);
