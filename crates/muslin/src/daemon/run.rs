@@ -20,15 +20,24 @@ use muslin_core::base::NodeId;
 use muslin_core::node::{Membership, Options};
 use muslin_core::raft;
 use muslin_core::swim;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Messages and datagrams that wait for the driver. Streams wait beyond it, datagrams are dropped.
 const INCOMING_MAX: usize = 4_096;
+
+/// How long a node that begins afresh waits for the ports it had itself: its connections end behind
+/// it, and hold them until then.
+const PORTS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it looks.
+const PORTS_EVERY: Duration = Duration::from_millis(20);
 
 /// The protocol version this program speaks, oldest and newest.
 const PROTOCOL: (u32, u32) = (1, 1);
@@ -44,12 +53,13 @@ pub async fn run(
 ) -> Result<(), DaemonError> {
     ways::check(&options.seeds, &options.discover)?;
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut patience = Duration::ZERO;
     loop {
         afresh::finish(&options.data_dir)?;
         let (mut directory, identity) = open(&options.data_dir)?;
         check_words(directory.config())?;
         directory.check_first_room()?;
-        let sockets = Sockets::bind(&options, &directory).await?;
+        let sockets = Sockets::bind_within(patience, &options, &directory).await?;
         directory.set_addresses(sockets.addresses)?;
         let identity = certified_for(identity, &directory, sockets.addresses.advertise)?;
         let running = Running::start(&options, &directory, identity, sockets)?;
@@ -61,6 +71,7 @@ pub async fn run(
                     "the epoch rose while this node was away: it was admitted again, and fetches \
                      what the cluster holds"
                 );
+                patience = PORTS_PATIENCE;
             }
         }
     }
@@ -93,6 +104,23 @@ struct Sockets {
 }
 
 impl Sockets {
+    /// Takes the ports as soon as they are free.
+    async fn bind_within(
+        patience: Duration,
+        options: &UpOptions,
+        directory: &DataDir,
+    ) -> Result<Sockets, DaemonError> {
+        let end = Instant::now() + patience;
+        loop {
+            match Sockets::bind(options, directory).await {
+                Err(DaemonError::Listen { source, .. })
+                    if source.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {}
+                bound => return bound,
+            }
+            tokio::time::sleep(PORTS_EVERY).await;
+        }
+    }
+
     async fn bind(options: &UpOptions, directory: &DataDir) -> Result<Sockets, DaemonError> {
         let connections_max = files::raise();
         let before = directory.config().addresses;
