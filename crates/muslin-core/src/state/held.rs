@@ -116,7 +116,7 @@ impl Members {
             return Ok(Response::Admission(known));
         }
         let held = self.held.get(&id).ok_or(Refusal::JoinNotFound)?;
-        self.check_conflicts(&held.member)?;
+        self.check_conflicts(&held.member, None)?;
         let mut held = held.clone();
         held.decided_by = change.by.into();
         if approve.force || self.missing_roles(&held.member).is_empty() {
@@ -162,7 +162,7 @@ impl Members {
     pub(super) fn release_held(&mut self, change: &mut Change<'_>) {
         while let Some(held) = self.next_released() {
             let node = held.member.node();
-            if self.check_conflicts(&held.member).is_err() {
+            if self.check_conflicts(&held.member, None).is_err() {
                 self.drop_held(node, UnheldFor::Conflict, change);
                 continue;
             }

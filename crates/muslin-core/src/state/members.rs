@@ -13,6 +13,7 @@ use crate::base::mutant::{self, Mutant};
 use crate::base::{Epoch, Index, NodeId};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -179,6 +180,9 @@ impl Members {
             return Ok(Admission::Admitted { epoch, known: true });
         }
         form::check_member(&admit.member)?;
+        if admit.in_place_of != 0 {
+            return self.admit_in_place(admit, change);
+        }
         if let Some(held) = self.held.get(&id) {
             if held.member.key_hash != admit.member.key_hash {
                 return Err(Refusal::MemberExists);
@@ -212,7 +216,7 @@ impl Members {
             return Err(Refusal::TokenRole(role.clone()));
         }
         // After the token: without one, nobody learns which names there are.
-        self.check_conflicts(&admit.member)?;
+        self.check_conflicts(&admit.member, None)?;
         let missing = self.missing_roles(&admit.member);
         if !missing.is_empty() {
             return self.hold_for_roles(admit, missing, change);
@@ -223,9 +227,43 @@ impl Members {
         Ok(Admission::Admitted { epoch: self.epoch(), known: false })
     }
 
-    /// Whether a living member stands in the way of another one.
-    pub(super) fn check_conflicts(&self, wanted: &Member) -> Result<(), Refusal> {
-        let mut living = self.present.values().filter(|one| one.is_living());
+    /// Admits a member anew that stayed behind when the epoch rose: under another id, as what it
+    /// was. It was let in once and not removed, so no token is asked for, also where strangers must
+    /// have one. What only a voter holds may be lost with it: those follow the log.
+    fn admit_in_place(
+        &mut self,
+        admit: &Admit,
+        change: &mut Change<'_>,
+    ) -> Result<Admission, Refusal> {
+        let before = NodeId(admit.in_place_of);
+        let old = self.present.get(&before).ok_or(Refusal::MemberNotFound)?;
+        let wanted = &admit.member;
+        let is_same =
+            old.name == wanted.name && wanted.roles.iter().all(|role| old.performs(role));
+        if !is_same || old.epoch() >= self.epoch() || self.voters.contains(&before) {
+            return Err(Refusal::NotLeftBehind(old.name.clone()));
+        }
+        self.check_conflicts(wanted, Some(before))?;
+        let member = Member {
+            requires: old.requires.clone(),
+            requires_for_bootstrap: old.requires_for_bootstrap.clone(),
+            labels: old.labels.clone(),
+            zone: old.zone.clone(),
+            ..wanted.clone()
+        };
+        self.held.remove(&wanted.node());
+        self.enter(&member, &format!("certificate of node {before}"), change);
+        Ok(Admission::Admitted { epoch: self.epoch(), known: false })
+    }
+
+    /// Whether a living member stands in the way of another one, who comes in place of `before`.
+    pub(super) fn check_conflicts(
+        &self,
+        wanted: &Member,
+        before: Option<NodeId>,
+    ) -> Result<(), Refusal> {
+        let is_other = |one: &&Member| one.is_living() && Some(one.node()) != before;
+        let mut living = self.present.values().filter(is_other);
         if living.clone().any(|one| one.name == wanted.name) {
             return Err(Refusal::NameTaken(wanted.name.clone()));
         }

@@ -9,7 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Admit a node, on the strength of a token or, later, of somebody's approval.
+/// Admit a node, on the strength of a token, of the certificate of one that stayed behind or, later,
+/// of somebody's approval.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Admit {
     /// Who.
@@ -27,6 +28,10 @@ pub struct Admit {
     /// Whoever asks understands that it may be held; otherwise it is refused.
     #[prost(bool, tag = "5")]
     pub may_wait: bool,
+    /// The member in whose place it comes, which stayed behind when the epoch rose: whoever asks
+    /// has shown the certificate of that one. 0 is nobody.
+    #[prost(fixed64, tag = "6")]
+    pub in_place_of: u64,
 }
 
 /// Remove a member.

@@ -256,6 +256,9 @@ pub enum Refusal {
     QuorumNeeded(Box<QuorumNeeded>),
     /// What is said is of a life that is over.
     OldLife,
+    /// This member cannot be admitted anew in its own place: it did not stay behind when the epoch
+    /// rose, or it votes, or other duties are asked for than it had.
+    NotLeftBehind(String),
     /// It is of another epoch.
     OldEpoch {
         /// The one it is of.

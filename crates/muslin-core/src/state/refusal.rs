@@ -38,6 +38,11 @@ impl fmt::Display for Refusal {
                 "the cluster is too small to assign anything: {size}; start some, or lower that"
             ),
             Refusal::QuorumNeeded(numbers) => write!(f, "{numbers}; add a voter first"),
+            Refusal::NotLeftBehind(name) => write!(
+                f,
+                "{name} did not stay behind when the epoch rose, or it votes, or other duties are \
+                     asked for than it had; join with a token"
+            ),
             Refusal::OldEpoch { epoch, present } => write!(
                 f,
                 "it is of epoch {epoch}, the cluster's is {present}; look again, and a node \

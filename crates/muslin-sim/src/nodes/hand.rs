@@ -49,7 +49,7 @@ impl Nodes {
             token_id: TOKEN.into(),
             secret_hash: Bytes::from_static(SECRET_HASH),
             unix_ms: 1,
-            may_wait: false,
+            ..Admit::default()
         };
         let command = Command::of(CommandKind::Admit(admit.into()));
         let answer = self.ask_by_hand(by, Request::Write(command))?;

@@ -56,7 +56,7 @@ impl Nodes {
                     secret_hash: Bytes::from_static(SECRET_HASH),
                     // Unique, and far from the token's end.
                     unix_ms: self.next_count(client),
-                    may_wait: false,
+                    ..Admit::default()
                 }
                 .into(),
             ),
@@ -83,7 +83,7 @@ impl Nodes {
             let secret_hash = Bytes::from_static(SECRET_HASH);
             let token_id = token.into();
             CommandKind::Admit(
-                Admit { member, token_id, secret_hash, unix_ms, may_wait: false }.into(),
+                Admit { member, token_id, secret_hash, unix_ms, ..Admit::default() }.into(),
             )
         };
         match step {

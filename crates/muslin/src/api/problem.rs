@@ -202,7 +202,9 @@ impl Problem {
             }
             Refusal::QuorumNeeded(_) => (StatusCode::CONFLICT, "quorum-needed"),
             Refusal::ClusterTooSmall(_) => (StatusCode::CONFLICT, "cluster-too-small"),
-            Refusal::OldLife | Refusal::OldEpoch { .. } => (StatusCode::CONFLICT, "stale"),
+            Refusal::OldLife | Refusal::OldEpoch { .. } | Refusal::NotLeftBehind(_) => {
+                (StatusCode::CONFLICT, "stale")
+            }
             Refusal::TooManyHeld => (StatusCode::TOO_MANY_REQUESTS, "too-many-held"),
             Refusal::AddressTaken(_)
             | Refusal::TokenExists

@@ -6,11 +6,12 @@ use crate::driver::Handle;
 use crate::identity::{Identity, IdentityError, NodeSubject, Papers, SignedRequest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use muslin_core::base::{Epoch, NodeId};
 use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::{
-    Admission, Admit, Approve, CONTROL_ROLE, Command, CommandKind, Founding, HoldReason, Member,
-    Membership, MembershipChange, Query, Refusal, Response,
+    Admission, Admit, CONTROL_ROLE, Command, CommandKind, Founding, HoldReason, Member, Query,
+    Refusal, Response,
 };
 use prost::Message;
 use serde::Serialize;
@@ -66,9 +67,6 @@ impl std::error::Error for JoinRefusal {}
 /// Most members told to a joiner, those first that can vote: it learns the others by gossip.
 const MEMBERS_TOLD_MAX: usize = 512;
 
-/// Who approved, where a node's own certificate did.
-const BY: &str = "certificate of node";
-
 /// The member that admits.
 #[derive(Clone, Copy)]
 pub struct Door<'a> {
@@ -106,14 +104,14 @@ impl Door<'_> {
     /// Admits a node, or holds it: answers once that is committed, and refuses otherwise.
     pub async fn admit(&self, request: JoinRequest) -> Result<JoinReply, JoinRefusal> {
         let wanted = Wanted::of(&request, self.identity)?;
-        let shown = match &request.proof {
+        let claim = match &request.proof {
             Some(proof) => {
                 let hash = proof.check(&request.signed()).ok_or_else(token_refused)?;
-                (proof.token_id.clone(), hash.to_vec().into())
+                Claim::Token(proof.token_id.clone(), hash.to_vec().into())
             }
-            None => Default::default(),
+            None => Claim::Nothing,
         };
-        self.propose(&wanted, shown).await
+        self.propose(&wanted, claim).await
     }
 
     /// Admits a member anew that slept through a rise of the epoch: under another id, with its
@@ -133,7 +131,7 @@ impl Door<'_> {
         let Some(before) = before else {
             return match record.members.iter().any(|member| member.node() == wanted.node) {
                 // Its first try was admitted, and the answer was lost.
-                true => self.propose(&wanted, Default::default()).await,
+                true => self.propose(&wanted, Claim::Nothing).await,
                 false => Err(removed(predecessor)),
             };
         };
@@ -142,37 +140,18 @@ impl Door<'_> {
             let hint = "take its vote away first: `muslin node demote` it, then start it again";
             return Err(JoinRefusal::new(409, "still-votes", detail, hint));
         }
-        let is_same = before.name == wanted.member.name
-            && wanted.member.roles.iter().all(|role| before.performs(role));
-        if !is_same || before.epoch() >= record.epoch {
-            let detail = "the certificate shown is not of a node that may be admitted so";
-            return Err(JoinRefusal::new(403, "outdated", detail, "join with a token"));
-        }
-        self.propose(&wanted, Default::default()).await?;
-        let approve = Approve { id: wanted.node.0, force: false };
-        let change = Membership {
-            unix_ms: self.unix_ms,
-            by: format!("{BY} {predecessor}"),
-            change: Some(MembershipChange::Approve(approve)),
-        };
-        self.write(CommandKind::Membership(change.into())).await?;
-        self.propose(&wanted, Default::default()).await
+        self.propose(&wanted, Claim::Place(predecessor)).await
     }
 
-    async fn propose(
-        &self,
-        wanted: &Wanted,
-        (token_id, secret_hash): (String, bytes::Bytes),
-    ) -> Result<JoinReply, JoinRefusal> {
+    async fn propose(&self, wanted: &Wanted, claim: Claim) -> Result<JoinReply, JoinRefusal> {
         // Signed before it is proposed: if that fails, nothing has changed.
         let epoch = self.handle.glance().epoch;
         let mut papers = wanted.sign(self.identity, epoch).map_err(unsigned)?;
         let admission = Admit {
             member: wanted.member.clone(),
-            token_id,
-            secret_hash,
             unix_ms: self.unix_ms,
             may_wait: true,
+            ..claim.admission()
         };
         let written = self.write(CommandKind::Admit(admission.into())).await;
         match written.inspect_err(|refusal| wanted.tell(refusal))? {
@@ -220,6 +199,28 @@ impl Door<'_> {
             members_total: members.len(),
             members: members.into_iter().take(MEMBERS_TOLD_MAX).map(JoinMember::from).collect(),
         })))
+    }
+}
+
+/// On the strength of what a node is to be admitted.
+enum Claim {
+    /// Somebody has to approve it.
+    Nothing,
+    /// The public part, and the hash of the secret.
+    Token(String, Bytes),
+    /// It has shown the certificate of this member, which stayed behind when the epoch rose.
+    Place(NodeId),
+}
+
+impl Claim {
+    fn admission(self) -> Admit {
+        match self {
+            Claim::Nothing => Admit::default(),
+            Claim::Token(token_id, secret_hash) => {
+                Admit { token_id, secret_hash, ..Admit::default() }
+            }
+            Claim::Place(node) => Admit { in_place_of: node.0, ..Admit::default() },
+        }
     }
 }
 
@@ -362,6 +363,7 @@ fn refused(refusal: Refusal) -> JoinRefusal {
         Refusal::JoinDenied => (403, "denied", "ask whoever runs the cluster"),
         Refusal::TooManyHeld => (503, "busy", "join with a token, or again later"),
         Refusal::OldEpoch { .. } => (403, "outdated", "join with an empty data directory"),
+        Refusal::NotLeftBehind(_) => (403, "outdated", BY_TOKEN),
         Refusal::NameTaken(_) => {
             (409, "name-taken", "see `muslin node ls` for the names there are")
         }

@@ -1,7 +1,9 @@
 //! The joiner's side: what it prepares, and what it makes of an answer.
 
 use super::code::join_code;
-use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest};
+#[cfg(feature = "client")]
+use super::message::JoinReply;
+use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinRequest};
 use super::token::{Token, TokenError};
 use crate::identity::{
     ClusterCa, Identity, IdentityError, KeyedCertificate, Keyring, Secret, SignedRequest,
@@ -142,6 +144,7 @@ pub enum JoinError {
     },
 }
 
+#[cfg(feature = "api")]
 impl JoinError {
     /// The cluster said no, and will say no to the same again.
     pub(crate) fn is_final(&self) -> bool {

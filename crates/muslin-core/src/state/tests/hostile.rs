@@ -25,7 +25,7 @@ fn busy() -> State {
         let secret_hash = Bytes::from_static(b"secret");
         let token_id = "t".into();
         CommandKind::Admit(
-            Admit { member, token_id, secret_hash, unix_ms: 1, may_wait: false }.into(),
+            Admit { member, token_id, secret_hash, unix_ms: 1, ..Admit::default() }.into(),
         )
     };
     let leased = |key: &'static str| {

@@ -3,7 +3,7 @@
 //! ```text
 //! token ID [secret=S] [expires=MS] [uses=N] [roles=R,..] [name=N] / tokens
 //! admit ID name=N [token=T] [secret=S] [at=MS] [key=K] [address=A] [roles=R,..] [boot=R,..]
-//!       [zone=Z] [wait=true]
+//!       [zone=Z] [wait=true] [for=ID]
 //! remove ID [force=true] / update ID address=A / members / record / voters ID.. / join ID
 //! approve ID [force=true] / deny ID / drain ID / resume ID / promote ID / demote ID / auto ID
 //! roles ID [add=R,..] [remove=R,..] / label ID [set=K:V,..] [remove=K,..] [zone=Z]
@@ -180,6 +180,7 @@ fn admit(args: Args<'_, '_>) -> Result<Admit, Box<dyn Error>> {
         secret_hash: bytes(args.take_key("secret").unwrap_or("s")),
         unix_ms: number_or(args, "at", 500)?,
         may_wait: is_set(args, "wait"),
+        in_place_of: number_or(args, "for", 0)?,
     })
 }
 
