@@ -13,6 +13,7 @@ mod damage;
 mod deny;
 mod failover;
 mod http;
+mod membership;
 mod nostd;
 mod peers;
 mod process;
@@ -50,6 +51,8 @@ cargo xtask COMMAND
                            --proposers N,.. --seconds S --rounds R
   chaos --minutes N        real nodes in network namespaces on disks of their own, faults of every
                            kind, judged histories (root) [--seed S] [--nodes K] [--kinds A,B]
+  membership [--only NAME] real nodes in network namespaces: deaths, cuts, crowds, lost quorums,
+                           epochs, hostile datagrams, strangers (root) [--dev: not in release]
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
 ";
 
@@ -88,6 +91,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "bench-raft" => peers::bench(rest),
         "bench-etcd" => bench::run(rest),
         "chaos" => chaos::run(rest),
+        "membership" => membership::run(rest),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

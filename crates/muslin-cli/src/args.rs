@@ -272,6 +272,10 @@ pub(crate) struct Up {
     /// (`--identity DIR`); plain etcd clients are then refused
     #[arg(long, value_enum, default_value_t = ApiAuth::Remote, value_name = "WHO")]
     pub(crate) api_auth: ApiAuth,
+    /// In a cluster of more members, follow a part of it: at most so many, and the voters
+    /// [default: above 2000, 32 of them]. The same on all nodes
+    #[arg(long, value_name = "MEMBERS", value_parser = slice_above())]
+    pub(crate) slice_above: Option<usize>,
     /// What is written to stderr: error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
     pub(crate) log: String,
@@ -279,6 +283,9 @@ pub(crate) struct Up {
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) exit_with_parent: Option<u32>,
 }
+
+/// Most members that nodes follow as a whole: what a node remembers of each gossiper is bounded.
+const SLICE_ABOVE_MAX: u64 = 8_000;
 
 /// Who must show a certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -575,6 +582,11 @@ fn within<T: TryFrom<u64>>(
 /// How long something takes.
 fn seconds() -> impl Fn(&str) -> Result<u64, String> + Clone {
     within(1..=DAY, "at least something, and at most a day")
+}
+
+/// From how many members on nodes follow a part of a cluster only.
+fn slice_above() -> impl Fn(&str) -> Result<usize, String> + Clone {
+    within(3..=SLICE_ABOVE_MAX, "fewer watch too little, and no view holds more")
 }
 
 /// How many do something at once.

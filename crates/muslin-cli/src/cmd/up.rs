@@ -23,6 +23,7 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         discover: up.find.discover,
         lease_reads: up.lease_reads,
         is_strict: up.api_auth == ApiAuth::Required,
+        slice_above: up.slice_above,
         ..UpOptions::new(up.data_dir)
     };
     run_node(options, up.exit_with_parent).await

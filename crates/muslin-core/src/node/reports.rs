@@ -4,6 +4,10 @@
 //! with a message or a leader. What is not repeated is forgotten. The leader declares a member
 //! down, or that it left, when more than half of its watchers that live themselves say so; and that
 //! it is back when anyone sees it in a later life, since only a node itself can begin one (M2).
+//!
+//! A watcher that started after a death hears nothing of the dead one: nobody gossips about it. It
+//! says that it looks in vain, which confirms what others saw and begins nothing by itself: a
+//! member may have been admitted and not have started yet.
 
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Incarnation, NodeId, Now};
@@ -40,6 +44,8 @@ pub struct Report {
     pub probed_by: NodeId,
     /// For how long the watcher had not heard it, in milliseconds.
     pub silent_ms: u64,
+    /// The watcher has not heard of it at all since it started, and so knows of no life.
+    pub is_unheard: bool,
 }
 
 /// What a member is by the record, against which its watchers look at it: `None` while it takes
@@ -119,10 +125,11 @@ fn verdict(
         return Some(MembershipChange::Up(Life { id: node.0, incarnation }));
     }
     // Of the latest life alone: whoever speaks of an earlier one has not heard of this one.
-    let incarnation = news.values().map(life).max()?;
+    let incarnation = news.values().filter(|report| !report.is_unheard).map(life).max()?;
     let watchers = watchers(node);
+    let is_of_it = |report: &Report| report.is_unheard || life(report) == incarnation;
     let confirming: Vec<(NodeId, Report)> = (news.iter())
-        .filter(|(from, report)| life(report) == incarnation && watchers.contains(from))
+        .filter(|(from, report)| is_of_it(report) && watchers.contains(from))
         .map(|(from, report)| (*from, *report))
         .collect();
     let is_majority = confirming.len() * 2 > watchers.len()
@@ -130,7 +137,8 @@ fn verdict(
     if !is_majority {
         return None;
     }
-    if confirming.iter().all(|(_, report)| report.state == Liveness::Left) {
+    let mut seen = confirming.iter().filter(|(_, report)| !report.is_unheard).peekable();
+    if seen.peek().is_some() && seen.all(|(_, report)| report.state == Liveness::Left) {
         return Some(MembershipChange::Leave(Life { id: node.0, incarnation }));
     }
     let witness = |(from, report): &(NodeId, Report)| Witness {
@@ -155,7 +163,13 @@ mod tests {
 
     fn report(state: Liveness, incarnation: u64) -> Report {
         let (node, incarnation) = (NodeId(9), Incarnation(incarnation));
-        Report { node, state, incarnation, probed_by: NodeId(1), silent_ms: 5 }
+        let probed_by = NodeId(1);
+        Report { node, state, incarnation, probed_by, silent_ms: 5, is_unheard: false }
+    }
+
+    /// Of a watcher that started after the death.
+    fn unheard() -> Report {
+        Report { is_unheard: true, ..report(Liveness::Down, 2) }
     }
 
     /// What the leader makes of reports about node 9, which nodes 1 to 4 watch.
@@ -198,6 +212,20 @@ mod tests {
         let over = report(Liveness::Down, 1);
         let all = [(1, over), (2, over), (3, over), (4, over)];
         assert!(made_of(None, &all).is_empty(), "it has been back since");
+    }
+
+    #[test]
+    fn whoever_looks_in_vain_since_its_start_confirms_and_begins_nothing() {
+        let all = [1, 2, 3, 4].map(|from| (from, unheard()));
+        assert!(made_of(None, &all).is_empty(), "it may not have started yet");
+        let seen = report(Liveness::Down, 3);
+        let made = made_of(None, &[(1, seen), (2, unheard()), (3, unheard())]);
+        let [MembershipChange::Down(down)] = &made[..] else { panic!("{made:?}") };
+        assert_eq!((down.declared.incarnation, down.declared.confirmed), (3, 3));
+        assert!(made_of(None, &[(1, seen), (2, unheard())]).is_empty(), "half is not enough");
+        let left = report(Liveness::Left, 3);
+        let made = made_of(None, &[(1, left), (2, unheard()), (3, unheard())]);
+        assert_eq!(made, [MembershipChange::Leave(Life { id: 9, incarnation: 3 })]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::reports::{REPORT_EVERY, REPORTS_MAX, Report, Reports, ended_life, is_
 use super::{Node, Output, PeerMessage};
 use crate::base::{Incarnation, NodeId, Now, Outputs};
 use crate::state::{
-    Command, CommandKind, Life, Membership, MembershipChange, RaiseEpoch, RaisedFor, Reap,
+    Command, CommandKind, Life, Member, Membership, MembershipChange, RaiseEpoch, RaisedFor, Reap,
 };
 use crate::swim::{self, Liveness, ring};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,17 @@ const TIDY_EVERY: Duration = Duration::from_secs(5);
 /// Most members removed by one command.
 const REAP_MAX: usize = 64;
 
+/// A member that a node has not heard of for so many probe periods since it began to look is
+/// unheard. Longer than contacts take to be tried again, in every profile.
+const UNHEARD_PERIODS: u32 = 6;
+
 /// What a node remembers of this.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Steward {
     reports: Reports,
+    /// Members of the record that this node watches and has never heard of, and since when it
+    /// looks.
+    looked_for: BTreeMap<NodeId, Now>,
     /// Since when voters are gone, as this leader sees it.
     pub(super) gone_since: BTreeMap<NodeId, Now>,
     next_report: Now,
@@ -54,6 +61,7 @@ impl Node {
             return;
         }
         self.steward.next_report = now + REPORT_EVERY;
+        self.look_for_unheard(now);
         let reports = self.own_reports(now);
         if self.may_assign() {
             self.steward.reports.take(now, self.options.id, &reports);
@@ -90,11 +98,45 @@ impl Node {
                     incarnation: seen.incarnation,
                     probed_by: seen.by,
                     silent_ms,
+                    is_unheard: false,
                 });
             }
         }
+        reports.extend(self.unheard_reports(now));
         reports.truncate(REPORTS_MAX);
         reports
+    }
+
+    /// Keeps the list of those it has never heard of.
+    fn look_for_unheard(&mut self, now: Now) {
+        let is_looked_for = |(node, member): &(&NodeId, &Member)| {
+            let is_other = **node != self.options.id && ended_life(member).is_none();
+            is_other && self.swim.entry(**node).is_none() && self.swim.watches(**node)
+        };
+        let missing: BTreeSet<NodeId> = match self.is_static() {
+            true => BTreeSet::new(),
+            false => self.state.members().iter().filter(is_looked_for).map(|(id, _)| *id).collect(),
+        };
+        let looked_for = &mut self.steward.looked_for;
+        looked_for.retain(|node, _| missing.contains(node));
+        for node in missing {
+            looked_for.entry(node).or_insert(now);
+        }
+    }
+
+    /// Those it has looked for long enough.
+    fn unheard_reports(&self, now: Now) -> impl Iterator<Item = Report> {
+        let patience = self.options.swim.probe_period * UNHEARD_PERIODS;
+        let overdue =
+            self.steward.looked_for.iter().filter(move |(_, since)| **since + patience <= now);
+        overdue.map(move |(node, since)| Report {
+            node: *node,
+            state: Liveness::Down,
+            incarnation: Incarnation(self.state.members().get(node).map_or(0, |one| one.life)),
+            probed_by: self.options.id,
+            silent_ms: u64::try_from(now.since(*since).as_millis()).unwrap_or(u64::MAX),
+            is_unheard: true,
+        })
     }
 
     fn declare(&mut self, now: Now) {

@@ -308,7 +308,10 @@ impl Swim {
             member.standing = standing;
             member.incarnation = incarnation;
             member.since = now;
-            member.heard = now;
+            // That others miss it is no word of it.
+            if matches!(state, Liveness::Alive | Liveness::Left) {
+                member.heard = now;
+            }
             member.by = by;
             // A later life of somebody who was alive all the time is no change of the view.
             if (before, state) != (Liveness::Alive, Liveness::Alive) {

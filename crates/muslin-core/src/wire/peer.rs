@@ -76,6 +76,8 @@ struct Report {
     probed_by: u64,
     #[prost(uint64, tag = "5")]
     silent_ms: u64,
+    #[prost(bool, tag = "6")]
+    is_unheard: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -256,6 +258,7 @@ impl From<&NodeReport> for Report {
             incarnation: report.incarnation.0,
             probed_by: report.probed_by.0,
             silent_ms: report.silent_ms,
+            is_unheard: report.is_unheard,
         }
     }
 }
@@ -277,6 +280,7 @@ impl TryFrom<Report> for NodeReport {
             incarnation: Incarnation(report.incarnation),
             probed_by: NodeId(report.probed_by),
             silent_ms: report.silent_ms,
+            is_unheard: report.is_unheard,
         })
     }
 }

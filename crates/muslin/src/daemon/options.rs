@@ -129,6 +129,9 @@ pub struct UpOptions {
     pub lease_reads: bool,
     /// Whether callers on this machine must show a certificate too.
     pub is_strict: bool,
+    /// In a cluster of more members than this, nodes follow a part of it each, of at most so many
+    /// successors; as the profile says when not given.
+    pub slice_above: Option<usize>,
 }
 
 impl UpOptions {
@@ -143,6 +146,7 @@ impl UpOptions {
             discover: Vec::new(),
             lease_reads: false,
             is_strict: false,
+            slice_above: None,
         }
     }
 }

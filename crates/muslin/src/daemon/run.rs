@@ -290,6 +290,16 @@ fn last_known(directory: &DataDir) -> Vec<Place> {
     seen.chain(founders).filter(|place| place.node != own).collect()
 }
 
+/// A slice is never larger than the cluster that is small enough to do without.
+fn swim_options(profile: Profile, slice_above: Option<usize>) -> swim::Options {
+    let options = match profile {
+        Profile::Fast => swim::Options::fast(),
+        Profile::Lan => swim::Options::lan(),
+    };
+    let slice_above = slice_above.unwrap_or(options.slice_above);
+    swim::Options { slice_above, slice: options.slice.min(slice_above), ..options }
+}
+
 fn node_options(
     up: &UpOptions,
     directory: &DataDir,
@@ -312,10 +322,7 @@ fn node_options(
             ..swim::Metadata::default()
         },
         founding: directory.founding().clone(),
-        swim: match profile {
-            Profile::Fast => swim::Options::fast(),
-            Profile::Lan => swim::Options::lan(),
-        },
+        swim: swim_options(profile, up.slice_above),
         membership: match ways::static_list(&up.discover) {
             Some(_) => Membership::Static,
             None => Membership::Gossip,

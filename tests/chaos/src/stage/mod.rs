@@ -11,10 +11,12 @@ mod disk;
 mod network;
 mod node;
 mod orders;
+mod process;
 mod shell;
 
 pub use build::{Plan, Stage};
 pub use cpu::Starved;
-pub use network::{Link, Rule, seclude};
+pub use network::{Link, Network, Rule, address, namespace, seclude};
 pub use node::{Clock, Node};
-pub use shell::check_tools;
+pub use process::{Process, on_machine};
+pub use shell::{check_network_tools, check_tools, word};

@@ -34,6 +34,13 @@ pub enum Rule {
         /// Who does not hear.
         to: u8,
     },
+    /// No gossip gets from one to the other; QUIC on the same port does.
+    CutGossip {
+        /// Who is not heard.
+        from: u8,
+        /// Who does not hear.
+        to: u8,
+    },
     /// Of everything between everyone, so many in a hundred are lost.
     Lose {
         /// How many.
@@ -50,19 +57,19 @@ pub enum Link {
     Down,
 }
 
-/// The switch and its cables.
+/// The switch and its cables; gone when it is dropped.
 #[derive(Debug)]
-pub(super) struct Network {
+pub struct Network {
     machines: u8,
 }
 
 /// The file that stands for a machine's network namespace.
-pub(super) fn namespace(node: u8) -> PathBuf {
+pub fn namespace(node: u8) -> PathBuf {
     PathBuf::from(NAMESPACES).join(machine(node))
 }
 
 /// A machine's address. The range is kept for tests of networks (RFC 2544).
-pub(super) fn address(node: u8) -> String {
+pub fn address(node: u8) -> String {
     format!("198.18.0.{}", node + 1)
 }
 
@@ -71,8 +78,11 @@ fn machine(node: u8) -> String {
 }
 
 impl Network {
-    pub(super) fn build(machines: u8) -> Result<Network, String> {
+    /// So many machines.
+    pub fn build(machines: u8) -> Result<Network, String> {
         run(&format!("ip netns add {SWITCH}"))?;
+        // From here on what was made is taken away, whatever fails.
+        let network = Network { machines };
         run(&format!("ip -n {SWITCH} link add bridge0 type bridge"))?;
         run(&format!("ip -n {SWITCH} link set bridge0 up"))?;
         for node in 0..machines {
@@ -84,7 +94,6 @@ impl Network {
             run(&format!("ip -n {host} link set lo up"))?;
             run(&format!("ip -n {host} link set eth0 up"))?;
         }
-        let network = Network { machines };
         network.nft(
             "add table bridge faults\nadd chain bridge faults cables { type filter hook \
                      forward priority 0; }\n",
@@ -93,12 +102,17 @@ impl Network {
     }
 
     /// These rules and no others, at one moment.
-    pub(super) fn set(&self, rules: &[Rule]) -> Result<(), String> {
+    pub fn set(&self, rules: &[Rule]) -> Result<(), String> {
         let mut script = "flush chain bridge faults cables\n".to_string();
         for rule in rules {
             let rule = match *rule {
                 Rule::Cut { from, to } => {
                     format!("ip saddr {} ip daddr {} drop", address(from), address(to))
+                }
+                Rule::CutGossip { from, to } => {
+                    let between = format!("ip saddr {} ip daddr {}", address(from), address(to));
+                    // Behind the eight bytes of UDP's header: QUIC begins with 0x40 or more.
+                    format!("{between} ip protocol udp @th,64,8 < 64 drop")
                 }
                 Rule::Lose { percent } => {
                     format!("ether type ip numgen random mod 100 < {percent} drop")
@@ -109,7 +123,8 @@ impl Network {
         self.nft(&script)
     }
 
-    pub(super) fn plug(&self, node: u8, link: Link) -> Result<(), String> {
+    /// Plugs a machine's cable in or out.
+    pub fn plug(&self, node: u8, link: Link) -> Result<(), String> {
         assert!(node < self.machines, "there is a cable to every machine");
         let state = match link {
             Link::Up => "up",
@@ -122,5 +137,15 @@ impl Network {
         let namespace = PathBuf::from(NAMESPACES).join(SWITCH);
         let inside = format!("--net={}", word(&namespace));
         run_words(&["nsenter", &inside, "nft", "-f", "-"], script).map(drop)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        // Those that were not made yet cannot be removed; all vanish with this process anyhow.
+        for node in 0..self.machines {
+            let _ = run(&format!("ip netns del {}", machine(node)));
+        }
+        let _ = run(&format!("ip netns del {SWITCH}"));
     }
 }

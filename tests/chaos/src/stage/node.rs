@@ -3,20 +3,13 @@
 use super::disk::Disk;
 use super::network;
 use super::orders::{Built, Orders};
+use super::process::{Process, on_machine};
 use super::shell::word;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use std::fs::File;
-use std::os::unix::process::CommandExt;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 /// The port of everything.
 const PORT: u16 = 7400;
-
-/// A process that was asked to end and has not by then hangs.
-const END_WAIT: Duration = Duration::from_secs(15);
 
 /// What the preloaded library of clocks obeys.
 const FAKETIME: &str = "FAKETIME";
@@ -35,15 +28,15 @@ pub enum Clock {
 /// One node.
 #[derive(Debug)]
 pub struct Node {
+    /// Ends before its disk goes.
+    process: Process,
     number: u8,
-    directory: PathBuf,
     binary: PathBuf,
     preload: PathBuf,
     faketime: PathBuf,
     disk: Disk,
     orders: Orders,
     clock: Clock,
-    child: Option<Child>,
 }
 
 impl Node {
@@ -55,22 +48,17 @@ impl Node {
     ) -> Result<Node, String> {
         std::fs::create_dir_all(&directory)
             .map_err(|e| format!("cannot make {directory:?}: {e}"))?;
+        let name = format!("n{}", number + 1);
         Ok(Node {
+            process: Process::new(name, directory.join("log")),
             number,
             disk: Disk::make(&directory, &built.powercut)?,
             orders: Orders::make(&directory)?,
-            directory,
             binary,
             preload: built.preload.clone(),
             faketime: faketime()?,
             clock: Clock::True,
-            child: None,
         })
-    }
-
-    /// `n1` and so on.
-    pub fn name(&self) -> String {
-        format!("n{}", self.number + 1)
     }
 
     /// Where it listens.
@@ -81,11 +69,6 @@ impl Node {
     /// What it keeps.
     pub fn data_dir(&self) -> PathBuf {
         self.disk.place().join("node")
-    }
-
-    /// What it says.
-    pub fn log(&self) -> PathBuf {
-        self.directory.join("log")
     }
 
     /// Runs a command of the binary on its machine; what it printed.
@@ -118,27 +101,16 @@ impl Node {
 
     /// Starts its process.
     pub fn start(&mut self) -> Result<(), String> {
-        assert!(self.child.is_none(), "one process at a time");
-        let path = self.log();
-        let log = File::options().create(true).append(true).open(&path);
-        let log = log.map_err(|e| format!("cannot open {path:?}: {e}"))?;
-        let copy = log.try_clone().map_err(|e| format!("cannot open {path:?}: {e}"))?;
         let parent = std::process::id().to_string();
-        let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", word(&network::namespace(self.number))))
-            .arg("env")
-            .args(self.environment())
-            .arg(&self.binary)
-            .args(["up", "--data-dir", word(&self.data_dir()), "--exit-with-parent", &parent])
-            .stdin(Stdio::piped())
-            .stdout(copy)
-            .stderr(log)
-            // A key pressed by a person is for us alone.
-            .process_group(0);
-        let child = command.spawn();
-        self.child = Some(child.map_err(|e| format!("cannot start {}: {e}", self.name()))?);
-        Ok(())
+        let mut command = on_machine(self.number);
+        command.arg("env").args(self.environment()).arg(&self.binary).args([
+            "up",
+            "--data-dir",
+            word(&self.data_dir()),
+            "--exit-with-parent",
+            &parent,
+        ]);
+        self.process.spawn(&mut command)
     }
 
     fn environment(&self) -> Vec<String> {
@@ -161,56 +133,6 @@ impl Node {
         more.push(format!("CHAOS_DISK_ORDERS={}", word(self.orders.path())));
         more.push(format!("LD_PRELOAD={preload}"));
         more
-    }
-
-    /// Whether there is a process.
-    pub fn is_started(&self) -> bool {
-        self.child.is_some()
-    }
-
-    /// The process's id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it has been started").id()
-    }
-
-    /// How it ended, when it has: nobody asked it to, or it would be gone from here.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        let status = self.child.as_mut()?.try_wait().ok()??;
-        self.child = None;
-        Some(status)
-    }
-
-    /// Stops and wakes it, or asks it to end.
-    pub fn signal(&self, signal: Signal) -> Result<(), String> {
-        let pid = Pid::from_raw(self.pid() as i32);
-        kill(pid, signal).map_err(|e| format!("cannot signal {}: {e}", self.name()))
-    }
-
-    /// Ends it without asking.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    /// Asks it to end, and waits until it has.
-    pub fn stop(&mut self) -> Result<ExitStatus, String> {
-        self.signal(Signal::SIGTERM)?;
-        self.wait_for_end()
-    }
-
-    /// Waits until it has ended; kills it when it does not.
-    pub fn wait_for_end(&mut self) -> Result<ExitStatus, String> {
-        let deadline = Instant::now() + END_WAIT;
-        while Instant::now() < deadline {
-            if let Some(status) = self.ended() {
-                return Ok(status);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.kill();
-        Err(format!("{} did not end within {} s", self.name(), END_WAIT.as_secs()))
     }
 
     /// Takes the power from its disk.
@@ -243,19 +165,20 @@ impl Node {
     pub fn fail_syncs(&self) -> Result<(), String> {
         self.orders.fail()
     }
+}
 
-    /// The last lines it said.
-    pub fn last_words(&self, lines: usize) -> String {
-        let text = std::fs::read(self.log()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let all: Vec<&str> = text.lines().collect();
-        all[all.len().saturating_sub(lines)..].join("\n")
+/// A node is its process, with a disk and a clock.
+impl Deref for Node {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

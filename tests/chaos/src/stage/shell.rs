@@ -17,12 +17,25 @@ const TOOLS: [(&str, &str); 9] = [
     ("faketime", "faketime"),
 ];
 
+/// Those that make machines and cables, without disks.
+const NETWORK_TOOLS: [&str; 3] = ["ip", "nft", "nsenter"];
+
 /// Whether this machine has all that a run needs; else a sentence that says what is missing.
 pub fn check_tools() -> Result<(), String> {
+    check(&TOOLS.map(|(program, _)| program))
+}
+
+/// As [`check_tools`], for a run without disks of its own.
+pub fn check_network_tools() -> Result<(), String> {
+    check(&NETWORK_TOOLS)
+}
+
+fn check(programs: &[&str]) -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("only root can make network namespaces and filesystems".to_string());
     }
-    let missing = TOOLS.iter().filter(|(program, _)| !is_installed(program));
+    let used = TOOLS.iter().filter(|(program, _)| programs.contains(program));
+    let missing = used.filter(|(program, _)| !is_installed(program));
     let mut packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     packages.dedup();
     match packages.as_slice() {
@@ -68,6 +81,6 @@ pub(super) fn run_words(words: &[&str], input: &str) -> Result<String, String> {
 }
 
 /// A path as a word.
-pub(super) fn word(path: &Path) -> &str {
+pub fn word(path: &Path) -> &str {
     path.to_str().expect("paths of a run are made by the run, of letters and digits")
 }
