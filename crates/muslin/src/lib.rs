@@ -120,13 +120,20 @@
 pub mod api;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod codec;
 #[cfg(feature = "api")]
 pub mod daemon;
+#[cfg(feature = "node")]
 pub mod data_dir;
 pub mod discovery;
+#[cfg(feature = "consensus")]
 pub mod driver;
 pub mod identity;
+#[cfg(feature = "node")]
 pub mod join;
+mod looks;
+pub mod membership;
+#[cfg(feature = "consensus")]
 pub mod store;
 pub mod transport;
 

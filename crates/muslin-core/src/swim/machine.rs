@@ -319,6 +319,7 @@ impl Machine for Swim {
             Input::Heard(node) => self.on_heard(now, node),
             Input::Describe(metadata) => self.on_describe(metadata, out),
             Input::Ticket(ticket) => self.on_ticket(ticket, out),
+            Input::Reside(address) => self.on_reside(address),
             Input::Track(scope) => self.on_track(scope, out),
             Input::Outlive(ended) => {
                 self.own.incarnation = self.own.incarnation.max(ended.next());
@@ -456,6 +457,15 @@ impl Swim {
         } else if ticket != self.own.ticket {
             self.own.ticket = ticket;
             self.own.incarnation = self.own.incarnation.next();
+            self.spread_own();
+        }
+    }
+
+    fn on_reside(&mut self, address: SocketAddr) {
+        if address != self.own.address {
+            self.own.address = address;
+            self.own.incarnation = self.own.incarnation.next();
+            self.observed = None;
             self.spread_own();
         }
     }

@@ -26,6 +26,8 @@ pub struct Metadata {
     /// How busy it is, in thousandths of what it can do. Told anew only when it differs much: each
     /// change travels to everybody.
     pub load: u32,
+    /// What the application says of this node, opaque here. Empty when nothing.
+    pub application: Bytes,
 }
 
 /// One node's opinion of another. A hint, never authority.
@@ -162,6 +164,8 @@ pub enum Input {
     Describe(Metadata),
     /// This node was given another ticket.
     Ticket(Bytes),
+    /// The others reach this node here: it began without knowing where that is.
+    Reside(SocketAddr),
     /// Whom to track from here on: see [`scope`](super::ring::scope).
     Track(Scope),
     /// The record says that this life of this node is over: begin one after it.

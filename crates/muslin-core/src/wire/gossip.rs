@@ -157,6 +157,8 @@ struct Metadata {
     is_rebuilding: bool,
     #[prost(uint32, tag = "8")]
     load: u32,
+    #[prost(bytes = "bytes", tag = "9")]
+    application: Bytes,
 }
 
 /// Numbers, not text or byte strings: reading an address allocates nothing.
@@ -248,6 +250,7 @@ impl From<&swim::Metadata> for Metadata {
             version: metadata.version.clone(),
             is_rebuilding: metadata.is_rebuilding,
             load: metadata.load,
+            application: metadata.application.clone(),
         }
     }
 }
@@ -358,6 +361,7 @@ impl From<Metadata> for swim::Metadata {
             version: metadata.version,
             is_rebuilding: metadata.is_rebuilding,
             load: metadata.load,
+            application: metadata.application,
         }
     }
 }

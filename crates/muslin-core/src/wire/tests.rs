@@ -240,8 +240,9 @@ prop_compose! {
         version in ".{0,10}",
         is_rebuilding in any::<bool>(),
         load in any::<u32>(),
+        application in payload_bytes(),
     ) -> Metadata {
-        Metadata { name, roles, etcd_address, protocol, version, is_rebuilding, load }
+        Metadata { name, roles, etcd_address, protocol, version, is_rebuilding, load, application }
     }
 }
 
@@ -558,6 +559,7 @@ fn example_packets() -> Vec<Packet> {
         version: "0.1.0".into(),
         is_rebuilding: false,
         load: 250,
+        application: Bytes::from_static(b"app"),
     };
     let state = |state, address, metadata| Rumor {
         node: NodeId(3),

@@ -2,43 +2,16 @@
 
 use super::DaemonError;
 use crate::data_dir::PeersFile;
-use crate::discovery::{Discovery, LastSeen, Listed};
+use crate::discovery::{ASK_EVERY, LastSeen, Listed};
 use crate::driver::Handle;
 use muslin_core::node::Event;
 use muslin_core::swim;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc};
-
-/// How often the discovery is asked.
-const ASK_EVERY: Duration = Duration::from_secs(2);
+use tokio::sync::broadcast;
 
 /// The least time between two writes of the members last seen.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-
-/// Asks on a thread of its own, since resolving a name may block. Ends when the node does.
-pub(super) fn start(
-    mut discovery: impl Discovery + 'static,
-) -> Result<mpsc::Receiver<Vec<SocketAddr>>, DaemonError> {
-    let (sender, receiver) = mpsc::channel(1);
-    let ask = move || {
-        let mut told = Vec::new();
-        while !sender.is_closed() {
-            let contacts = discovery.contacts();
-            if contacts != told {
-                told.clone_from(&contacts);
-                if sender.blocking_send(contacts).is_err() {
-                    return;
-                }
-            }
-            std::thread::sleep(ASK_EVERY);
-        }
-    };
-    let thread = std::thread::Builder::new().name("muslin-discovery".into());
-    thread.spawn(ask).map_err(DaemonError::Thread)?;
-    Ok(receiver)
-}
 
 /// Keeps a node with static membership told where members are. Ends when the node does.
 pub(super) fn start_static(mut listed: Listed, handle: Handle) -> Result<(), DaemonError> {

@@ -199,7 +199,7 @@ impl Running {
         let (roster, counters) = (transport.roster(), transport.counters());
         let wallet = Arc::new(Wallet::new(directory.path(), identity.clone(), transport.clone())?);
         let (discovery, announcement) = ways::of_member(options, directory, &wallet)?;
-        let contacts = contacts::start(discovery)?;
+        let contacts = crate::discovery::ask(discovery).map_err(DaemonError::Thread)?;
         let (handle, driver) = driver::start(Driver {
             options: Options {
                 ticket: Bytes::from(identity.ticket.clone()),

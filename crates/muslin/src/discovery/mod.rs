@@ -29,11 +29,13 @@
 //! # Not here
 //! Admission: being found is not being let in. Who is asked how often: the detector decides.
 
+mod asked;
 mod beacon;
 mod combined;
 pub mod contract;
 mod fixed;
 mod group;
+#[cfg(feature = "node")]
 mod last_seen;
 mod listed;
 mod local;
@@ -45,10 +47,12 @@ mod srv;
 #[cfg(test)]
 mod tests;
 
+pub use asked::{ASK_EVERY, ask};
 pub use beacon::{BEACON_BYTES, Beacon};
 pub use combined::Combined;
 pub use fixed::Fixed;
 pub use group::{GROUP, GROUP_PORT, Group, GroupError};
+#[cfg(feature = "node")]
 pub use last_seen::LastSeen;
 pub use listed::{Listed, StaticError, StaticList};
 pub use local::{Announcement, Local, runtime_directory};

@@ -3,6 +3,7 @@
 use super::crowd::{Crowd, Gathered};
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::log_thread::{self, Desk, Report, Save};
+use crate::looks::{GATHER_MAX, Looks, STOPPED};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
@@ -23,22 +24,6 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Requests that wait for the driver; further callers wait for room.
 const MAIL_MAX: usize = 16_384;
-
-/// Inputs handled between two flushes: large enough to gather a batch, small enough that an answer
-/// is not long in coming.
-const GATHER_MAX: usize = 4_096;
-
-/// A timer that fires this late was not late by chance: the process was stopped, or starved.
-const STOPPED: Duration = Duration::from_millis(100);
-
-/// After that, what came in meanwhile is still on its way here, through the socket and the
-/// transport's tasks. It has all arrived when nothing came for so many looks, this far apart.
-const QUIET_LOOKS: u32 = 3;
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-
-/// Looks before the timers fire whatever comes: a node that is sent more than it can read must act
-/// all the same.
-const LOOKS_MAX: u32 = 200;
 
 /// What may wait for the disk before writes are refused.
 const DISK_QUEUE_BYTES_MAX: u64 = 64 << 20;
@@ -277,18 +262,13 @@ impl Run {
         inboxes: &mut Inboxes,
         was_stopped: bool,
     ) -> Result<(), DriverError> {
-        let mut quiet = if was_stopped { 0 } else { QUIET_LOOKS };
-        for _ in 0..LOOKS_MAX {
+        let mut looks = Looks::new(was_stopped);
+        loop {
             let taken = self.gather(inboxes)?;
-            quiet = if taken == 0 { quiet + 1 } else { quiet };
-            if taken < GATHER_MAX && quiet >= QUIET_LOOKS {
-                break;
-            }
-            if taken < GATHER_MAX {
-                tokio::time::sleep(LOOK_EVERY).await;
+            if !looks.again(taken).await {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Takes what else waits, without waiting; how much of it peers sent.

@@ -56,6 +56,17 @@ impl Keyring {
         Keyring { keys: vec![GossipKey { id: 1, secret }] }
     }
 
+    /// The key that everybody has: what it seals is neither secret nor proof of anything. With it
+    /// an open cluster has the format of a sealed one, and becomes one by having its keys changed.
+    pub fn public() -> Keyring {
+        Keyring { keys: vec![GossipKey { id: 0, secret: [0; 32] }] }
+    }
+
+    /// Whether the key that everybody has opens what it takes in.
+    pub fn is_open(&self) -> bool {
+        self.keys.iter().any(|key| key.secret == [0; 32])
+    }
+
     /// These keys; the first seals.
     pub fn of(keys: Vec<GossipKey>) -> Result<Keyring, KeyringError> {
         let repeated = keys

@@ -26,49 +26,41 @@
 //! When a certificate is renewed ([`daemon`](crate::daemon)); revocation: a removed node is barred
 //! by the record and the epoch, whatever its certificate says.
 
+#[cfg(feature = "node")]
 mod ca;
+#[cfg(feature = "node")]
 mod error;
+#[cfg(feature = "node")]
 mod files;
 mod keyring;
+#[cfg(feature = "node")]
 mod names;
+#[cfg(feature = "node")]
 mod node;
+mod secret;
+#[cfg(feature = "node")]
 mod ticket;
+#[cfg(feature = "node")]
 mod tls;
 
+#[cfg(feature = "node")]
 pub use ca::{
     ClusterCa, KeyedCertificate, NODE_VALIDITY, NodeSubject, SignedRequest, SigningRequest,
 };
+#[cfg(feature = "node")]
 pub use error::IdentityError;
+#[cfg(feature = "node")]
 pub use files::write_private;
 pub use keyring::{GossipKey, KEYRING_MAX, Keyring, KeyringError};
+#[cfg(feature = "node")]
 pub use names::{NameError, Principal, epoch_of, node_dns_name};
+#[cfg(feature = "node")]
 pub use node::{FIRST_EPOCH, Identity, Papers, draw_cluster_id, draw_node_id};
+pub use secret::Secret;
+#[cfg(feature = "node")]
 pub use ticket::{TICKET_BYTES, Ticket, TicketClaims, TicketError, TicketKey};
+#[cfg(feature = "node")]
 pub use tls::{ALPN_PEER, crypto_provider};
 
-use std::fmt;
-
-/// Text that must not be shown: a private key. `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret in.
-    pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
-    }
-
-    /// Shows it, to write it to a private file or to send it over an authenticated channel.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "node"))]
 mod tests;

@@ -105,6 +105,7 @@ mod tests {
             version: "65535.65535.65535-candidate.65535".to_string(),
             is_rebuilding: true,
             load: u32::MAX,
+            ..Metadata::default()
         };
         assert!(wire::metadata_len(&metadata) <= METADATA_BYTES_MAX);
     }

@@ -1,20 +1,29 @@
 //! How nodes reach each other.
 //!
-//! [`quic`] is the real one: one UDP port that carries QUIC streams and sealed gossip datagrams
-//! ([`seal`]), told apart by their first byte. [`mem`] is its twin in memory. [`contract`] is what
-//! both, and any other, must obey.
+//! `quic` (feature `node`) is that of nodes: one UDP port that carries QUIC streams and sealed
+//! gossip datagrams ([`seal`]), told apart by their first byte. [`net`] is that of membership
+//! alone: the same datagrams on UDP, streams on TCP, and a shared key where the other has
+//! certificates. [`mem`] is their twin in memory. [`contract`] is what all, and any other, must
+//! obey.
 
 pub mod contract;
 mod counters;
+mod gossip;
 pub mod mem;
+pub mod net;
 mod outbox;
+#[cfg(feature = "node")]
 pub mod quic;
 mod roster;
 pub mod seal;
+#[cfg(feature = "node")]
+mod ticket_gate;
 
 pub use counters::{Counter, CounterRow, TransportCounters};
 pub use outbox::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
-pub use roster::{Barred, Roster, Standing, TicketGate};
+pub use roster::{Barred, Roster, Standing};
+#[cfg(feature = "node")]
+pub use ticket_gate::TicketGate;
 
 use bytes::Bytes;
 use muslin_core::base::NodeId;

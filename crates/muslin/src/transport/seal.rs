@@ -144,7 +144,7 @@ impl Sealer {
     }
 
     /// How many senders it remembers.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "node"))]
     pub(super) fn senders(&self) -> usize {
         self.senders.lock().expect("no holder of this lock panics").by_node.len()
     }

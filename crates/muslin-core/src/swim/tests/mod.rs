@@ -33,6 +33,7 @@ findings!(
     an_older_incarnation_changes_nothing,
     a_leaver_is_left_not_down,
     a_node_at_another_address_is_the_same_node,
+    a_node_that_learns_where_it_is_tells_all,
     a_restarted_node_rises_above_its_earlier_life,
     a_forged_incarnation_is_dropped,
     a_healed_partition_makes_one_view,

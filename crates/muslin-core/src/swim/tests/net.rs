@@ -161,6 +161,16 @@ impl Net {
         self.input(node, Input::Contacts(contacts.to_vec()));
     }
 
+    /// The running node is reached at another port from here on, and knows.
+    pub(super) fn move_to(&mut self, node: u64, port: u16) {
+        let place = address(node, port);
+        let host = self.nodes.get_mut(&node).expect("the node was started");
+        self.places.remove(&host.address);
+        host.address = place;
+        self.places.insert(place, node);
+        self.input(node, Input::Reside(place));
+    }
+
     pub(super) fn input(&mut self, node: u64, input: Input) {
         let host = self.nodes.get_mut(&node).expect("the node was started");
         let mut out = Outputs::new();

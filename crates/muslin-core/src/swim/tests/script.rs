@@ -196,6 +196,7 @@ impl Script {
                 metadata.name = args.take_key("name").unwrap_or_default().to_string();
                 self.net.input(node, Input::Describe(metadata));
             }
+            "move" => self.net.move_to(node, number(args, "port")? as u16),
             "answers_all" => self.net.liar = Some((node, number(args, "to")?)),
             "start" => {
                 let port = args.take_key("port").map_or(Ok(7400), str::parse)?;

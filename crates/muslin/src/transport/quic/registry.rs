@@ -2,8 +2,9 @@
 
 use super::hello::Greeter;
 use super::peer::Peer;
-use crate::transport::seal::{Sealer, Unsealed};
-use crate::transport::{Barred, Incoming, IncomingSender, Roster, TransportCounters};
+use crate::transport::gossip::Ear;
+use crate::transport::seal::Sealer;
+use crate::transport::{IncomingSender, Roster, TransportCounters};
 use muslin_core::base::{ClusterId, Epoch, NodeId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,50 +48,13 @@ impl Registry {
 
     /// Opens a gossip datagram and hands it up. Never waits, never answers.
     pub(super) fn take_datagram(&self, from: SocketAddr, datagram: &[u8]) {
-        let counters = &self.counters;
-        let opened = match self.sealer.open_if(datagram, |sender, wire| self.admits(sender, wire)) {
-            Ok(opened) => opened,
-            Err(unsealed) => return self.count_unsealed(unsealed),
-        };
-        let peer = self.table().peers.get(&opened.sender).cloned();
+        let (sealer, roster) = (&self.sealer, &*self.roster);
+        let (counters, incoming) = (&*self.counters, &self.incoming);
+        let ear = Ear { node: self.node, sealer, roster, counters, incoming };
+        let Some((sender, boot)) = ear.take(from, datagram) else { return };
+        let peer = self.table().peers.get(&sender).cloned();
         if let Some(peer) = peer {
-            peer.heard(opened.boot);
+            peer.heard(boot);
         }
-        counters.datagrams_in.raise();
-        counters.datagram_bytes_in.add(datagram.len() as u64);
-        let delivered = self.incoming.try_send(Incoming::Datagram { from, bytes: opened.bytes });
-        if delivered.is_err() {
-            counters.datagrams_overrun.raise();
-        }
-    }
-
-    /// Asked before anything is decrypted: what it believes of the header is checked with the rest.
-    fn admits(&self, sender: NodeId, wire: u32) -> Result<(), Unsealed> {
-        // One's own datagram comes back only from someone who plays it back.
-        if sender == self.node {
-            return Err(Unsealed::Removed);
-        }
-        // An epoch that the lower half takes for a later one is let in, as one heard of early.
-        let epoch = Epoch(self.epoch().0 >> 32 << 32 | u64::from(wire));
-        self.roster.check(sender, epoch).map_err(|barred| match barred {
-            Barred::Removed => Unsealed::Removed,
-            Barred::Outdated => Unsealed::Epoch,
-        })
-    }
-
-    fn count_unsealed(&self, unsealed: Unsealed) {
-        let counters = &self.counters;
-        let counter = match unsealed {
-            Unsealed::Short => &counters.datagrams_short,
-            Unsealed::Long => &counters.datagrams_long,
-            Unsealed::Kind => &counters.datagrams_unknown_kind,
-            Unsealed::Cluster => &counters.datagrams_wrong_cluster,
-            Unsealed::Epoch => &counters.datagrams_old_epoch,
-            Unsealed::Removed => &counters.datagrams_removed,
-            Unsealed::Key => &counters.datagrams_unknown_key,
-            Unsealed::Forged => &counters.datagrams_forged,
-            Unsealed::Replayed => &counters.datagrams_replayed,
-        };
-        counter.raise();
     }
 }
