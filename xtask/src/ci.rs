@@ -68,10 +68,13 @@ fn cargo(arguments: &[&str]) -> Result<(), String> {
     process::run(&mut process::cargo(arguments))
 }
 
-/// The whole workspace with every feature it uses, and the library as embedders get it by default.
+/// The whole workspace with every feature it uses, and the library as embedders take it: membership
+/// alone, with Raft, whole.
 fn clippy() -> Result<(), String> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    for features in [&["--no-default-features"][..], &["--features", "client"]] {
+    let alone = &["--no-default-features"][..];
+    let with_raft = &["--no-default-features", "--features", "consensus"];
+    for features in [alone, with_raft, &["--features", "client"]] {
         let line = [&["clippy", "-p", "muslin"], features, &["--", "-D", "warnings"]].concat();
         cargo(&line)?;
     }

@@ -1,19 +1,24 @@
 //! Muslin: a light-weight cluster fabric.
 //!
-//! This crate acts; [`core`] decides. It has the driver that owns a node, the transports, the
-//! store, the identity and discovery of nodes, and, behind the feature `api`, what a daemon serves:
-//! the etcd v3 API, HTTP and metrics. Take the whole ([`daemon`] with `api`), or a part:
+//! This crate acts; [`core`] decides. Take the whole (`daemon` with the feature `api`), or a part:
 //!
-//! | part | what it is |
-//! | --- | --- |
-//! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds |
-//! | [`store`] | the log and the snapshots, on disk and in memory |
-//! | [`transport`] | QUIC and sealed gossip on one UDP port, and the same in memory |
-//! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory |
-//! | [`discovery`] | where members may be |
+//! | part | what it is | feature |
+//! | --- | --- | --- |
+//! | [`membership`] | who is in, who is alive, and what they say: begin here | - |
+//! | [`transport`] | UDP and TCP, QUIC (`node`), and the same in memory | - |
+//! | [`discovery`] | where members may be | - |
+//! | [`codec`] | values of applications as bytes | - |
+//! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds | `consensus` |
+//! | [`store`] | the log and the snapshots, on disk and in memory | `consensus` |
+//! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory | `node` |
+//! | `daemon`, `api` | a whole node that serves etcd v3, HTTP and metrics | `api` |
 //!
-//! Every seam has a public contract suite (`store::contract`, `transport::contract`,
-//! `discovery::contract`) that an implementation of yours can run too.
+//! `node` is the default and has `consensus` in it. `default-features = false` leaves membership
+//! alone: no Raft, no disk, no certificates, 38 crates in place of 84.
+//!
+//! Every seam has a public contract suite (`transport::contract`, `discovery::contract`,
+//! `codec::contract`, `store::contract`) that an implementation of yours can be run through; the
+//! crate's examples do that.
 //!
 //! It does not parse command lines, install a logger or choose exit codes: that is the binary's.
 //!

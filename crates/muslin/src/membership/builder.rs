@@ -10,7 +10,7 @@ use crate::transport::net::{self, NetTransport, Sockets};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, Epoch, Now};
-use muslin_core::swim::{METADATA_BYTES_MAX, Metadata, Swim};
+use muslin_core::swim::{Gate, METADATA_BYTES_MAX, Metadata, OpenGate, Swim, TICKET_BYTES_MAX};
 use muslin_core::wire;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -44,6 +44,8 @@ pub struct Builder {
     carrier: Carrier,
     advertise: Option<SocketAddr>,
     discoveries: Vec<Box<dyn Discovery>>,
+    gate: Box<dyn Gate>,
+    ticket: Bytes,
 }
 
 enum Carrier {
@@ -76,6 +78,9 @@ pub enum StartError {
          a packet"
     )]
     Metadata(usize),
+    /// No packet has room for it.
+    #[error("a ticket of {0} bytes is larger than the {TICKET_BYTES_MAX} that fit into a packet")]
+    Ticket(usize),
     /// The detector could not work.
     #[error("a probe must end within its period: probe_timeout must be less than probe_period")]
     Options,
@@ -98,6 +103,8 @@ impl Builder {
             carrier: Carrier::Net(None),
             advertise: None,
             discoveries: Vec::new(),
+            gate: Box::new(OpenGate),
+            ticket: Bytes::new(),
         }
     }
 
@@ -159,6 +166,21 @@ impl Builder {
         self
     }
 
+    /// Decides who is believed to be a member, by the ticket that each shows (M3). Without it,
+    /// whoever has the key is one.
+    #[must_use]
+    pub fn gate(mut self, gate: impl Gate + 'static) -> Builder {
+        self.gate = Box::new(gate);
+        self
+    }
+
+    /// What this member shows to the gates of the others.
+    #[must_use]
+    pub fn ticket(mut self, ticket: impl Into<Bytes>) -> Builder {
+        self.ticket = ticket.into();
+        self
+    }
+
     /// Where to listen, with UDP and TCP. Any port of all interfaces if not said, or the port that
     /// belongs to the profile.
     #[must_use]
@@ -210,6 +232,9 @@ impl Builder {
         if options.probe_timeout >= options.probe_period {
             return Err(StartError::Options);
         }
+        if self.ticket.len() > TICKET_BYTES_MAX {
+            return Err(StartError::Ticket(self.ticket.len()));
+        }
         let metadata = Metadata {
             name: self.name.clone(),
             roles: self.roles.clone(),
@@ -233,6 +258,7 @@ impl Builder {
         let shared = Arc::new(Shared::new(id, carried.net));
         let (period, multiplier) = (options.probe_period / 5, options.retransmit_multiplier);
         let swim = Swim::new(id, EPOCH, address, metadata, options, draw(), Now::START);
+        let swim = swim.behind(self.gate).with_ticket(self.ticket);
         let spreading = Spreading::new(period, multiplier, draw());
         let run = Run::new((id, swim, spreading), carried.transport, shared.clone(), seeks_address);
         tokio::spawn(run.run(Inboxes { mail, incoming: carried.incoming, contacts }));

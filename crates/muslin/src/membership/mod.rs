@@ -74,5 +74,5 @@ pub use message::{
     BROADCAST_BYTES_MAX, DATAGRAM_BYTES_MAX, Message, STREAM_BYTES_MAX, SendError, Way,
 };
 pub use muslin_core::base::NodeId;
-pub use muslin_core::swim::{Liveness, Options, Profile};
+pub use muslin_core::swim::{Gate, Liveness, Options, Profile};
 pub use typed::{Typed, TypedError};

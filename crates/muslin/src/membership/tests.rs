@@ -187,6 +187,32 @@ async fn what_does_not_fit_into_a_packet_is_refused_and_changes_nothing() {
     assert!(matches!(started, Err(StartError::Metadata(_))));
 }
 
+/// Lets in whoever knows the word.
+#[derive(Clone, Debug)]
+struct Word(&'static str);
+
+impl Gate for Word {
+    fn admits(&mut self, _: NodeId, ticket: &Bytes) -> bool {
+        ticket == self.0
+    }
+
+    fn boxed(&self) -> Box<dyn Gate> {
+        Box::new(self.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_gate_keeps_out_whoever_shows_no_ticket() {
+    let world = World::new();
+    let gated = |ticket: &'static str| Membership::builder().gate(Word("open")).ticket(ticket);
+    let one = world.build(1, gated("open")).await;
+    let mut events = one.subscribe();
+    let _stranger = world.build(3, gated("please")).await;
+    let _two = world.build(2, gated("open")).await;
+    joined(&mut events, 2).await;
+    assert_eq!(one.member(NodeId(3)), None);
+}
+
 #[tokio::test]
 async fn readers_of_a_member_that_has_left_come_to_an_end() {
     let world = World::new();
