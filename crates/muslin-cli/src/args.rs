@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-pub(crate) use cluster::{Cluster, Epoch, Explain};
+pub(crate) use cluster::{Cluster, Epoch, Explain, Recover, Settings};
 pub(crate) use node::{Freshness, Node, Role, Sure};
 
 /// A light-weight cluster fabric: membership, agreement and a key-value store in one binary

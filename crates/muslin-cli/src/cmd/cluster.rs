@@ -35,6 +35,8 @@ pub(crate) async fn run(global: &Global, cluster: Cluster) -> Result<(), Failure
             let words = format!("epoch {epoch}, after {before}; {gone} tombstones went\n");
             output::sentence(global.output, &body, &words)
         }
+        Cluster::Settings(settings) => super::settings::run(global, settings).await,
+        Cluster::Recover(recover) => super::recover::run(global, recover).await,
         Cluster::Id => one(global, "id").await,
     }
 }

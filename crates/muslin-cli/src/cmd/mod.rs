@@ -14,6 +14,8 @@ pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod kv;
 pub(crate) mod node;
+pub(crate) mod recover;
+pub(crate) mod settings;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod up;

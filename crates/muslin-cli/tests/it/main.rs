@@ -19,5 +19,6 @@ mod tests_faults;
 mod tests_hostile;
 mod tests_kv;
 mod tests_nodes;
+mod tests_recover;
 mod tests_usage;
 mod tests_views;

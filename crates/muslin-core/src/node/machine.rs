@@ -118,9 +118,14 @@ impl Node {
         let raft = raft::Options { cluster: options.cluster, ..options.raft.clone() };
         let raft = Raft::new(options.id, raft, group, prng.draw(), now);
         let is_rebuilding = raft.is_rebuilding();
+        // A crash may have come between the rise of the epoch and the shell's note of it.
+        let epoch = match state.is_current(options.id) {
+            true => options.epoch.max(state.epoch()),
+            false => options.epoch,
+        };
         let swim = Swim::new(
             options.id,
-            options.epoch,
+            epoch,
             options.address,
             Metadata { is_rebuilding, ..options.metadata.clone() },
             options.swim.clone(),
@@ -219,6 +224,7 @@ impl Node {
             configuration: self.raft.configuration().clone(),
             members: self.state.members().values().cloned().collect(),
             view: self.view(now),
+            voter_plan: self.voter_plan().copied(),
             progress: self.raft.progress(),
             silent: self.raft.silent(now),
             is_rebuilding: self.raft.is_rebuilding(),

@@ -57,6 +57,6 @@ pub use crate::state::CONTROL_ROLE;
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use machine::Node;
 pub use placement::{Placement, Seen, Vitals};
-pub use recovery::{Position, Recovery, RecoveryRefusal, Survivor, recover};
+pub use recovery::{Position, Recovery, RecoveryRefusal, Survey, Survivor, recover, survey};
 pub use reports::Report;
 pub use types::*;

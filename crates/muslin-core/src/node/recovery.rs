@@ -1,8 +1,8 @@
 //! Recovery of a cluster whose quorum is lost for good, from what one member has on its disk.
 //!
-//! It is an act of a person, done while the node is stopped, and writes two entries at the end of
-//! its log: a configuration in which it votes alone, and a rise of the epoch that leaves everybody
-//! else behind. Started again, it elects itself and commits all that its log has.
+//! It is an act of a person, done while the node is stopped, and writes entries at the end of its
+//! log: a configuration in which it votes alone, and a rise of the epoch that leaves everybody else
+//! behind. Started again, it elects itself and commits all that its log has.
 //!
 //! # What it rests on
 //! - No other voter of before comes back in the old epoch: two of three could elect a leader among
@@ -16,12 +16,13 @@
 //! log.
 
 use super::Recovered;
-use crate::base::{Epoch, Index, LogId, NodeId, Term};
-use crate::raft::{Configuration, Entries, Entry, HardState, Payload, Write};
+use crate::base::{Epoch, Index, LogId, NodeId};
+use crate::raft::{Configuration, Entry, HardState, Payload, Write};
 use crate::state::{
-    CONTROL_ROLE, Command, CommandKind, Founding, Membership, MembershipChange, Proposal,
+    CONTROL_ROLE, Command, CommandKind, Founding, Member, Membership, MembershipChange, Proposal,
     RaiseEpoch, RaisedFor, State,
 };
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -46,6 +47,59 @@ impl Position {
     }
 }
 
+/// What the disk of a stopped node says of its cluster, with all of its log applied.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Survey {
+    /// How far it is.
+    pub position: Position,
+    /// What its snapshot covers.
+    pub snapshot: Index,
+    /// The number of the membership history.
+    pub epoch: Epoch,
+    /// All members, the node itself included, in the order of their ids.
+    pub members: Vec<Member>,
+    /// Those of the last configuration whose votes count.
+    pub voters: BTreeSet<NodeId>,
+    /// Its disk lost data (R11).
+    pub is_damaged: bool,
+}
+
+impl Survey {
+    /// What survivors are compared by, the greatest first: whoever has not even the latest epoch is
+    /// one that was left behind by an earlier recovery, however long its log is.
+    pub fn rank(&self) -> (bool, Epoch, Position) {
+        (!self.is_damaged, self.epoch, self.position)
+    }
+}
+
+/// Reads what a stopped node's disk says.
+pub fn survey(founding: &Founding, recovered: &Recovered) -> Result<Survey, RecoveryRefusal> {
+    let state = state_of(founding, recovered)?;
+    Ok(survey_of(&state, recovered))
+}
+
+fn survey_of(state: &State, recovered: &Recovered) -> Survey {
+    let raft = &recovered.raft;
+    let in_log = raft.entries.iter().rev().find_map(|entry| match &entry.payload {
+        Payload::Configuration(configuration) => Some(configuration),
+        Payload::Command(_) | Payload::Empty => None,
+    });
+    let last = in_log.unwrap_or(&raft.snapshot.configuration);
+    let mut voters: BTreeSet<NodeId> = last.voters.union(&last.outgoing).copied().collect();
+    if voters.is_empty() {
+        // Nobody has changed what the founding says.
+        voters.clone_from(state.voters());
+    }
+    Survey {
+        position: Position::of(recovered),
+        snapshot: raft.snapshot.last.index,
+        epoch: state.epoch(),
+        members: state.members().values().cloned().collect(),
+        voters,
+        is_damaged: raft.hard_state.rebuilding,
+    }
+}
+
 /// Who recovers, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Survivor {
@@ -55,6 +109,8 @@ pub struct Survivor {
     pub boot: u64,
     /// The wall clock, Unix milliseconds.
     pub unix_ms: u64,
+    /// The latest epoch that it ever heard of, whatever its log says: others live in that.
+    pub heard: Epoch,
     /// It may be one whose disk lost data (R11): what it lacks is lost for all.
     pub may_be_damaged: bool,
 }
@@ -66,8 +122,8 @@ pub struct Recovery {
     pub write: Write,
     /// The epoch that begins.
     pub epoch: Epoch,
-    /// Where the survivor stood.
-    pub position: Position,
+    /// What the survivor's disk said before.
+    pub survey: Survey,
     /// Names of the members that are left behind: each has to join anew.
     pub left_behind: Vec<String>,
 }
@@ -123,19 +179,31 @@ pub fn recover(
     }
     let others = state.members().values().filter(|one| one.node() != survivor.id);
     let left_behind = others.map(|one| one.name.clone()).collect();
-    let position = Position::of(recovered);
+    let survey = survey_of(&state, recovered);
+    let position = survey.position;
     let hard_state = recovered.raft.hard_state;
     let term = hard_state.term.max(position.last.term).next();
-    let raise = raise_epoch(survivor, state.epoch());
-    let entries = appended(term, position.last.index, survivor.id, &raise);
-    let applied = state.apply(position.last.index.next().next(), raise);
-    if applied.duplicate || applied.outcome.result.is_err() {
-        return Err(RecoveryRefusal::OldBoot);
+    let mut last = LogId::new(term, position.last.index.next());
+    let alone = Payload::Configuration(Configuration::of_voters([survivor.id]));
+    let mut entries = Vec::from([Entry { id: last, payload: alone }]);
+    // The epoch that begins is nobody's, even if the log has not the rises that were heard of.
+    for sequence in 1.. {
+        let raise = raise_epoch(survivor, state.epoch(), sequence);
+        last.index = last.index.next();
+        entries.push(Entry { id: last, payload: Payload::Command(raise.clone()) });
+        let applied = state.apply(last.index, raise);
+        if applied.duplicate || applied.outcome.result.is_err() {
+            return Err(RecoveryRefusal::OldBoot);
+        }
+        if state.epoch() > survivor.heard {
+            break;
+        }
     }
+    let entries = entries.into_iter().collect();
     let hard_state =
         HardState { term, vote: Some(survivor.id), commit: hard_state.commit, rebuilding: false };
     let write = Write::Log { hard_state: Some(hard_state), entries };
-    Ok(Recovery { write, epoch: state.epoch(), position, left_behind })
+    Ok(Recovery { write, epoch: state.epoch(), survey, left_behind })
 }
 
 /// The state with all of the log applied: what is not committed will be.
@@ -157,7 +225,7 @@ fn state_of(founding: &Founding, recovered: &Recovered) -> Result<State, Recover
     Ok(state)
 }
 
-fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
+fn raise_epoch(survivor: &Survivor, from: Epoch, sequence: u64) -> Bytes {
     let why = RaisedFor::Recovered.into();
     let raise = RaiseEpoch { from: from.0, why, survivor: survivor.id.0 };
     let change = MembershipChange::RaiseEpoch(raise);
@@ -165,18 +233,9 @@ fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
     let proposal = Proposal {
         origin: survivor.id.0,
         boot: survivor.boot,
-        sequence: 1,
-        settled_below: 1,
+        sequence,
+        settled_below: sequence,
         command: Some(Command::of(CommandKind::Membership(membership.into()))),
     };
     proposal.encode_to_vec().into()
-}
-
-fn appended(term: Term, last: Index, survivor: NodeId, raise: &Bytes) -> Entries {
-    let (first, second) = (last.next(), last.next().next());
-    let alone = Configuration::of_voters([survivor]);
-    let entry = |index, payload| Entry { id: LogId::new(term, index), payload };
-    [entry(first, Payload::Configuration(alone)), entry(second, Payload::Command(raise.clone()))]
-        .into_iter()
-        .collect()
 }

@@ -2,6 +2,7 @@
 
 use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
 use crate::groups::{self, GroupCounts, GroupStatus};
+use crate::plan::VoterPlan;
 use crate::raft::{self, Configuration, Role};
 use crate::state::{Command, Founding, KvEvent, Member, NodeLoad, Outcome, Query, WatchSpec};
 use crate::swim::{self, ViewEntry};
@@ -492,6 +493,8 @@ pub struct NodeStatus {
     pub members: Vec<Member>,
     /// This node's own view, in id order, itself included.
     pub view: Vec<ViewEntry>,
+    /// What the planner of who votes makes of it (leader only, once it may change anything).
+    pub voter_plan: Option<VoterPlan>,
     /// How far each peer's log is known to match (leader only), in id order.
     pub progress: Vec<(NodeId, Index)>,
     /// Peers whose log has not answered this leader for an election time-out, in id order: known

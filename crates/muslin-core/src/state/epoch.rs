@@ -82,9 +82,15 @@ impl Members {
         Ok(Response::Epoch { epoch, collected })
     }
 
-    /// All but the survivor of a recovery are gone: nobody watched, so there are no witnesses.
+    /// All but the survivor of a recovery are gone: nobody watched, so there are no witnesses. The
+    /// survivor is there, in a first life of its own, even if the record says that it had left:
+    /// there is nobody else to see it come back.
     fn leave_behind(&mut self, survivor: NodeId, change: &mut Change<'_>) {
         let unix_ms = change.unix_ms;
+        if let Some(alone) = self.present.get_mut(&survivor).filter(|one| !one.is_living()) {
+            (alone.standing, alone.life) = (None, 0);
+            change.news.push(MemberNews::Back(Box::new(alone.clone())));
+        }
         let others = self.present.values_mut().filter(|one| one.node() != survivor);
         for member in others.filter(|one| one.is_living()) {
             let (incarnation, declared) = (member.life, DeclaredDown::default());
@@ -118,9 +124,7 @@ impl Members {
         settings: &Settings,
         change: &mut Change<'_>,
     ) -> Result<Response, Refusal> {
-        if !matches!(settings.voters_target, 0 | 1 | 3 | 5 | 7) {
-            return Err(BadForm::VotersTarget.into());
-        }
+        settings.check()?;
         if self.settings != *settings {
             self.settings = *settings;
             let size = self.size();

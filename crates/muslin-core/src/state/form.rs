@@ -38,6 +38,10 @@ pub enum BadForm {
     Key,
     /// The number of voters is not 1, 3, 5 or 7.
     VotersTarget,
+    /// With so many members to be, nothing would ever be assigned.
+    MinMembers,
+    /// A time is too short or too long.
+    Time,
     /// The witnesses are not more than half of the watchers, or no members.
     Witnesses,
 }
@@ -53,6 +57,11 @@ impl BadForm {
             BadForm::Hash => "a hash has at most 64 bytes",
             BadForm::Key => "a gossip key has 32 bytes",
             BadForm::VotersTarget => "1, 3, 5 or 7 nodes may vote; 0 leaves it to the cluster",
+            BadForm::MinMembers => "min_members is at most 65536; 0 is more than half of all",
+            BadForm::Time => {
+                "a time is from 1 s (less, and every hiccup would count as a death) to 366 days \
+                 (more is a mistaken unit); 0 is the default"
+            }
             BadForm::Witnesses => {
                 "more than half of its living watchers must say that a node is down"
             }
@@ -103,6 +112,12 @@ pub(super) fn check_labels(member: &Member) -> Result<(), BadForm> {
 pub(super) fn check_word(word: &str) -> Result<(), BadForm> {
     let is_bad = word.len() > NAME_BYTES_MAX || word.chars().any(char::is_control);
     if is_bad { Err(BadForm::Name) } else { Ok(()) }
+}
+
+impl core::fmt::Display for BadForm {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.words())
+    }
 }
 
 impl From<BadForm> for Refusal {

@@ -1,6 +1,7 @@
 //! What the record keeps of the members and of all that admits them, as it stands in snapshots:
 //! protobuf by derive, tags never reused, new fields optional.
 
+use super::BadForm;
 use crate::base::{Epoch, NodeId};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -380,7 +381,34 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// Default of [`Settings::hold_for_ms`].
 const HOLD_FOR: Duration = Duration::from_secs(3_600);
 
+/// The shortest time that can be set: less than an election and a round of probes take, and every
+/// hiccup would count as a death.
+pub const SETTING_TIME_MIN: Duration = Duration::from_secs(1);
+
+/// The longest: whoever sets more has mistaken the unit.
+pub const SETTING_TIME_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// The largest [`Settings::min_members`]: no cluster has so many members.
+pub const MIN_MEMBERS_MAX: u32 = 65_536;
+
 impl Settings {
+    /// Whether they are within all limits.
+    pub fn check(&self) -> Result<(), BadForm> {
+        let is_fit = |millis: u64| {
+            let time = Duration::from_millis(millis);
+            millis == 0 || (SETTING_TIME_MIN..=SETTING_TIME_MAX).contains(&time)
+        };
+        let times =
+            [self.voter_grace_ms, self.reap_after_ms, self.tombstone_after_ms, self.hold_for_ms];
+        if !matches!(self.voters_target, 0 | 1 | 3 | 5 | 7) {
+            return Err(BadForm::VotersTarget);
+        }
+        if self.min_members > MIN_MEMBERS_MAX {
+            return Err(BadForm::MinMembers);
+        }
+        if times.into_iter().all(is_fit) { Ok(()) } else { Err(BadForm::Time) }
+    }
+
     /// See [`Settings::voter_grace_ms`].
     pub fn voter_grace(&self) -> Duration {
         or_default(self.voter_grace_ms, VOTER_GRACE)

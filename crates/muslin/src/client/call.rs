@@ -70,6 +70,11 @@ impl Call {
         Call::new(Method::PUT, path.into(), body.into())
     }
 
+    /// Changes a part.
+    pub fn patch(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
+        Call::new(Method::PATCH, path.into(), body.into())
+    }
+
     /// Deletes.
     pub fn delete(path: impl Into<String>) -> Call {
         Call::new(Method::DELETE, path.into(), Bytes::new())

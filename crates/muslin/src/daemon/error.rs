@@ -6,6 +6,8 @@ use crate::identity::IdentityError;
 use crate::join::{JoinError, Unfit};
 use crate::store::StoreError;
 use crate::transport::quic::TransportError;
+use muslin_core::base::ClusterId;
+use muslin_core::node::RecoveryRefusal;
 use std::net::SocketAddr;
 
 /// `Display` says what happened, why, and what to do.
@@ -86,6 +88,13 @@ pub enum DaemonError {
     /// The node was gone when the epoch rose.
     #[error("this node was gone when the cluster's epoch rose: it has to be admitted again")]
     Outdated,
+    /// Two clusters of one id, one of which was recovered.
+    #[error(
+        "a node of this cluster goes on alone in a later epoch: somebody has recovered from it \
+         (`muslin cluster recover`) although a quorum lives, which goes on in its own epoch; stop \
+         one of the two, and join its nodes to the other with empty directories"
+    )]
+    Divided,
     /// The new node could not be put in the old one's place.
     #[error(
         "{} has a node that was admitted again, in `afresh`, which cannot be moved into its \
@@ -97,6 +106,20 @@ pub enum DaemonError {
         path: std::path::PathBuf,
         /// What the system said.
         error: std::io::Error,
+    },
+    /// Nobody can be recovered from this node.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryRefusal),
+    /// Survivors of different clusters.
+    #[error(
+        "{} is of cluster {}, and {} of cluster {}: name directories of one cluster",
+        paths[0].display(), clusters[0], paths[1].display(), clusters[1]
+    )]
+    TwoClusters {
+        /// Two of them.
+        paths: [std::path::PathBuf; 2],
+        /// What they are of.
+        clusters: [ClusterId; 2],
     },
     /// Nobody gave the node other papers.
     #[error("this node's certificate could not be renewed: {0}; it is tried again")]

@@ -223,6 +223,9 @@ impl Keeper {
             }
         }
         let answer = match self.ask(&identity, &places).await {
+            Err(DaemonError::Removed | DaemonError::Outdated) if self.has_quorum(status).await => {
+                return Err(DaemonError::Divided);
+            }
             Err(DaemonError::Removed) => return Ok(Some(End::Removed)),
             Err(DaemonError::Outdated) => {
                 afresh::begin(&identity, &places, directory).await?;
@@ -235,6 +238,14 @@ impl Keeper {
         directory.set_epoch(answer.epoch())?;
         tracing::info!(epoch = answer.epoch, "this node's certificate was renewed");
         Ok(None)
+    }
+
+    /// Whether this node is one of a quorum that lives. Nobody is told to go by such a cluster but
+    /// by itself: whoever says so was recovered from another voter although this quorum was there,
+    /// and what it holds must not be given up for that.
+    async fn has_quorum(&self, status: &NodeStatus) -> bool {
+        let read = self.handle.read(Query::Record, Consistency::Linearizable);
+        status.voter && matches!(read.await, Ok(Outcome { result: Ok(_), .. }))
     }
 
     /// Has a holder of the authority's key sign, and takes up what it gave.

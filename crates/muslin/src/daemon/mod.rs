@@ -2,7 +2,8 @@
 //!
 //! [`init`] makes the first node of a cluster, [`join`] another one, [`init_founders`] several at
 //! once on one machine; [`run`] runs what they made until it is told to stop. Applications that
-//! want a part of this only take the part: each is public by itself.
+//! want a part of this only take the part: each is public by itself. [`survey`] is for the day on
+//! which most voters are lost.
 //!
 //! # Invariants
 //! - Nothing is served before the data directory is this process's alone, and its start counter is
@@ -20,6 +21,7 @@ mod found;
 mod keeper;
 mod load;
 mod options;
+mod recovery;
 mod rotation;
 mod run;
 mod wallet;
@@ -28,4 +30,5 @@ mod ways;
 pub use error::DaemonError;
 pub use found::{init, init_founders, join};
 pub use options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile, UpOptions};
+pub use recovery::{Answering, Candidate, RecoveredAnswer, Survivors, survey};
 pub use run::run;

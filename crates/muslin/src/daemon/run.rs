@@ -8,7 +8,7 @@ use super::keeper::{End, Keeper};
 use super::wallet::Wallet;
 use super::{DaemonError, Profile, UpOptions, contacts, files, load, ways};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
-use crate::data_dir::{Addresses, DataDir, NodeConfig};
+use crate::data_dir::{Addresses, DataDir, NodeConfig, finish_rewrite};
 use crate::discovery::{Announcement, Listed};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
@@ -55,6 +55,7 @@ pub async fn run(
     let mut shutdown = std::pin::pin!(shutdown);
     let mut patience = Duration::ZERO;
     loop {
+        finish_rewrite(&options.data_dir)?;
         afresh::finish(&options.data_dir)?;
         let (mut directory, identity) = open(&options.data_dir)?;
         check_words(directory.config())?;
@@ -154,13 +155,16 @@ impl Sockets {
 }
 
 /// A node that can signs itself a certificate that names its address, for callers who check it
-/// (peers check the node's id, whatever the address), and a ticket, where it has none yet.
+/// (peers check the node's id, whatever the address), and a ticket, where it has none yet, or those
+/// that it has are of an epoch that is over.
 fn certified_for(
     identity: Identity,
     directory: &DataDir,
     advertise: SocketAddr,
 ) -> Result<Identity, DaemonError> {
-    let is_complete = !identity.ticket.is_empty() && identity.names(advertise.ip())?;
+    let is_present = identity.epoch()? >= directory.config().epoch;
+    let is_complete =
+        is_present && !identity.ticket.is_empty() && identity.names(advertise.ip())?;
     if identity.ca_key.is_none() || is_complete {
         return Ok(identity);
     }

@@ -86,14 +86,9 @@ impl DataDir {
 
     /// Opens a node's directory and raises its boot counter.
     pub fn open(path: &Path) -> Result<DataDir, StoreError> {
-        check_is_directory(path)?;
-        let node = path.join(NODE);
         // Looked for before the lock is made: nothing is written to what is not ours.
-        match node.try_exists() {
-            Ok(true) => {}
-            Ok(false) => return Err(refuse(path, NO_NODE)),
-            Err(error) => return Err(unusable("read", path, error)),
-        }
+        check_has_node(path)?;
+        let node = path.join(NODE);
         let lock = Lock::take(path).map_err(|error| error.explain(path))?;
         let bytes = fs::read(&node).map_err(|error| unusable("read", &node, error))?;
         let stored = Stored::from_json(&bytes).map_err(|refusal| refusal.explain(&node))?;
@@ -105,11 +100,8 @@ impl DataDir {
 
     /// Looks at the files of a node that is not running, and changes nothing but the lock's.
     pub fn check(path: &Path) -> Result<Checked, StoreError> {
-        check_is_directory(path)?;
+        check_has_node(path)?;
         let node = path.join(NODE);
-        if !node.try_exists().map_err(|error| unusable("read", path, error))? {
-            return Err(refuse(path, NO_NODE));
-        }
         let _lock = Lock::take(path).map_err(|error| error.explain(path))?;
         let bytes = fs::read(&node).map_err(|error| unusable("read", &node, error))?;
         let stored = Stored::from_json(&bytes).map_err(|refusal| refusal.explain(&node))?;
@@ -190,21 +182,7 @@ impl DataDir {
 
     /// Where members were last seen; empty if that was never saved.
     pub fn peers(&self) -> Result<BTreeMap<NodeId, SocketAddr>, StoreError> {
-        let path = self.path.join(PEERS);
-        let mut bytes = Vec::new();
-        let read = fs::File::open(&path)
-            .and_then(|file| file.take(PEERS_BYTES_MAX).read_to_end(&mut bytes));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            read => read.map_err(|error| unusable("read", &path, error))?,
-        };
-        let read = check_format(&bytes)
-            .and_then(|()| serde_json::from_slice(&bytes).map_err(corrupt))
-            .and_then(|peers: Peers| peers.into_map());
-        read.map_err(|refusal| match refusal {
-            Refusal::Corrupt(what) => refuse(&path, &format!("{what}; it is a hint: delete it")),
-            Refusal::Format(_) => refusal.explain(&path),
-        })
+        peers(&self.path)
     }
 
     fn owner(&self) -> Owner {
@@ -242,7 +220,26 @@ impl PeersFile {
     }
 }
 
-fn owner_of(config: &NodeConfig) -> Owner {
+/// Where members were last seen, as a directory has it.
+pub(super) fn peers(directory: &Path) -> Result<BTreeMap<NodeId, SocketAddr>, StoreError> {
+    let path = directory.join(PEERS);
+    let mut bytes = Vec::new();
+    let read =
+        fs::File::open(&path).and_then(|file| file.take(PEERS_BYTES_MAX).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        read => read.map_err(|error| unusable("read", &path, error))?,
+    };
+    let read = check_format(&bytes)
+        .and_then(|()| serde_json::from_slice(&bytes).map_err(corrupt))
+        .and_then(|peers: Peers| peers.into_map());
+    read.map_err(|refusal| match refusal {
+        Refusal::Corrupt(what) => refuse(&path, &format!("{what}; it is a hint: delete it")),
+        Refusal::Format(_) => refusal.explain(&path),
+    })
+}
+
+pub(super) fn owner_of(config: &NodeConfig) -> Owner {
     Owner { cluster: config.cluster, node: config.node }
 }
 
@@ -263,6 +260,16 @@ impl Peers {
             None => Err(Refusal::Corrupt(format!("`{id}` is not a node"))),
         };
         self.peers.into_iter().map(parse).collect()
+    }
+}
+
+/// Refuses a directory in which no node is.
+pub(super) fn check_has_node(path: &Path) -> Result<(), StoreError> {
+    check_is_directory(path)?;
+    match path.join(NODE).try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refuse(path, NO_NODE)),
+        Err(error) => Err(unusable("read", path, error)),
     }
 }
 
@@ -299,7 +306,7 @@ fn check_unused(path: &Path) -> Result<(), StoreError> {
 }
 
 impl Refusal {
-    fn explain(self, path: &Path) -> StoreError {
+    pub(super) fn explain(self, path: &Path) -> StoreError {
         match self {
             Refusal::Format(found) => {
                 StoreError::Format { path: path.to_owned(), found, known: FORMAT }
@@ -315,7 +322,7 @@ impl Refusal {
     }
 }
 
-fn refuse(path: &Path, why: &str) -> StoreError {
+pub(super) fn refuse(path: &Path, why: &str) -> StoreError {
     StoreError::Unusable { path: path.to_owned(), why: why.to_owned() }
 }
 

@@ -6,6 +6,8 @@
 //! | `node.json` | [`NodeConfig`], the founding, the boot counter; comes last in the making |
 //! | `peers.json` | where members were last seen: a hint, may be deleted |
 //! | `log/`, `snapshot/` | the [store](crate::store::file) |
+//! | `rewritten/` | a [copy](Stopped) of the node that is to take its place |
+//! | `before-epoch-<n>/` | what was there before such a copy; may be deleted |
 //! | `identity/` | certificates and keys, written by [`identity`](crate::identity) |
 //!
 //! # Invariants
@@ -20,8 +22,10 @@
 mod config;
 mod dir;
 mod lock;
+mod stopped;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Addresses, NodeConfig};
 pub use dir::{DataDir, PeersFile};
+pub use stopped::{Rewrite, Stopped, finish_rewrite};

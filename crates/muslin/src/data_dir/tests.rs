@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-fn config() -> NodeConfig {
+pub(super) fn config() -> NodeConfig {
     NodeConfig {
         cluster: ClusterId(0xc1),
         cluster_name: "first".to_owned(),
@@ -33,7 +33,7 @@ fn config() -> NodeConfig {
     }
 }
 
-fn founding() -> Founding {
+pub(super) fn founding() -> Founding {
     let member = Member { id: 0xa1, name: "n1".to_owned(), ..Member::default() };
     Founding { members: vec![member], ..Founding::default() }
 }

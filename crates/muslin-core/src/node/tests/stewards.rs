@@ -4,8 +4,8 @@ use super::*;
 use crate::base::{Epoch, Incarnation, Index, LogId, Term};
 use crate::raft::{self, Entry, HardState, Payload, Write};
 use crate::state::{
-    MemberState, Membership, MembershipChange, Proposal, RaiseEpoch, Refusal, Settings, Standing,
-    Whom,
+    Life, MemberState, Membership, MembershipChange, Proposal, RaiseEpoch, Refusal, Settings,
+    Standing, Whom,
 };
 use prost::Message as _;
 use std::format;
@@ -147,7 +147,7 @@ fn survivors_disk() -> Recovered {
 }
 
 fn survivor() -> Survivor {
-    Survivor { id: NodeId(1), boot: 5, unix_ms: 77, may_be_damaged: false }
+    Survivor { id: NodeId(1), boot: 5, unix_ms: 77, heard: Epoch(1), may_be_damaged: false }
 }
 
 #[test]
@@ -157,6 +157,10 @@ fn a_survivor_goes_on_alone_with_all_it_had_in_another_epoch() {
     let recovery = recover(&survivor(), &mine.founding, &disk).expect("it is a voter");
     assert_eq!(recovery.epoch, Epoch(2));
     assert_eq!(recovery.left_behind, ["n2", "n3"]);
+    let survey = survey(&mine.founding, &disk).expect("it can be read");
+    assert_eq!(recovery.survey, survey);
+    assert_eq!((survey.epoch, survey.position.last.index), (Epoch(1), Index(2)));
+    assert_eq!(survey.voters, (1..=3).map(NodeId).collect());
     let Write::Log { hard_state: Some(hard_state), entries } = recovery.write else {
         panic!("it appends")
     };
@@ -172,6 +176,45 @@ fn a_survivor_goes_on_alone_with_all_it_had_in_another_epoch() {
     assert!(state.is_current(NodeId(1)) && !state.is_current(NodeId(2)));
     assert_eq!(state_of(&world, 1, 3), MemberState::Down);
     world.revision_of(1, put("b", "2", 0));
+}
+
+#[test]
+fn the_epoch_of_a_recovery_is_later_than_any_that_the_survivor_heard_of() {
+    let (disk, founding) = (survivors_disk(), options(1, 3).founding);
+    let heard = Survivor { heard: Epoch(4), ..survivor() };
+    let recovery = recover(&heard, &founding, &disk).expect("it is a voter");
+    assert_eq!(recovery.epoch, Epoch(5));
+    let mut after = disk.clone();
+    let Write::Log { entries, .. } = recovery.write else { panic!("it appends") };
+    after.raft.entries.extend(entries);
+    let after = survey(&founding, &after).expect("it can be read");
+    assert_eq!(after.epoch, Epoch(5), "the log alone says so");
+    assert_eq!(after.voters, [NodeId(1)].into());
+    // One that was left behind is none to recover from, however long its log is.
+    let before = survey(&founding, &disk).expect("it can be read");
+    let longer = Position { last: LogId::new(Term(9), Index(90)), ..before.position };
+    assert!(after.rank() > Survey { position: longer, ..before }.rank());
+}
+
+#[test]
+fn a_survivor_that_had_left_by_the_record_is_there_again() {
+    let (mut disk, founding) = (survivors_disk(), options(1, 3).founding);
+    let leave = MembershipChange::Leave(Life { id: 1, incarnation: 3 });
+    let command = CommandKind::Membership(Membership::at(1, leave).into());
+    let command = Some(Command::of(command));
+    let proposal = Proposal { origin: 1, boot: 1, sequence: 1, settled_below: 1, command };
+    let payload = Payload::Command(proposal.encode_to_vec().into());
+    disk.raft.entries.extend([Entry { id: LogId::new(Term(3), Index(3)), payload }]);
+    let standing = |disk: &Recovered| {
+        let survey = survey(&founding, disk).expect("it can be read");
+        survey.members[0].state()
+    };
+    assert_eq!(standing(&disk), MemberState::Left);
+    let recovery = recover(&survivor(), &founding, &disk).expect("it is a voter");
+    let Write::Log { entries, .. } = recovery.write else { panic!("it appends") };
+    disk.raft.entries.extend(entries);
+    assert_eq!(standing(&disk), MemberState::Admitted);
+    assert_eq!(survey(&founding, &disk).expect("it can be read").members[0].epoch(), Epoch(2));
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(super) struct Explanation {
 }
 
 impl Explanation {
-    fn new(answer: impl Into<String>) -> Explanation {
+    pub(super) fn new(answer: impl Into<String>) -> Explanation {
         Explanation {
             subject: String::new(),
             answer: answer.into(),
@@ -61,12 +61,12 @@ impl Explanation {
         self
     }
 
-    fn because(mut self, why: impl Into<String>) -> Explanation {
+    pub(super) fn because(mut self, why: impl Into<String>) -> Explanation {
         self.because.push(why.into());
         self
     }
 
-    fn advice(mut self, advice: impl Into<String>) -> Explanation {
+    pub(super) fn advice(mut self, advice: impl Into<String>) -> Explanation {
         self.advice.push(advice.into());
         self
     }
@@ -77,11 +77,12 @@ pub(super) async fn answer(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let subject = params.text("subject")?;
     let wish = Wish::of(&mut params)?;
     params.finish()?;
-    let known = "the subjects are node/NAME, leader and join/NAME";
+    let known = "the subjects are node/NAME, leader, voters and join/NAME";
     let subject = subject.ok_or_else(|| Problem::bad_request("say ?subject=..").hint(known))?;
     let look = look(&desk, wish).await?;
     let explanation = match subject.split_once('/') {
         None if subject == "leader" => leader(&desk, &look),
+        None if subject == "voters" => super::voters::explain(&desk, &look),
         Some(("node", name)) => node(&desk, &look, name).await?,
         Some(("join", name)) => join(&desk, &look, name),
         _ => {
@@ -141,7 +142,7 @@ fn leader(desk: &Desk, look: &Look) -> Explanation {
 }
 
 /// The voters, and how many of them this node holds to be alive.
-fn tally(look: &Look) -> Tally {
+pub(super) fn tally(look: &Look) -> Tally {
     let status = &look.status;
     Tally::of(&status.configuration.voters, |id| {
         let seen = status.view.iter().find(|entry| entry.node == id);

@@ -18,8 +18,10 @@ mod nodes_watch;
 mod operate;
 mod params;
 mod routes;
+mod settings;
 mod tokens;
 mod views;
+mod voters;
 
 pub(super) use nodes_watch::NodeBoard;
 pub(super) use routes::router;

@@ -34,13 +34,13 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BY_BYTES_MAX: usize = 64;
 
 /// Who asks, and when.
-struct Asker {
+pub(super) struct Asker {
     by: String,
     unix_ms: u64,
 }
 
 impl Asker {
-    fn of(desk: &Desk, request: &Request<Body>) -> Asker {
+    pub(super) fn of(desk: &Desk, request: &Request<Body>) -> Asker {
         let caller = request.extensions().get().copied().unwrap_or(Caller::Anonymous);
         let mut by = match caller {
             Caller::Certified => String::from("an administrator"),
@@ -54,13 +54,16 @@ impl Asker {
         Asker { by, unix_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
     }
 
-    fn wants(self, change: MembershipChange) -> CommandKind {
+    pub(super) fn wants(self, change: MembershipChange) -> CommandKind {
         let Asker { by, unix_ms } = self;
         CommandKind::Membership(Membership { unix_ms, by, change: Some(change) }.into())
     }
 }
 
-async fn write(desk: &Desk, kind: CommandKind) -> Result<(state::Response, Revision), Problem> {
+pub(super) async fn write(
+    desk: &Desk,
+    kind: CommandKind,
+) -> Result<(state::Response, Revision), Problem> {
     settle(desk, desk.handle.write(Command::of(kind)).await).map_err(advise)
 }
 
@@ -93,7 +96,7 @@ async fn member(desk: &Desk, asked: &str) -> Result<Member, Problem> {
     find(&fresh(desk).await?.record.members).ok_or_else(missing)
 }
 
-async fn fresh(desk: &Desk) -> Result<Look, Problem> {
+pub(super) async fn fresh(desk: &Desk) -> Result<Look, Problem> {
     look(desk, Wish::fresh()).await
 }
 
@@ -202,7 +205,7 @@ struct Labels {
     zone: Option<String>,
 }
 
-async fn body<T: for<'a> Deserialize<'a>>(
+pub(super) async fn body<T: for<'a> Deserialize<'a>>(
     desk: &Desk,
     request: Request<Body>,
 ) -> Result<T, Problem> {

@@ -1,8 +1,8 @@
 //! The table of routes, and the router made of it.
 
 use super::{
-    document, events, evidence, explain, groups, health, kv, kv_watch, nodes, operate, tokens,
-    views,
+    document, events, evidence, explain, groups, health, kv, kv_watch, nodes, operate, settings,
+    tokens, views,
 };
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
@@ -38,6 +38,7 @@ pub(super) struct Route {
 pub(super) enum Method {
     Get,
     Put,
+    Patch,
     Post,
     Delete,
 }
@@ -48,6 +49,7 @@ impl Method {
         match self {
             Method::Get => "get",
             Method::Put => "put",
+            Method::Patch => "patch",
             Method::Post => "post",
             Method::Delete => "delete",
         }
@@ -57,6 +59,7 @@ impl Method {
         match self {
             Method::Get => MethodFilter::GET,
             Method::Put => MethodFilter::PUT,
+            Method::Patch => MethodFilter::PATCH,
             Method::Post => MethodFilter::POST,
             Method::Delete => MethodFilter::DELETE,
         }
@@ -208,6 +211,8 @@ fn view_routes() -> Vec<Route> {
             [FRESHNESS, MAX_STALENESS], None => JSON, views::cluster),
         route!(Get "/v1/cluster/health", "What was looked at, and whether it is as it should be",
             [FRESHNESS, MAX_STALENESS], None => JSON, views::health),
+        route!(Get "/v1/cluster/settings", "What operators may set of the cluster, and what it is for",
+            [FRESHNESS, MAX_STALENESS], None => JSON, settings::show),
         route!(Get "/v1/nodes", "All nodes, by the record and as this one sees them; or followed",
             [FRESHNESS, MAX_STALENESS, WATCH, FROM], None => JSON, views::list),
         route!(Get "/v1/nodes/{node}", "One node",
@@ -215,7 +220,7 @@ fn view_routes() -> Vec<Route> {
         route!(Get "/v1/nodes/{node}/evidence", "Who probed it, who suspected it, who confirmed it",
             [NODE, FRESHNESS, MAX_STALENESS], None => JSON, evidence::answer),
         route!(Get "/v1/explain", "What happened, since when, because of what, what to do",
-            [query("subject", "string", "node/NAME, leader or join/NAME"),
+            [query("subject", "string", "node/NAME, leader, voters or join/NAME"),
              FRESHNESS, MAX_STALENESS], None => JSON, explain::answer),
         route!(Get "/v1/events", "What happened lately, on this node and in its view",
             [WATCH, FROM, query("node", "string", "only what is about it: its id or its name")],
@@ -245,6 +250,8 @@ fn operator_routes() -> Vec<Route> {
             None => JSON, operate::approve),
         route!(Post "/v1/nodes/{node}:deny", "Refuses a join that waits",
             [NODE], None => JSON, operate::deny),
+        route!(Patch "/v1/cluster/settings", "Changes settings: {KEY: VALUE}; null is the default",
+            [], Some(JSON) => JSON, settings::change),
         route!(Post "/v1/cluster:transfer-leader", "Hands leadership to another voter",
             [query("to", "string", "its id or its name; the next that answers when not said")],
             None => JSON, operate::transfer),

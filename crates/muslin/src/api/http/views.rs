@@ -258,22 +258,14 @@ fn cluster_body(desk: &Desk, look: &Look) -> Value {
         "joins_waiting": record.held.len(),
         "tombstones": record.tombstones.len(),
         "gossip_keys": keys,
-        "settings": {
-            "min_members": settings.min_members,
-            "voters_target": settings.voters_target,
-            "voter_grace_ms": millis(settings.voter_grace()),
-            "reap_after_ms": millis(settings.reap_after()),
-            "tombstone_after_ms": millis(settings.tombstone_after()),
-            "hold_for_ms": millis(settings.hold_for()),
-            "tokens_only": settings.tokens_only,
-        },
+        "settings": super::settings::plain(settings),
     });
     merge(&mut body, basis);
     body
 }
 
 /// Puts the fields of one object into another.
-fn merge(body: &mut Value, more: &impl Serialize) {
+pub(super) fn merge(body: &mut Value, more: &impl Serialize) {
     let more = serde_json::to_value(more).expect("a basis has only strings and numbers");
     if let (Value::Object(body), Value::Object(more)) = (body, more) {
         body.extend(more);

@@ -53,6 +53,7 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         view: view.iter().map(|(id, state)| seen(*id, *state)).collect(),
         progress: vec![(NodeId(2), Index(10))],
         silent: Vec::new(),
+        voter_plan: None,
         is_rebuilding: false,
         rebuilding: Vec::new(),
         full: Vec::new(),

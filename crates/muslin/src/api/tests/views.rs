@@ -190,6 +190,40 @@ async fn who_leads_is_explained_with_what_led_to_it() {
 }
 
 #[tokio::test]
+async fn who_votes_is_explained_with_what_the_planner_makes_of_it() {
+    let world = World::new().await;
+    get(&world, "/v1/nodes?consistency=linearizable").await;
+    let why = get(&world, "/v1/explain?subject=voters").await;
+    assert_eq!(why["answer"], "n1 votes");
+    let because = why["because"].to_string();
+    assert!(because.contains("3 are to vote"), "{why}");
+    assert!(because.contains("next: nothing"), "{why}");
+    let world = World::of(Wishes { absent_voters: 2, ..Wishes::default() }).await;
+    let why = get(&world, "/v1/explain?subject=voters").await;
+    assert_eq!(why["answer"], "n1, n2, n3 vote");
+    assert!(why["because"].to_string().contains("nothing is planned"), "{why}");
+}
+
+#[tokio::test]
+async fn settings_are_read_changed_in_part_and_refused_whole() {
+    let world = World::new().await;
+    let before = get(&world, "/v1/cluster/settings").await;
+    assert_eq!(before["settings"], get(&world, "/v1/cluster").await["settings"]);
+    let patch = |body: &'static str| Call::patch("/v1/cluster/settings", body);
+    let body = r#"{"hold_for_ms": 60000, "voters_target": 1}"#;
+    let changed = client(&world).json(patch(body)).await.unwrap();
+    assert_eq!(changed["settings"]["hold_for_ms"], 60_000);
+    assert!(changed["warnings"].to_string().contains("one node votes"), "{changed}");
+    let both = r#"{"hold_for_ms": 70000, "voters_target": 2}"#;
+    refused(&client(&world), patch(both), 400, "bad-request").await;
+    let after = get(&world, "/v1/cluster/settings?consistency=linearizable").await;
+    assert_eq!(after["settings"], changed["settings"], "nothing of it was taken");
+    let default = client(&world).json(patch(r#"{"voters_target": null}"#)).await.unwrap();
+    assert_eq!(default["settings"]["voters_target"], 0);
+    assert_eq!(default["settings"]["hold_for_ms"], 60_000, "what is not named stays");
+}
+
+#[tokio::test]
 async fn evidence_stands_beside_what_the_record_says() {
     let world = World::of(Wishes { absent_voters: 1, ..Wishes::default() }).await;
     let evidence = get(&world, "/v1/nodes/n2/evidence").await;

@@ -107,7 +107,7 @@ pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), StoreError> 
 }
 
 /// Gives a file or directory another name. Not durable before the directories are synced.
-pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let step = take(|| Step::Rename { from: from.to_owned(), to: to.to_owned() });
     explain("rename", from, step.and_then(|()| fs::rename(from, to)))
 }
@@ -196,7 +196,7 @@ fn all_names(dir: &Path) -> Result<Vec<String>, StoreError> {
 }
 
 /// Makes a directory for the owner alone, unless it is there.
-pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     let step = take(|| Step::Create(dir.to_owned()));
     let made = step.and_then(|()| DirBuilder::new().mode(DIRECTORY_MODE).create(dir));
     match made {
@@ -206,7 +206,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes a directory with all that is in it, if it is there.
-pub(super) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_tree(dir: &Path) -> Result<(), StoreError> {
     if !dir.exists() {
         return Ok(());
     }

@@ -32,6 +32,7 @@
 
 mod beside;
 mod check;
+mod copy;
 mod crc;
 mod direct;
 mod disk;
@@ -51,6 +52,6 @@ mod store;
 mod tests;
 
 pub use check::{Checked, Verdict};
-pub(crate) use disk::{replace, sync_dir};
+pub(crate) use disk::{make_dir, remove_tree, rename, replace, sync_dir};
 pub use segment::Owner;
 pub use store::{FileStore, Options};

@@ -16,6 +16,7 @@ use super::direct::Direct;
 use super::disk;
 use super::held::Held;
 use super::log::{Group, Home, Live, Log, Parts};
+use super::record::GroupState;
 use super::replay::{Found, Picture};
 use super::segment::{self, HEADER_BYTES};
 use super::snapshot::{self, Saved};
@@ -39,7 +40,7 @@ const REASON: &str = "reason.txt";
 /// The new log begins a chain of its own.
 const FIRST_SEED: u32 = 0;
 
-fn new_log(home: &Home) -> PathBuf {
+pub(super) fn new_log(home: &Home) -> PathBuf {
     home.root.join("log.new")
 }
 
@@ -93,7 +94,7 @@ pub(super) fn put_aside(
 /// The groups that may have lost something, and to what. Damage in the log concerns them all: any
 /// may have stood where nothing can be read. The control group is one of them wherever there is a
 /// node.
-fn concerned(picture: &Picture) -> BTreeMap<GroupId, Damage> {
+pub(super) fn concerned(picture: &Picture) -> BTreeMap<GroupId, Damage> {
     let mut concerned = picture.snapshot_damages.clone();
     if let Some(damage) = &picture.log_damage {
         for id in picture.groups.keys().chain([&GroupId::CONTROL]) {
@@ -145,20 +146,31 @@ fn write_anew(
 /// What of a group is known to be right: its snapshot, and the entries that follow it without a
 /// gap.
 fn vouched_for(found: Found, saved: Option<&Saved>, is_concerned: bool) -> Group {
-    let Found { mut state, mut entries, .. } = found;
+    let found = sound_part(found, saved, is_concerned);
     let meta = saved.map(|saved| saved.snapshot.meta.clone()).unwrap_or_default();
     let keep_from = saved.map_or(Index::ZERO, |saved| saved.effect.keep_from);
-    let covered = meta.last.index;
+    let end = found.entries.last().map_or(meta.last, |entry| entry.id);
+    let state = GroupState { snapshot: saved.map(|_| meta.last.index), ..found.state };
+    let entries = Held::from(Entries::from(found.entries));
+    Group { state, state_segment: 0, last: end.index, keep_from, entries }
+}
+
+/// The same, as it is found.
+pub(super) fn sound_part(found: Found, saved: Option<&Saved>, is_concerned: bool) -> Found {
+    let Found { mut state, state_segment, mut entries } = found;
+    let last = saved.map(|saved| saved.snapshot.meta.last).unwrap_or_default();
+    let keep_from = saved.map_or(Index::ZERO, |saved| saved.effect.keep_from);
     entries.retain(|entry| entry.id.index >= keep_from);
     let follows = |entries: &[Entry]| match (entries.first(), entries.last()) {
-        (Some(first), Some(last)) => first.id.index <= covered.next() && last.id.index >= covered,
+        (Some(first), Some(end)) => {
+            first.id.index <= last.index.next() && end.id.index >= last.index
+        }
         _ => false,
     };
     if !follows(&entries) {
         entries.clear();
     }
-    let end = entries.last().map_or(meta.last, |entry| entry.id);
-    state.snapshot = saved.map(|_| covered);
+    let end = entries.last().map_or(last, |entry| entry.id);
     if is_concerned {
         let hard_state = &mut state.hard_state;
         if end.term > hard_state.term {
@@ -168,8 +180,7 @@ fn vouched_for(found: Found, saved: Option<&Saved>, is_concerned: bool) -> Group
         hard_state.commit = hard_state.commit.min(end.index);
         hard_state.rebuilding = true;
     }
-    let entries = Held::from(Entries::from(entries));
-    Group { state, state_segment: 0, last: end.index, keep_from, entries }
+    Found { state, state_segment, entries }
 }
 
 /// Makes the directory for damaged files, with a note of what is wrong with them.

@@ -95,7 +95,7 @@ fn live(tail: Tail) -> Live {
 }
 
 /// What the log has to know of a group, and what its replica gets.
-fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
+pub(super) fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup) {
     let keep_from = saved.as_ref().map_or(Effect::default(), |saved| saved.effect).keep_from;
     let snapshot = saved.map(|saved| saved.snapshot);
     let meta = snapshot.as_ref().map_or(SnapshotMeta::default(), |saved| saved.meta.clone());

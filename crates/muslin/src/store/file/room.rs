@@ -57,8 +57,18 @@ pub(super) fn check_made(root: &Path, segment_bytes: u64) -> Result<(), StoreErr
     Err(too_little(root, "the node's first start takes", needed, left))
 }
 
+/// Refuses when the disk has no room for a copy of a store of so many bytes, and a segment more.
+pub(super) fn check_copy(to: &Path, bytes: u64, segment_bytes: u64) -> Result<(), StoreError> {
+    let needed = bytes + segment_bytes + BESIDE_BYTES;
+    let left = room(to)?;
+    if left >= needed {
+        return Ok(());
+    }
+    Err(too_little(to, "a copy of the log and the snapshots takes", needed, left))
+}
+
 /// What the files of a log take. One that is gone takes nothing: a start makes it anew.
-fn taken(log: &Path) -> Result<u64, StoreError> {
+pub(super) fn taken(log: &Path) -> Result<u64, StoreError> {
     let files = match fs::read_dir(log) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
         files => explain("read", log, files)?,

@@ -3,6 +3,7 @@
 use super::super::{Aside, DiskCounters, RecoveredGroup, Store, StoreError};
 use super::beside::Beside;
 use super::check::{self, Checked};
+use super::copy;
 use super::disk::{explain, make_dir, sync_dir};
 use super::log::{Home, Log};
 use super::recover;
@@ -108,6 +109,21 @@ impl FileStore {
     pub fn check(root: &Path, owner: Owner) -> Result<Checked, StoreError> {
         let options = Options { is_alone: true, ..Options::default() };
         check::check(&Home::new(root, owner, options))
+    }
+
+    /// What the groups of a store that nobody has open would find; changes nothing.
+    pub fn look(
+        root: &Path,
+        owner: Owner,
+    ) -> Result<BTreeMap<GroupId, RecoveredGroup>, StoreError> {
+        let options = Options { is_alone: true, ..Options::default() };
+        copy::look(&Home::new(root, owner, options))
+    }
+
+    /// Copies a store that nobody has open, durably, into a directory that has none. Refuses when
+    /// its disk has not the room.
+    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+        copy::copy(from, to, Options::default().segment_bytes)
     }
 
     /// Removes one of the files that are kept for a full disk, of a store that nobody has opened.
