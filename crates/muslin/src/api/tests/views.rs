@@ -211,14 +211,14 @@ async fn settings_are_read_changed_in_part_and_refused_whole() {
     assert_eq!(before["settings"], get(&world, "/v1/cluster").await["settings"]);
     let patch = |body: &'static str| Call::patch("/v1/cluster/settings", body);
     let body = r#"{"hold_for_ms": 60000, "voters_target": 1}"#;
-    let changed = client(&world).json(patch(body)).await.unwrap();
+    let changed: Value = client(&world).json(patch(body)).await.unwrap();
     assert_eq!(changed["settings"]["hold_for_ms"], 60_000);
     assert!(changed["warnings"].to_string().contains("one node votes"), "{changed}");
     let both = r#"{"hold_for_ms": 70000, "voters_target": 2}"#;
     refused(&client(&world), patch(both), 400, "bad-request").await;
     let after = get(&world, "/v1/cluster/settings?consistency=linearizable").await;
     assert_eq!(after["settings"], changed["settings"], "nothing of it was taken");
-    let default = client(&world).json(patch(r#"{"voters_target": null}"#)).await.unwrap();
+    let default: Value = client(&world).json(patch(r#"{"voters_target": null}"#)).await.unwrap();
     assert_eq!(default["settings"]["voters_target"], 0);
     assert_eq!(default["settings"]["hold_for_ms"], 60_000, "what is not named stays");
 }
