@@ -4,6 +4,7 @@
 //! its turn behind the writes that were issued before it, and then goes to the other thread: it may
 //! be large, and the log must not wait for it.
 
+use super::held::Held;
 use crate::store::{Aside, Damage, DiskCounters, Scrubbed, Store, StoreError};
 use muslin_core::base::{GroupId, Index, PersistId};
 use muslin_core::raft::{DiskRoom, Entry, Payload, Snapshot, Write};
@@ -93,11 +94,13 @@ impl Desk {
     }
 }
 
-/// Starts the threads over a store that has recovered. They end when the desk is dropped, or after
+/// Starts the threads over a store that has recovered; what is held for a write goes out with its
+/// end. They end when the desk is dropped, or after
 /// the first error.
 pub(super) fn start(
     store: Box<dyn Store>,
     reports: async_mpsc::UnboundedSender<Report>,
+    held: Arc<Held>,
 ) -> std::io::Result<Desk> {
     let (sender, jobs) = mpsc::channel::<Job>();
     let (saves_sender, saves) = mpsc::channel::<Save>();
@@ -113,6 +116,7 @@ pub(super) fn start(
     let log = LogThread {
         store,
         reports,
+        held,
         saves: saves_sender,
         counters,
         room: DiskRoom::Room,
@@ -130,6 +134,7 @@ pub(super) fn start(
 struct LogThread {
     store: Box<dyn Store>,
     reports: async_mpsc::UnboundedSender<Report>,
+    held: Arc<Held>,
     saves: mpsc::Sender<Save>,
     counters: Arc<DiskCounters>,
     /// As last reported.
@@ -198,7 +203,8 @@ impl LogThread {
             self.counters.done(done as u64, self.bytes - left);
             self.bytes = left;
             if !ids.is_empty() {
-                self.report(Report::Durable(ids))?;
+                self.report(Report::Durable(ids.clone()))?;
+                self.held.release(&ids);
             }
             if written.is_err() {
                 self.tell_room(DiskRoom::Full)?;

@@ -8,6 +8,7 @@
 mod crowd;
 mod groups;
 mod handle;
+mod held;
 mod log_thread;
 mod run;
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use super::crowd::{Crowd, Gathered};
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
+use super::held::Held;
 use super::log_thread::{self, Desk, Report, Save};
 use crate::looks::{GATHER_MAX, Looks, STOPPED};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
-use muslin_core::base::{GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, RequestId};
+use muslin_core::base::{GroupId, Index, Machine, NodeId, Now, Outputs, RequestId};
 use muslin_core::groups;
 use muslin_core::node::{
     Event, Failure, Input, Node, Options, Output, PeerMessage, Recovered, Reply, Request,
@@ -103,7 +104,9 @@ pub fn start(
     };
     let (mail_sender, mail) = mpsc::channel(MAIL_MAX);
     let (reports_sender, reports) = mpsc::unbounded_channel();
-    let disk = log_thread::start(store, reports_sender).map_err(DriverError::Thread)?;
+    let held = Arc::new(Held::new(transport.clone()));
+    let disk = log_thread::start(store, reports_sender, held.clone());
+    let disk = disk.map_err(DriverError::Thread)?;
     let kinds = options.groups.machines.names().map(String::from).collect();
     let handle = Handle::new(mail_sender, disk.counters(), kinds);
     let mut run = Run {
@@ -114,8 +117,7 @@ pub fn start(
         disk,
         handle: handle.clone(),
         replies: HashMap::new(),
-        durable: BTreeMap::new(),
-        held: BTreeMap::new(),
+        held,
         next_event: 1,
         crowd: Crowd::default(),
         clock_told: None,
@@ -176,8 +178,11 @@ struct Inboxes {
     mail: mpsc::Receiver<Mail>,
     incoming: mpsc::Receiver<Incoming>,
     contacts: mpsc::Receiver<Vec<SocketAddr>>,
-    reports: mpsc::UnboundedReceiver<Report>,
+    reports: Reports,
 }
+
+/// What the threads of the disk say.
+type Reports = mpsc::UnboundedReceiver<Report>;
 
 struct Run {
     started: Instant,
@@ -187,10 +192,7 @@ struct Run {
     disk: Desk,
     handle: Handle,
     replies: HashMap<RequestId, ReplyTo>,
-    /// Last durable write of each group.
-    durable: BTreeMap<GroupId, PersistId>,
-    /// Messages behind writes that are not durable.
-    held: BTreeMap<(GroupId, PersistId), Vec<(NodeId, Bytes)>>,
+    held: Arc<Held>,
     next_event: u64,
     crowd: Crowd,
     /// When the node was last told the wall clock.
@@ -231,7 +233,9 @@ impl Run {
             tokio::select! {
                 biased;
                 Some(report) = inboxes.reports.recv() => self.on_report(report)?,
-                Some(incoming) = inboxes.incoming.recv() => self.on_incoming(incoming),
+                Some(incoming) = inboxes.incoming.recv() => {
+                    self.on_incoming(incoming, &mut inboxes.reports)?;
+                }
                 Some(mail) = inboxes.mail.recv() => self.on_mail(mail),
                 Some(contacts) = inboxes.contacts.recv() => self.step(Input::Contacts(contacts)),
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -273,14 +277,12 @@ impl Run {
 
     /// Takes what else waits, without waiting; how much of it peers sent.
     fn gather(&mut self, inboxes: &mut Inboxes) -> Result<usize, DriverError> {
-        while let Ok(report) = inboxes.reports.try_recv() {
-            self.on_report(report)?;
-        }
+        self.on_reports(&mut inboxes.reports)?;
         let mut taken = 0;
         while taken < GATHER_MAX
             && let Ok(incoming) = inboxes.incoming.try_recv()
         {
-            self.on_incoming(incoming);
+            self.on_incoming(incoming, &mut inboxes.reports)?;
             taken += 1;
         }
         for _ in 0..GATHER_MAX {
@@ -290,7 +292,13 @@ impl Run {
         Ok(taken)
     }
 
-    fn on_incoming(&mut self, incoming: Incoming) {
+    /// What the disk reported comes first: a message may answer one that left behind a write.
+    fn on_incoming(
+        &mut self,
+        incoming: Incoming,
+        reports: &mut Reports,
+    ) -> Result<(), DriverError> {
+        self.on_reports(reports)?;
         match incoming {
             Incoming::Datagram { from, bytes } => self.step(Input::Datagram { from, bytes }),
             Incoming::Message { from, bytes } => match wire::decode_peer(bytes) {
@@ -301,6 +309,7 @@ impl Run {
                 Err(error) => tracing::debug!(%from, %error, "dropped an unreadable message"),
             },
         }
+        Ok(())
     }
 
     /// More waits for the disk than memory should hold: a leader whose disk is slower than those of
@@ -346,12 +355,17 @@ impl Run {
         }
     }
 
+    fn on_reports(&mut self, reports: &mut Reports) -> Result<(), DriverError> {
+        while let Ok(report) = reports.try_recv() {
+            self.on_report(report)?;
+        }
+        Ok(())
+    }
+
     fn on_report(&mut self, report: Report) -> Result<(), DriverError> {
         match report {
             Report::Durable(ids) => {
                 for (group, id) in ids {
-                    self.durable.insert(group, id);
-                    self.release(group, id);
                     self.step(Input::Persisted { group, id });
                 }
             }
@@ -377,17 +391,6 @@ impl Run {
             Report::Failed(error) => return Err(error.into()),
         }
         Ok(())
-    }
-
-    /// Sends what waited for this write.
-    fn release(&mut self, group: GroupId, durable: PersistId) {
-        while let Some(first) = self.held.range((group, PersistId::ZERO)..=(group, durable)).next()
-        {
-            let behind = *first.0;
-            for (to, message) in self.held.remove(&behind).into_iter().flatten() {
-                self.transport.send(to, message);
-            }
-        }
     }
 
     fn step(&mut self, input: Input) {
@@ -420,7 +423,11 @@ impl Run {
                     self.disk.save(Save { group, snapshot, keep_from });
                 }
                 Output::Send { to, after, message } => {
-                    self.send(to, after, wire::encode_peer(&message));
+                    let message = wire::encode_peer(&message);
+                    match after {
+                        None => self.transport.send(to, message),
+                        Some(after) => self.held.send(to, after, message),
+                    }
                 }
                 Output::Datagram { to, bytes } => self.transport.datagram(to, bytes),
                 Output::Reply { id, reply } => self.reply(id, reply),
@@ -451,14 +458,6 @@ impl Run {
         let Gathered { event, time, more } = told;
         self.handle.publish(EventRecord { number: self.next_event, time, event, more });
         self.next_event += 1;
-    }
-
-    fn send(&mut self, to: NodeId, after: Option<(GroupId, PersistId)>, message: Bytes) {
-        let Some((group, behind)) = after else { return self.transport.send(to, message) };
-        if behind <= self.durable.get(&group).copied().unwrap_or_default() {
-            return self.transport.send(to, message);
-        }
-        self.held.entry((group, behind)).or_default().push((to, message));
     }
 
     fn reply(&mut self, id: RequestId, reply: Reply) {

@@ -31,9 +31,10 @@ use std::net::SocketAddr;
 
 /// Carries bytes between nodes.
 ///
-/// Called by the driver task only. No method may block or wait: what cannot be taken at once is
-/// dropped, and counted; the protocols above repeat what matters. What comes in goes to the
-/// [`Incoming`] channel given when the transport was started.
+/// Called by the driver task, and `send` by the thread that writes its log as well. No method may
+/// block or wait: what cannot be taken at once is dropped, and counted; the protocols above repeat
+/// what matters. What comes in goes to the [`Incoming`] channel given when the transport was
+/// started.
 pub trait Transport: Send + Sync + 'static {
     /// Queues one message on the stream to a peer, in order. Dropped when the peer has neither a
     /// route nor a connection, or its queue is full, or its connection is lost meanwhile.

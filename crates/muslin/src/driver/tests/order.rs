@@ -1,5 +1,6 @@
 //! In which order things reach the disk.
 
+use crate::driver::held::{Held, tests::Kept};
 use crate::driver::log_thread::{Report, Save, start};
 use crate::store::mem::{Disk, MemStore};
 use crate::store::{Aside, DiskCounters, RecoveredGroup, Scrubbed, Store, StoreError};
@@ -82,7 +83,8 @@ async fn a_snapshot_never_overtakes_the_writes_issued_before_it() {
     let mut store = MemStore::new(Disk::default());
     store.recover().unwrap();
     let (sender, mut reports) = mpsc::unbounded_channel();
-    let desk = start(Box::new(Slow { store, seen: seen.clone() }), sender).unwrap();
+    let held = Arc::new(Held::new(Arc::new(Kept::default())));
+    let desk = start(Box::new(Slow { store, seen: seen.clone() }), sender, held).unwrap();
     let write = Write::Log { hard_state: Some(HardState::default()), entries: Vec::new().into() };
     desk.write(GroupId::CONTROL, PersistId(1), write);
     let snapshot = Snapshot { meta: SnapshotMeta::default(), data: Bytes::new() };

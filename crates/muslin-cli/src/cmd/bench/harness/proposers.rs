@@ -62,6 +62,7 @@ impl Load {
             committed,
             propose,
             mail: Vec::new(),
+            ready: Vec::new(),
             under_way: VecDeque::new(),
             latency: Histogram::default(),
             elapsed: Duration::ZERO,
@@ -85,6 +86,8 @@ struct Run<'a, P> {
     committed: &'a Mailbox<usize>,
     propose: P,
     mail: Vec<usize>,
+    /// Proposals to come, made while those before are under way: clients do that at home.
+    ready: Vec<Bytes>,
     /// When proposals were made, and how many at a time.
     under_way: VecDeque<(Instant, usize)>,
     /// What was measured so far.
@@ -134,7 +137,11 @@ impl<P: FnMut(Vec<Bytes>)> Run<'_, P> {
 
     fn propose(&mut self, count: usize) {
         self.under_way.push_back((Instant::now(), count));
-        (self.propose)((0..count).map(|_| self.load.payload()).collect());
+        let load = self.load;
+        self.ready.resize_with(self.ready.len().max(count), || load.payload());
+        let later = self.ready.split_off(count);
+        (self.propose)(std::mem::replace(&mut self.ready, later));
+        self.ready.resize_with(load.proposers, || load.payload());
     }
 
     /// Waits for what comes through: when, and how many.

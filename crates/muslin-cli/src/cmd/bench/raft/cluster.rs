@@ -1,6 +1,7 @@
 //! Three replicas, and whoever proposes to them.
 
 use super::super::harness::mailbox::Mailbox;
+use super::held::Held;
 use super::replica::{Durability, Job, Mail, Replica};
 use bytes::Bytes;
 use muslin::store::file::{FileStore, Options as StoreOptions, Owner};
@@ -37,11 +38,12 @@ impl Cluster {
         let committed = Arc::new(Mailbox::default());
         let mut cluster = Cluster { inboxes, committed, threads: Vec::new(), counters: Vec::new() };
         for number in 0..REPLICAS {
+            let held = Arc::new(Held::new(NodeId(number + 1), &cluster.inboxes));
             let durability = match dir {
                 None => Durability::Pretended,
-                Some(dir) => cluster.start_log(dir, number)?,
+                Some(dir) => cluster.start_log(dir, number, held.clone())?,
             };
-            cluster.start_replica(number, durability)?;
+            cluster.start_replica(number, (durability, held))?;
         }
         cluster.inboxes[LEADER].push(Mail::Campaign);
         Ok(cluster)
@@ -63,7 +65,11 @@ impl Cluster {
         counters.map_or(0, |counters| counters.numbers().sync_classes.iter().sum())
     }
 
-    fn start_replica(&mut self, number: u64, durability: Durability) -> Result<(), String> {
+    fn start_replica(
+        &mut self,
+        number: u64,
+        durability: (Durability, Arc<Held>),
+    ) -> Result<(), String> {
         let recovered = Recovered {
             snapshot: SnapshotMeta {
                 configuration: Configuration::of_voters((1..=REPLICAS).map(NodeId)),
@@ -78,7 +84,12 @@ impl Cluster {
     }
 
     /// One store and the two threads that write to it.
-    fn start_log(&mut self, dir: &Path, number: u64) -> Result<Durability, String> {
+    fn start_log(
+        &mut self,
+        dir: &Path,
+        number: u64,
+        held: Arc<Held>,
+    ) -> Result<Durability, String> {
         let root = dir.join(format!("n{number}"));
         std::fs::create_dir_all(&root).map_err(|error| error.to_string())?;
         let owner = Owner { cluster: ClusterId(1), node: NodeId(number + 1) };
@@ -93,7 +104,7 @@ impl Cluster {
         self.spawn(format!("disk-{number}"), move || save_beside(&*aside, &mail, &told))?;
         let mail = Arc::clone(&jobs);
         self.spawn(format!("log-{number}"), move || {
-            write_log(store, &mail, &saves, &inbox);
+            write_log(store, &mail, &saves, (&inbox, &held));
             saves.push(Job::Stop);
         })?;
         Ok(Durability::Real(jobs))
@@ -122,7 +133,7 @@ fn write_log(
     mut store: FileStore,
     jobs: &Mailbox<Job>,
     saves: &Mailbox<Job>,
-    inbox: &Mailbox<Mail>,
+    (inbox, held): (&Mailbox<Mail>, &Held),
 ) {
     let (mut mail, mut batch) = (Vec::new(), Vec::new());
     let mut is_resting = true;
@@ -146,6 +157,7 @@ fn write_log(
         let mut done = if is_resting { store.rest() } else { store.write(&batch) };
         if let Some(id) = durable.filter(|_| done.is_ok()) {
             inbox.push(Mail::Durable(id));
+            held.release(id);
         }
         batch.clear();
         save.into_iter().for_each(|save| saves.push(save));

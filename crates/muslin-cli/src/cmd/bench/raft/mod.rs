@@ -5,6 +5,7 @@
 //! durable, and [`runs`] loads them. The load and the arithmetic are in [`super::harness`].
 
 mod cluster;
+mod held;
 mod replica;
 mod runs;
 

@@ -2,12 +2,12 @@
 //! it wants, as a node's driver does.
 
 use super::super::harness::mailbox::Mailbox;
+use super::held::Held;
 use bytes::Bytes;
 use muslin_core::base::{Index, Machine, NodeId, Now, Outputs, PersistId};
 use muslin_core::raft::{
     Entry, Input, Message, Options, Output, Payload, Raft, Recovered, Snapshot, Write,
 };
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,17 +51,11 @@ pub(super) enum Job {
     Stop,
 }
 
-/// A message behind the write it rests on.
-struct Held {
-    after: PersistId,
-    to: usize,
-    message: Message,
-}
-
 /// One replica, and everything it acts on.
 pub(super) struct Replica {
     raft: Raft,
     durability: Durability,
+    held: Arc<Held>,
     inboxes: Vec<Arc<Mailbox<Mail>>>,
     /// Where to tell commits to, on the leader.
     committed: Option<Arc<Mailbox<usize>>>,
@@ -70,7 +64,6 @@ pub(super) struct Replica {
     /// Last write issued, and last one durable.
     issued: PersistId,
     durable: PersistId,
-    held: VecDeque<Held>,
     /// Messages of this turn, by peer.
     letters: Vec<Vec<Message>>,
     /// Commands committed in this turn.
@@ -85,7 +78,7 @@ impl Replica {
     pub(super) fn new(
         id: NodeId,
         recovered: Recovered,
-        durability: Durability,
+        (durability, held): (Durability, Arc<Held>),
         inboxes: &[Arc<Mailbox<Mail>>],
         committed: Option<Arc<Mailbox<usize>>>,
     ) -> Replica {
@@ -97,13 +90,13 @@ impl Replica {
         Replica {
             raft: Raft::new(id, options, recovered, id.0, Now::START),
             durability,
+            held,
             inboxes: inboxes.to_vec(),
             committed,
             start: Instant::now(),
             out: Outputs::new(),
             issued: PersistId::ZERO,
             durable: PersistId::ZERO,
-            held: VecDeque::new(),
             letters: inboxes.iter().map(|_| Vec::new()).collect(),
             through: 0,
             snapshot_due: Index(SNAPSHOT_EVERY),
@@ -164,10 +157,6 @@ impl Replica {
     fn on_durable(&mut self, now: Now, id: PersistId) {
         self.durable = id;
         self.step(now, Input::Persisted(id));
-        while self.held.front().is_some_and(|held| held.after <= id) {
-            let held = self.held.pop_front().expect("there is a first one");
-            self.letters[held.to].push(held.message);
-        }
     }
 
     /// Carries out what the replica wants, and what follows from that, then sends the turn's
@@ -182,6 +171,7 @@ impl Replica {
             let unfinished = std::mem::replace(&mut self.out, out);
             debug_assert!(unfinished.is_empty(), "obeying steps nothing");
             if matches!(self.durability, Durability::Pretended) && self.issued > self.durable {
+                self.held.release(self.issued);
                 self.on_durable(now, self.issued);
             } else if let Some(index) = self.saved.take() {
                 self.step(now, Input::Saved(index));
@@ -213,10 +203,12 @@ impl Replica {
             }
             Output::Send { to, after, message } => {
                 let to = place_of(to);
-                match after.filter(|after| *after > self.durable) {
-                    Some(after) => self.held.push_back(Held { after, to, message }),
-                    None => self.letters[to].push(message),
-                }
+                let after = after.filter(|after| *after > self.durable);
+                let left = match after {
+                    Some(after) => self.held.keep(after, to, message),
+                    None => Some(message),
+                };
+                self.letters[to].extend(left);
             }
             Output::Save { snapshot, keep_from } => match &self.durability {
                 Durability::Pretended => self.saved = Some(snapshot.meta.last.index),
