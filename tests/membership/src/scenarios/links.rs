@@ -10,6 +10,9 @@ const NODES: usize = 5;
 /// A suspicion becomes a death in a second or two.
 const HELD: Duration = Duration::from_secs(60);
 
+/// A link that is whole again is known to be by then: each member was probed several times.
+const HEALED: Duration = Duration::from_secs(6);
+
 fn both_ways(one: usize, other: usize, rule: fn(u8, u8) -> Rule) -> [Rule; 2] {
     let (one, other) = (one as u8, other as u8);
     [rule(one, other), rule(other, one)]
@@ -35,6 +38,7 @@ pub(super) fn cut(plan: &Plan) -> Result<(), String> {
             println!("    n{}: {words}", by + 1);
             ensure(first.is_some(), "no detour was told: was the link cut?")?;
         }
+        std::thread::sleep(HEALED);
     }
     scene.wait_whole(NODES, 3)
 }
