@@ -102,6 +102,8 @@ impl Keeper {
     /// Runs until the node stops; ends by itself only when the node cannot go on as it is.
     pub(super) async fn run(mut self, directory: &mut DataDir) -> End {
         let mut events = self.handle.events();
+        // The first answer to this node may have come before anybody followed, and is told once.
+        self.heard = later_epoch(&self.handle);
         loop {
             if let Ok(status) = self.handle.status().await {
                 match self.look(&status, directory).await {
@@ -271,6 +273,16 @@ impl Keeper {
         })?;
         Ok(answer)
     }
+}
+
+/// The latest epoch in which others were heard, if this node has been told of one.
+fn later_epoch(handle: &Handle) -> Epoch {
+    let told = handle.recent_events();
+    let epochs = told.iter().filter_map(|record| match record.event {
+        Event::Swim(swim::Event::Outpaced { epoch }) => Some(epoch),
+        _ => None,
+    });
+    epochs.max().unwrap_or_default()
 }
 
 /// Until the members or the epoch may have changed; the epoch, if others were heard in a later one.
