@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin::discovery::Method;
 use muslin_core::node::COMMAND_BYTES_MAX;
 use muslin_core::state::GROUPS_MAX;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -136,6 +136,10 @@ pub(crate) struct Dev {
     /// End by itself after so many seconds
     #[arg(long, value_name = "SECS")]
     pub(crate) exit_after: Option<u64>,
+    /// How fast failures are noticed, see `muslin init --help`
+    /// [default: fast, or as the data directory has it]
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<Profile>,
     /// Start the nodes with `--lease-reads`, see `muslin up --help`
     #[arg(long)]
     pub(crate) lease_reads: bool,
@@ -164,6 +168,16 @@ pub(crate) enum Profile {
     Fast,
     /// In some seconds, with less traffic.
     Lan,
+    /// In half a minute, over ways of hundreds of milliseconds.
+    Wan,
+    /// With the periods of SlimCluster, on its UDP port where --listen names none.
+    Slimcluster,
+}
+
+/// An address; without a port it is 0, which names none.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let bare = |_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0));
+    text.parse().or_else(bare).map_err(|_| "it is not IP:PORT".into())
 }
 
 /// What a node needs that is made by `init` or `join`.
@@ -176,7 +190,7 @@ pub(crate) struct NewNode {
     #[arg(long)]
     pub(crate) name: String,
     /// Address it listens on, TCP and UDP
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// Address others reach it at, when it is not the one it listens on
     #[arg(long, value_name = "IP:PORT")]
@@ -187,8 +201,8 @@ pub(crate) struct NewNode {
     /// Duties of the node
     #[arg(long, value_delimiter = ',', default_value = "control")]
     pub(crate) roles: Vec<String>,
-    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic; the
-    /// same on all nodes
+    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic, `wan`
+    /// for several data centres, `slimcluster` as users of that know it; the same on all nodes
     #[arg(long, value_enum, default_value_t = Profile::Lan)]
     pub(crate) profile: Profile,
     /// Allow plain etcd clients from other machines: no encryption, no identity
@@ -258,6 +272,9 @@ pub(crate) struct Up {
     /// Serve plain etcd clients here, whatever was said before
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) etcd_listen: Option<SocketAddr>,
+    /// How fast failures are noticed, whatever was said before; the same on all nodes
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<Profile>,
     /// Allow plain etcd clients from other machines: no encryption, no identity
     #[arg(long)]
     pub(crate) insecure: bool,

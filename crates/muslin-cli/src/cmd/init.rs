@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// Founds a cluster and prints the line that others join it with.
-pub(crate) fn run(global: &Global, init: Init) -> Result<(), Failure> {
+pub(crate) fn run(global: &Global, mut init: Init) -> Result<(), Failure> {
+    complete(&mut init.node);
     check_new_node(&init.node, Begun::Not)?;
     let NewNode { data_dir, name, listen, advertise, etcd_listen, roles, profile: chosen, .. } =
         init.node;
@@ -48,6 +49,15 @@ pub(crate) fn profile(profile: Profile) -> daemon::Profile {
     match profile {
         Profile::Fast => daemon::Profile::Fast,
         Profile::Lan => daemon::Profile::Lan,
+        Profile::Wan => daemon::Profile::Wan,
+        Profile::Slimcluster => daemon::Profile::Slimcluster,
+    }
+}
+
+/// Fills in what the profile says where nothing else did.
+pub(crate) fn complete(node: &mut NewNode) {
+    if let (0, Some(port)) = (node.listen.port(), profile(node.profile).port()) {
+        node.listen.set_port(port);
     }
 }
 

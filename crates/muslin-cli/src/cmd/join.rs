@@ -9,7 +9,8 @@ use muslin::join::JoinHeld;
 use std::time::Duration;
 
 /// Joins, and with `--up` goes on as the node.
-pub(crate) async fn run(global: &Global, join: Join) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, mut join: Join) -> Result<(), Failure> {
+    super::init::complete(&mut join.node);
     super::init::check_new_node(&join.node, Begun::MayBe)?;
     if join.up {
         super::up::log_to_stderr(&join.log)?;

@@ -19,6 +19,7 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         listen: up.listen,
         advertise: up.advertise,
         etcd_listen: up.etcd_listen,
+        profile: up.profile.map(super::init::profile),
         seeds: up.find.seeds,
         discover: up.find.discover,
         lease_reads: up.lease_reads,

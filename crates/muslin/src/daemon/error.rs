@@ -8,6 +8,7 @@ use crate::store::StoreError;
 use crate::transport::quic::TransportError;
 use muslin_core::base::ClusterId;
 use muslin_core::node::RecoveryRefusal;
+use muslin_core::swim::UnknownProfile;
 use std::net::SocketAddr;
 
 /// `Display` says what happened, why, and what to do.
@@ -77,8 +78,8 @@ pub enum DaemonError {
     #[error("{0}")]
     Founders(&'static str),
     /// The directory's settings name a profile this version does not have.
-    #[error("node.json names the profile `{0}`; this version knows `fast` and `lan`")]
-    Profile(String),
+    #[error("node.json names the profile `{0}`; {1}")]
+    Profile(String, UnknownProfile),
     /// The cluster has removed this node.
     #[error(
         "this node was removed from its cluster, and its id is barred for ever; to bring the \

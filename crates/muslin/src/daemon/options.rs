@@ -2,34 +2,10 @@
 
 use crate::discovery::Method;
 use muslin_core::base::{ClusterId, NodeId};
+pub use muslin_core::swim::Profile;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Settings of the failure detector, by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Profile {
-    /// One machine or one rack: a death is seen in about a second.
-    #[default]
-    Fast,
-    /// One data centre.
-    Lan,
-}
-
-impl Profile {
-    /// As it stands in `node.json` and on command lines.
-    pub fn name(self) -> &'static str {
-        match self {
-            Profile::Fast => "fast",
-            Profile::Lan => "lan",
-        }
-    }
-
-    /// By its name.
-    pub fn named(name: &str) -> Option<Profile> {
-        [Profile::Fast, Profile::Lan].into_iter().find(|profile| profile.name() == name)
-    }
-}
 
 /// The first node of a cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +24,7 @@ pub struct InitOptions {
     pub etcd_listen: Option<SocketAddr>,
     /// What it performs.
     pub roles: Vec<String>,
-    /// Settings of the failure detector.
+    /// Settings of the failure detector and of elections.
     pub profile: Profile,
 }
 
@@ -120,6 +96,8 @@ pub struct UpOptions {
     pub advertise: Option<SocketAddr>,
     /// Where it serves plain etcd clients from now on.
     pub etcd_listen: Option<SocketAddr>,
+    /// Settings of the failure detector and of elections from now on; the same on all nodes.
+    pub profile: Option<Profile>,
     /// Where members may be, `host:port`; names are resolved at every try.
     pub seeds: Vec<String>,
     /// How else members are found. A static list stands alone: with it nobody gossips.
@@ -142,6 +120,7 @@ impl UpOptions {
             listen: None,
             advertise: None,
             etcd_listen: None,
+            profile: None,
             seeds: Vec::new(),
             discover: Vec::new(),
             lease_reads: false,

@@ -17,6 +17,7 @@ use crate::transport::TicketGate;
 use crate::transport::quic::{QuicTransport, Start};
 use bytes::Bytes;
 use muslin_core::base::NodeId;
+use muslin_core::groups;
 use muslin_core::node::{Membership, Options};
 use muslin_core::raft;
 use muslin_core::swim;
@@ -62,6 +63,9 @@ pub async fn run(
         directory.check_first_room()?;
         let sockets = Sockets::bind_within(patience, &options, &directory).await?;
         directory.set_addresses(sockets.addresses)?;
+        if let Some(profile) = options.profile {
+            directory.set_profile(profile.name())?;
+        }
         let identity = certified_for(identity, &directory, sockets.addresses.advertise)?;
         let running = Running::start(&options, &directory, identity, sockets)?;
         match running.until(shutdown.as_mut(), &mut directory).await? {
@@ -296,10 +300,7 @@ fn last_known(directory: &DataDir) -> Vec<Place> {
 
 /// A slice is never larger than the cluster that is small enough to do without.
 fn swim_options(profile: Profile, slice_above: Option<usize>) -> swim::Options {
-    let options = match profile {
-        Profile::Fast => swim::Options::fast(),
-        Profile::Lan => swim::Options::lan(),
-    };
+    let options = profile.options();
     let slice_above = slice_above.unwrap_or(options.slice_above);
     swim::Options { slice_above, slice: options.slice.min(slice_above), ..options }
 }
@@ -311,8 +312,8 @@ fn node_options(
     etcd: &str,
 ) -> Result<Options, DaemonError> {
     let config = directory.config();
-    let profile = Profile::named(&config.profile)
-        .ok_or_else(|| DaemonError::Profile(config.profile.clone()))?;
+    let profile: Profile = (config.profile.parse())
+        .map_err(|problem| DaemonError::Profile(config.profile.clone(), problem))?;
     let options = Options::new(config.node, config.cluster, advertise);
     Ok(Options {
         epoch: config.epoch,
@@ -335,8 +336,45 @@ fn node_options(
             lease_reads: up.lease_reads,
             // Whatever this node was told: the next leader may have been told otherwise.
             keeps_leases: true,
-            ..options.raft
+            ..paced(profile, options.raft)
+        },
+        groups: match profile {
+            Profile::Wan => groups::Options {
+                alive_every: Duration::from_secs(1),
+                alive_timeout: Duration::from_secs(5),
+                fallback_after: Duration::from_secs(60),
+                raft: paced(profile, options.groups.raft),
+                ..options.groups
+            },
+            Profile::Fast | Profile::Lan | Profile::Slimcluster => options.groups,
         },
         ..options
     })
+}
+
+/// Elections take the ways between the nodes into account: a time-out is many round trips, or
+/// leaders fall for nothing.
+fn paced(profile: Profile, before: raft::Options) -> raft::Options {
+    match profile {
+        Profile::Wan => raft::Options {
+            election_timeout_min: Duration::from_secs(3),
+            election_timeout_max: Duration::from_secs(6),
+            heartbeat_interval: Duration::from_millis(500),
+            ..before
+        },
+        Profile::Fast | Profile::Lan | Profile::Slimcluster => before,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_every_profile_elections_and_the_groups_can_work() {
+        for profile in Profile::ALL {
+            let raft = paced(profile, raft::Options::default());
+            assert_eq!(raft.validate(), Ok(()), "{profile}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub struct NodeConfig {
     pub addresses: Addresses,
     /// What it performs; `control` may vote.
     pub roles: Vec<String>,
-    /// Settings of the failure detector, by name: `fast` or `lan`.
+    /// Settings of the failure detector, and of elections, by name.
     pub profile: String,
     /// The cluster's membership history as the node last knew it.
     pub epoch: Epoch,

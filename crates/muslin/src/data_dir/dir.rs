@@ -156,6 +156,15 @@ impl DataDir {
         self.save()
     }
 
+    /// Remembers another profile.
+    pub fn set_profile(&mut self, profile: &str) -> Result<(), StoreError> {
+        if self.stored.config.profile == profile {
+            return Ok(());
+        }
+        self.stored.config.profile = profile.to_owned();
+        self.save()
+    }
+
     /// Remembers a later epoch, durably: a start begins with it.
     pub fn set_epoch(&mut self, epoch: Epoch) -> Result<(), StoreError> {
         if self.stored.config.epoch >= epoch {

@@ -52,6 +52,8 @@ impl Fleet {
         let idle = |plan: &NodePlan| DevNode { plan: plan.clone(), process: Process::Ended };
         let mut options = vec!["--log".to_string(), dev.log.clone()];
         options.extend(dev.lease_reads.then(|| "--lease-reads".to_string()));
+        let profile = dev.profile.map(|profile| crate::cmd::init::profile(profile).name());
+        options.extend(profile.map(|name| format!("--profile={name}")));
         Fleet { nodes: plans.iter().map(idle).collect(), options }
     }
 

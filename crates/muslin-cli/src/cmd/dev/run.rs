@@ -5,7 +5,7 @@ use super::order::{self, Order};
 use super::plan::{self, Plan};
 use super::ready;
 use super::say::{self, Voice};
-use crate::args::{Dev, Global};
+use crate::args::{Dev, Global, Profile};
 use crate::client::{Call, Client};
 use crate::failure::{Failure, Kind};
 use crate::signals;
@@ -37,7 +37,7 @@ async fn run_planned(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     if !plan.is_resumed {
-        found(plan)?;
+        found(plan, dev.profile.unwrap_or(Profile::Fast))?;
     }
     let mut fleet = Fleet::new(&plan.nodes, dev);
     let voice = Voice::new(global.output);
@@ -50,7 +50,7 @@ async fn run_planned(
 }
 
 /// Prepares the directories of a cluster whose nodes are all its first voters.
-fn found(plan: &Plan) -> Result<(), Failure> {
+fn found(plan: &Plan, profile: Profile) -> Result<(), Failure> {
     let options = |node: &plan::NodePlan| InitOptions {
         data_dir: node.data_dir.clone(),
         name: node.name.clone(),
@@ -59,7 +59,7 @@ fn found(plan: &Plan) -> Result<(), Failure> {
         advertise: None,
         etcd_listen: Some(node.etcd),
         roles: vec!["control".to_string()],
-        profile: daemon::Profile::Fast,
+        profile: crate::cmd::init::profile(profile),
     };
     daemon::init_founders(plan.nodes.iter().map(options).collect())
         .map(drop)
