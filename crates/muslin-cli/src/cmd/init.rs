@@ -126,6 +126,22 @@ fn check_empty(directory: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    #[test]
+    fn where_no_port_is_named_the_profile_may_name_one() {
+        let port = |words: &str| {
+            let line = format!("muslin init --data-dir d --name n1 {words}");
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Command::Init(mut init) = cli.command else { panic!("it is `init`") };
+            complete(&mut init.node);
+            init.node.listen.port()
+        };
+        assert_eq!(port("--listen 10.0.0.1 --profile slimcluster"), 60_001);
+        assert_eq!(port("--listen 10.0.0.1:7400 --profile slimcluster"), 7_400);
+        assert_eq!(port("--listen ::1"), 0, "no other profile has a port of its own");
+    }
 
     #[test]
     fn plain_etcd_clients_come_from_this_machine_unless_asked_for() {

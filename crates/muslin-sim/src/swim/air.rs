@@ -41,12 +41,12 @@ impl Lag {
     }
 }
 
-/// A stack that knows nothing of the way to a peer waits so long for the first answer: the initial
-/// time-out of TCP (RFC 6298) and of QUIC (RFC 9002) alike.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Nodes that have not spoken wait so long for the first answer of a handshake: three times the
+/// round trip that the transport of the product assumes at first (RFC 9002, section 6.2.2).
+const FIRST_RETRY: Duration = Duration::from_millis(30);
 
-/// The least time-out afterwards, as Linux has it.
-const LATER_RETRY: Duration = Duration::from_millis(200);
+/// Afterwards: the round trip, and what the other may wait before it acknowledges (25 ms).
+const LATER_RETRY: Duration = Duration::from_millis(30);
 
 /// After so many doublings a connection is given up.
 const RETRIES_MAX: u32 = 6;

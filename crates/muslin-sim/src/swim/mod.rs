@@ -16,8 +16,8 @@
 //!
 //! # The model
 //! - A datagram takes 0.2 to 1 ms and is lost with the same chance each. A question on a stream
-//!   takes a handshake, the question and the answer; what is lost of it is sent again after a
-//!   second (handshake) or 200 ms, doubling.
+//!   takes a handshake, the question and the answer; what is lost of it is sent again after 30 ms,
+//!   doubling, as by the transport of the product.
 //! - A slow machine reads everything late, its datagrams as well as what comes on streams, or sends
 //!   late, or both; its timers are on time.
 //! - Clocks start anywhere and differ in rate by up to 100 millionths.

@@ -9,7 +9,7 @@ use muslin_core::base::{ClusterId, NodeId};
 use muslin_core::node::Options;
 use muslin_core::state::{
     Approve, Command, CommandKind, Founding, Life, Member, Membership, MembershipChange,
-    RaiseEpoch, Remove, Whom,
+    RaiseEpoch, Remove, Settings, Whom,
 };
 use std::net::SocketAddr;
 #[cfg(feature = "client")]
@@ -270,6 +270,9 @@ async fn whoever_was_gone_when_the_epoch_rose_is_admitted_anew_by_its_old_certif
     cluster.decide(MembershipChange::Leave(gone)).await;
     let raise = RaiseEpoch { from: 1, why: 0, survivor: 0 };
     cluster.decide(MembershipChange::RaiseEpoch(raise)).await;
+    // Strangers are held no more; it is none.
+    let settings = Settings { tokens_only: true, ..Settings::default() };
+    cluster.decide(MembershipChange::SetSettings(settings)).await;
     let request = SigningRequest::generate(cluster.identity.cluster, before.node()).unwrap();
     let body = serde_json::to_vec(&RenewRequest { csr_pem: request.csr_pem }).unwrap();
     let refused = renew(&cluster.handle, &cluster.identity, before.node(), &body).await;
