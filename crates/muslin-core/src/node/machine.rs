@@ -97,6 +97,19 @@ pub struct Node {
     pub(super) is_stopping: bool,
 }
 
+/// The failure detector of a node that finds this state on its disk.
+fn detector(options: &Options, state: &State, is_rebuilding: bool, seed: u64, now: Now) -> Swim {
+    // A crash may have come between the rise of the epoch and the shell's note of it.
+    let epoch = match state.is_current(options.id) {
+        true => options.epoch.max(state.epoch()),
+        false => options.epoch,
+    };
+    let metadata = Metadata { is_rebuilding, ..options.metadata.clone() };
+    let (id, address, swim) = (options.id, options.address, options.swim.clone());
+    let swim = Swim::new(id, epoch, address, metadata, swim, seed, now);
+    swim.behind(options.gate.clone()).with_ticket(options.ticket.clone())
+}
+
 impl Node {
     /// A node that continues from what it finds on its disk, or begins at the founding.
     ///
@@ -118,21 +131,7 @@ impl Node {
         let raft = raft::Options { cluster: options.cluster, ..options.raft.clone() };
         let raft = Raft::new(options.id, raft, group, prng.draw(), now);
         let is_rebuilding = raft.is_rebuilding();
-        // A crash may have come between the rise of the epoch and the shell's note of it.
-        let epoch = match state.is_current(options.id) {
-            true => options.epoch.max(state.epoch()),
-            false => options.epoch,
-        };
-        let swim = Swim::new(
-            options.id,
-            epoch,
-            options.address,
-            Metadata { is_rebuilding, ..options.metadata.clone() },
-            options.swim.clone(),
-            prng.draw(),
-            now,
-        );
-        let swim = swim.behind(options.gate.clone()).with_ticket(options.ticket.clone());
+        let swim = detector(&options, &state, is_rebuilding, prng.draw(), now);
         let start = groups::Start {
             id: options.id,
             boot: options.boot,

@@ -238,8 +238,7 @@ impl Members {
         let before = NodeId(admit.in_place_of);
         let old = self.present.get(&before).ok_or(Refusal::MemberNotFound)?;
         let wanted = &admit.member;
-        let is_same =
-            old.name == wanted.name && wanted.roles.iter().all(|role| old.performs(role));
+        let is_same = old.name == wanted.name && wanted.roles.iter().all(|role| old.performs(role));
         if !is_same || old.epoch() >= self.epoch() || self.voters.contains(&before) {
             return Err(Refusal::NotLeftBehind(old.name.clone()));
         }

@@ -9,8 +9,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Admit a node, on the strength of a token, of the certificate of one that stayed behind or, later,
-/// of somebody's approval.
+/// Admit a node, on the strength of a token, of the certificate of one that stayed behind, or of
+/// somebody's approval later.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Admit {
     /// Who.

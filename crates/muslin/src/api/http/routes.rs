@@ -211,7 +211,7 @@ fn view_routes() -> Vec<Route> {
             [FRESHNESS, MAX_STALENESS], None => JSON, views::cluster),
         route!(Get "/v1/cluster/health", "What was looked at, and whether it is as it should be",
             [FRESHNESS, MAX_STALENESS], None => JSON, views::health),
-        route!(Get "/v1/cluster/settings", "What operators may set of the cluster, and what it is for",
+        route!(Get "/v1/cluster/settings", "What operators may set of the cluster, and what for",
             [FRESHNESS, MAX_STALENESS], None => JSON, settings::show),
         route!(Get "/v1/nodes", "All nodes, by the record and as this one sees them; or followed",
             [FRESHNESS, MAX_STALENESS, WATCH, FROM], None => JSON, views::list),
