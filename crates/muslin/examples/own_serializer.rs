@@ -5,7 +5,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use muslin::codec::{Codec, CodecError, Json, Protobuf, contract};
 use muslin::identity::Keyring;
-use muslin::membership::{Event, Membership, Profile, Way};
+use muslin::membership::{Event, Membership, Profile};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -83,7 +83,7 @@ async fn say<C: Codec<Order> + Copy>(
     order: &Order,
 ) -> Result<(), Box<dyn Error>> {
     let (mut inbox, outbox) = (to.typed::<Order, C>(codec), from.typed::<Order, C>(codec));
-    outbox.send(to.id(), Way::Stream, order).await?;
+    outbox.send(to.id(), order).await?;
     let (who, heard) = inbox.next().await.ok_or("the messages came to an end")??;
     let bytes = codec.encode(order)?;
     println!("{} bytes: {:?}", bytes.len(), String::from_utf8_lossy(bytes.chunk()));

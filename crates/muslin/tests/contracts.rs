@@ -30,7 +30,7 @@ struct Faulty {
 
 impl Transport for Faulty {
     fn send(&self, to: NodeId, message: Bytes) {
-        let removed = self.removed.lock().unwrap();
+        let removed = self.removed.lock().expect("no holder panics");
         if let Some((_, Some(address))) = removed.iter().find(|(node, _)| *node == to)
             && self.fault == Fault::Forgives
         {
@@ -47,7 +47,7 @@ impl Transport for Faulty {
     }
 
     fn route(&self, node: NodeId, address: SocketAddr) {
-        self.removed.lock().unwrap().push((node, Some(address)));
+        self.removed.lock().expect("no holder panics").push((node, Some(address)));
         self.inner.route(node, address);
     }
 

@@ -5,8 +5,9 @@ use std::process::Command;
 
 /// Where cargo put them: beside the directory of this test.
 fn example(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent().unwrap().parent().unwrap().join("examples").join(name)
+    let own = std::env::current_exe().expect("a test knows where it is");
+    let built = own.ancestors().nth(2).expect("a test is in a directory of what was built");
+    built.join("examples").join(name)
 }
 
 fn run(name: &str) {

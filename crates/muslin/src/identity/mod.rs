@@ -62,5 +62,6 @@ pub use ticket::{TICKET_BYTES, Ticket, TicketClaims, TicketError, TicketKey};
 #[cfg(feature = "node")]
 pub use tls::{ALPN_PEER, crypto_provider};
 
-#[cfg(all(test, feature = "node"))]
+#[cfg(feature = "node")]
+#[cfg(test)]
 mod tests;

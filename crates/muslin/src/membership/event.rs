@@ -64,6 +64,14 @@ pub enum Event {
     },
     /// A member said good-bye.
     Left(Member),
+    /// A member did not answer directly and was reached otherwise: a link is bad, the member is
+    /// not. Not repeated while the link stays bad.
+    Reached {
+        /// Who.
+        member: Member,
+        /// Who reached it; `None` when it answered on a stream.
+        through: Option<NodeId>,
+    },
     /// This member was suspected, and refuted it: its machine or its network is slow.
     Accused {
         /// By whom.

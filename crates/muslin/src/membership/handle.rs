@@ -170,25 +170,19 @@ impl Membership {
         self.ask(|reply| Mail::Describe(metadata.into(), reply)).await
     }
 
-    /// Sends a message to one member. It may be lost, also on a stream, when that member goes
-    /// meanwhile or reads too slowly; who must know asks for an answer.
-    pub async fn send(
+    /// Sends a message to one member on a stream: in order, and whole. It is lost when that member
+    /// goes meanwhile or reads too slowly; who must know asks for an answer.
+    pub async fn send(&self, to: NodeId, message: impl Into<Bytes>) -> Result<(), SendError> {
+        self.post(to, Way::Stream, message.into()).await
+    }
+
+    /// Sends a message to one member by one datagram: cheap, and lost more easily.
+    pub async fn send_datagram(
         &self,
         to: NodeId,
-        way: Way,
         message: impl Into<Bytes>,
     ) -> Result<(), SendError> {
-        let bytes = message.into();
-        way.check(&bytes)?;
-        if way == Way::Broadcast {
-            return self.broadcast(bytes).await;
-        }
-        let member = self.member(to).filter(|member| member.state <= Liveness::Suspect);
-        if member.is_none() {
-            return Err(SendError::NotThere(to));
-        }
-        let sent = self.mail.send(Mail::Send { to, way, bytes }).await;
-        sent.map_err(|_| SendError::Stopped)
+        self.post(to, Way::Datagram, message.into()).await
     }
 
     /// Sends a message to all others, by gossip: within a second or so of the `fast` profile each
@@ -221,6 +215,16 @@ impl Membership {
     pub async fn leave(self) {
         // One that has stopped has nothing more to say.
         let _ = self.ask(Mail::Leave).await;
+    }
+
+    async fn post(&self, to: NodeId, way: Way, bytes: Bytes) -> Result<(), SendError> {
+        way.check(&bytes)?;
+        let member = self.member(to).filter(|member| member.state <= Liveness::Suspect);
+        if member.is_none() {
+            return Err(SendError::NotThere(to));
+        }
+        let sent = self.mail.send(Mail::Send { to, way, bytes }).await;
+        sent.map_err(|_| SendError::Stopped)
     }
 
     async fn ask<T>(&self, mail: impl FnOnce(oneshot::Sender<T>) -> Mail) -> Result<T, Stopped> {

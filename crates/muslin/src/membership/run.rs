@@ -10,7 +10,7 @@ use crate::looks::{GATHER_MAX, Looks, STOPPED};
 use crate::transport::{Incoming, Transport};
 use bytes::Bytes;
 use muslin_core::base::{Machine, Now, Outputs};
-use muslin_core::swim::{self, Input, Metadata, Output, Swim, Transition};
+use muslin_core::swim::{self, Detour, Input, Metadata, Output, Swim, Transition};
 use muslin_core::wire;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +24,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A member that does not know its address takes over what others see no more often than this: they
 /// may differ.
 const RESIDE_EVERY: Duration = Duration::from_secs(10);
+
+/// So many more are remembered here than the detector does, before they are forgotten together.
+const FORGOTTEN_MAX: usize = 1_024;
 
 /// What waits for the loop.
 pub(super) struct Inboxes {
@@ -154,14 +157,14 @@ impl Run {
                 None => tracing::debug!(%from, "dropped a message that was cut short"),
             },
             Incoming::Message { from, bytes } => {
-                // It is alive, at no cost.
-                self.step(Input::Heard(from));
                 match OnStream::read(bytes) {
                     Some(OnStream::Packet(bytes)) => match wire::decode_packet(bytes) {
                         Ok(packet) => self.step(Input::Stream { from, packet }),
                         Err(error) => tracing::debug!(%from, %error, "dropped a packet"),
                     },
                     Some(OnStream::Direct(bytes)) => {
+                        // It is alive, at no cost. Packets say that themselves, and more.
+                        self.step(Input::Heard(from));
                         self.shared.hand_up(Message { from, way: Way::Stream, bytes });
                     }
                     None => tracing::debug!(%from, "dropped a message of no known kind"),
@@ -255,6 +258,7 @@ impl Run {
             swim::Event::Alive { node, address, .. } => {
                 self.transport.route(node, address);
                 let was = self.known.insert(node, Liveness::Alive);
+                self.forget();
                 self.tell(node, |member| match was {
                     None | Some(Liveness::Left) => Event::Joined(member),
                     Some(Liveness::Alive) => Event::Changed(member),
@@ -281,8 +285,14 @@ impl Run {
             }
             swim::Event::RefutedSelf { by, .. } => self.events.push(Event::Accused { by }),
             swim::Event::ObservedAddress { address, by } => self.on_observed(address, by),
+            swim::Event::Reached { node, detour } => {
+                let through = match detour {
+                    Detour::Through(other) => Some(other),
+                    Detour::Stream => None,
+                };
+                self.tell(node, |member| Event::Reached { member, through });
+            }
             swim::Event::Witnessed(_)
-            | swim::Event::Reached { .. }
             | swim::Event::Outpaced { .. }
             | swim::Event::Dropped { .. } => {}
         }
@@ -297,6 +307,13 @@ impl Run {
             let mut out = Outputs::new();
             self.swim.handle(self.now(), Input::Reside(address), &mut out);
             debug_assert!(out.is_empty(), "a new address is told by gossip, later");
+        }
+    }
+
+    /// Whom the detector has forgotten is forgotten here.
+    fn forget(&mut self) {
+        if self.known.len() > self.swim.known() + FORGOTTEN_MAX {
+            self.known.retain(|node, _| self.swim.entry(*node).is_some());
         }
     }
 
@@ -320,9 +337,11 @@ impl Run {
     /// Shows the view, then tells what changed in it.
     fn show(&mut self) {
         if std::mem::take(&mut self.is_stale) {
-            let members = self.swim.view(self.now()).into_iter().map(Member::of).collect();
+            let members: Vec<Member> =
+                self.swim.view(self.now()).into_iter().map(Member::of).collect();
+            let own = members.iter().find(|member| member.id == self.id).cloned();
             let myself = Myself {
-                member: Member::of(self.own()),
+                member: own.expect("a view has the member itself"),
                 observed: self.swim.observed(),
                 health: self.swim.health(),
             };

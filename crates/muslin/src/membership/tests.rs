@@ -120,6 +120,22 @@ async fn a_member_that_was_cut_off_returns_and_nobody_joins_twice() {
 }
 
 #[tokio::test]
+async fn where_no_datagram_gets_through_a_stream_keeps_a_member() {
+    let world = World::new();
+    let one = world.start(1).await;
+    let mut events = one.subscribe();
+    let _two = world.start(2).await;
+    joined(&mut events, 2).await;
+    world.network.set_loss(1_000_000);
+    let reached = next_event(&mut events, |event| {
+        assert!(!matches!(event, Event::Down { .. }), "it answers on a stream");
+        matches!(event, Event::Reached { .. })
+    });
+    let Event::Reached { member, through } = reached.await else { unreachable!("looked for") };
+    assert_eq!((member.id, through), (NodeId(2), None));
+}
+
+#[tokio::test]
 async fn messages_go_to_one_by_both_ways_and_to_all_once() {
     let world = World::new();
     let one = world.start(1).await;
@@ -129,17 +145,21 @@ async fn messages_go_to_one_by_both_ways_and_to_all_once() {
     let mut heard = two.messages();
     for way in [Way::Datagram, Way::Stream, Way::Broadcast] {
         let bytes = Bytes::from(vec![b'x'; way.bytes_max().min(100_000)]);
-        one.send(NodeId(2), way, bytes.clone()).await.unwrap();
+        match way {
+            Way::Datagram => one.send_datagram(NodeId(2), bytes.clone()).await.unwrap(),
+            Way::Stream => one.send(NodeId(2), bytes.clone()).await.unwrap(),
+            Way::Broadcast => one.broadcast(bytes.clone()).await.unwrap(),
+        }
         let message = tokio::time::timeout(PATIENCE, heard.next()).await.unwrap();
         assert_eq!(message.unwrap().unwrap(), Message { from: NodeId(1), way, bytes });
     }
     assert_eq!(heard.try_next(), None, "once");
     let too_large = vec![0; DATAGRAM_BYTES_MAX + 1];
-    let refused = one.send(NodeId(2), Way::Datagram, too_large).await;
+    let refused = one.send_datagram(NodeId(2), too_large).await;
     let (bytes, most) = (DATAGRAM_BYTES_MAX + 1, DATAGRAM_BYTES_MAX);
     assert_eq!(refused, Err(SendError::TooLarge { bytes, most }));
     let nobody = NodeId(9);
-    let refused = one.send(nobody, Way::Stream, "x").await;
+    let refused = one.send(nobody, "x").await;
     assert_eq!(refused, Err(SendError::NotThere(nobody)));
 }
 
@@ -152,9 +172,9 @@ async fn values_go_as_their_serializer_says_and_rubbish_is_told() {
     joined(&mut events, 2).await;
     let mut numbers = two.typed::<Vec<u32>, _>(Json);
     let sender = one.typed::<Vec<u32>, _>(Json);
-    sender.send(NodeId(2), Way::Stream, &vec![1, 2]).await.unwrap();
+    sender.send(NodeId(2), &vec![1, 2]).await.unwrap();
     assert_eq!(numbers.next().await, Some(Ok((NodeId(1), vec![1, 2]))));
-    one.send(NodeId(2), Way::Stream, "no JSON").await.unwrap();
+    one.send(NodeId(2), "no JSON").await.unwrap();
     assert!(matches!(numbers.next().await, Some(Err(TypedError::Codec(_)))));
     assert!(numbers.describe(&vec![7]).await.unwrap());
     next_event(&mut events, |event| matches!(event, Event::Changed(_))).await;
@@ -170,7 +190,7 @@ async fn a_slow_reader_is_told_how_much_it_missed() {
     joined(&mut events, 2).await;
     let (mut slow, mut quick) = (two.messages(), two.messages());
     for number in 0..FEED_MAX + 10 {
-        one.send(NodeId(2), Way::Stream, number.to_string()).await.unwrap();
+        one.send(NodeId(2), number.to_string()).await.unwrap();
         assert_eq!(quick.next().await.unwrap().unwrap().bytes, number.to_string());
     }
     assert_eq!(slow.next().await, Some(Err(Lagged(10))));

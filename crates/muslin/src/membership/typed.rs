@@ -2,7 +2,7 @@
 
 use super::feed::{Feed, Lagged};
 use super::handle::Membership;
-use super::message::{Message, SendError, Way};
+use super::message::{Message, SendError};
 use super::{NodeId, Stopped};
 use crate::codec::{Codec, CodecError};
 use std::marker::PhantomData;
@@ -38,9 +38,14 @@ impl<T, C: Codec<T>> Typed<T, C> {
         Typed { membership, codec, messages, values: PhantomData }
     }
 
-    /// Sends to one member.
-    pub async fn send(&self, to: NodeId, way: Way, value: &T) -> Result<(), TypedError> {
-        Ok(self.membership.send(to, way, self.codec.encode(value)?).await?)
+    /// Sends to one member, on a stream.
+    pub async fn send(&self, to: NodeId, value: &T) -> Result<(), TypedError> {
+        Ok(self.membership.send(to, self.codec.encode(value)?).await?)
+    }
+
+    /// Sends to one member, by one datagram.
+    pub async fn send_datagram(&self, to: NodeId, value: &T) -> Result<(), TypedError> {
+        Ok(self.membership.send_datagram(to, self.codec.encode(value)?).await?)
     }
 
     /// Sends to all others, by gossip.

@@ -8,6 +8,7 @@
 
 pub mod contract;
 mod counters;
+mod gate;
 mod gossip;
 pub mod mem;
 pub mod net;
@@ -20,6 +21,7 @@ pub mod seal;
 mod ticket_gate;
 
 pub use counters::{Counter, CounterRow, TransportCounters};
+pub use gate::{HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX};
 pub use outbox::{FRAME_BYTES_MAX, OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX};
 pub use roster::{Barred, Roster, Standing};
 #[cfg(feature = "node")]

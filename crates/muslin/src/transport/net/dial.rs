@@ -24,6 +24,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 
+/// A connection on which nothing is said for so long ends; the next message opens another.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// Writes to one peer until it is gone.
 pub(super) async fn write_to(registry: Arc<Registry>, peer: Arc<Peer>) {
     let mut orders = peer.orders();
@@ -49,7 +52,9 @@ pub(super) async fn write_to(registry: Arc<Registry>, peer: Arc<Peer>) {
                 pause = PAUSE_MIN;
                 registry.counters.connections_opened.raise();
                 registry.counters.connections.raise();
+                peer.set_linked(true);
                 link.carry(&registry, &peer, (current, &mut orders)).await;
+                peer.set_linked(false);
                 registry.counters.connections.lower();
             }
             Err(error) => {
@@ -124,6 +129,10 @@ impl Link {
                     _ = orders.changed() => {}
                     // A peer says nothing on this connection: it has ended.
                     _ = self.stream.readable() => if self.has_ended() { return },
+                    () = tokio::time::sleep(IDLE_MAX) => {
+                        let _ = self.stream.shutdown().await;
+                        return;
+                    }
                 }
                 continue;
             }

@@ -6,23 +6,20 @@ use super::record::Opens;
 use super::sockets::canonical;
 use super::transport::Engine;
 use crate::transport::Incoming;
+use crate::transport::gate::{Admission, Gate};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
-
-/// Greetings at once: each is a socket, and a few kilobytes.
-pub const GREETINGS_MAX: usize = 256;
 
 /// How long a greeting may take.
 const GREETING_MAX: Duration = Duration::from_secs(5);
 
-/// After a connection could not be accepted: the process has too many files, and must not spin.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+/// After the system refused: the process may have too many files, and must not spin.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// Larger than any datagram that opens.
 const DATAGRAM_ROOM: usize = 2_048;
@@ -31,25 +28,29 @@ const DATAGRAM_ROOM: usize = 2_048;
 pub(super) async fn hear(registry: Arc<Registry>, socket: UdpSocket) {
     let mut buffer = [0; DATAGRAM_ROOM];
     loop {
-        // What the system reports of datagrams sent before is no reason to stop.
-        if let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-            let datagram = buffer.get(..length).unwrap_or_default();
-            registry.take_datagram(canonical(from), datagram);
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, from)) => {
+                let datagram = buffer.get(..length).unwrap_or_default();
+                registry.take_datagram(canonical(from), datagram);
+            }
+            // What the system reports of datagrams sent before is no reason to stop.
+            Err(_) => tokio::time::sleep(AGAIN).await,
         }
     }
 }
 
 /// Takes connections in, for ever. What it started ends with it.
 pub(super) async fn accept(engine: Arc<Engine>, listener: TcpListener) {
-    let places = Arc::new(Semaphore::new(GREETINGS_MAX));
+    let gate = Arc::new(Gate::default());
     let mut readers: JoinSet<()> = JoinSet::new();
     loop {
         while readers.try_join_next().is_some() {}
         let Ok((stream, from)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_AGAIN).await;
+            tokio::time::sleep(AGAIN).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        // Over TCP a dialler has proven its address.
+        let Admission::Go(place) = gate.admit(canonical(from).ip(), true) else {
             engine.registry.counters.handshakes_busy.raise();
             continue;
         };

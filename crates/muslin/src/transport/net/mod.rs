@@ -26,8 +26,10 @@
 //!   at most [`RECORD_BYTES_MAX`].
 //!
 //! # Limits
-//! [`PEERS_MAX`] peers, [`GREETINGS_MAX`] greetings at once, messages up to
-//! [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX).
+//! [`PEERS_MAX`] peers (one that is not connected makes room for the next),
+//! [`HANDSHAKES_MAX`](super::HANDSHAKES_MAX) greetings at once, messages up to
+//! [`FRAME_BYTES_MAX`](super::FRAME_BYTES_MAX). A connection on which nothing is said for a minute
+//! ends.
 //!
 //! # Not here
 //! Forward secrecy (who records traffic and learns the key later can read it), and which member a
@@ -46,7 +48,6 @@ mod sockets;
 mod tests;
 mod transport;
 
-pub use listen::GREETINGS_MAX;
 pub use peer::PEERS_MAX;
 pub use record::RECORD_BYTES_MAX;
 pub use sockets::Sockets;

@@ -8,7 +8,7 @@ use crate::transport::{IncomingSender, Roster, TransportCounters};
 use muslin_core::base::{ClusterId, NodeId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -39,6 +39,18 @@ pub(super) struct Table {
     pub(super) links: BTreeMap<NodeId, InLink>,
 }
 
+impl Table {
+    /// Makes room for another peer; whether there is.
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.peers.len() < PEERS_MAX {
+            return true;
+        }
+        let idle = self.peers.values().find(|peer| peer.is_idle()).map(|peer| peer.id);
+        let forgotten = idle.and_then(|idle| self.peers.remove(&idle));
+        forgotten.inspect(|peer| peer.end(Phase::Gone)).is_some()
+    }
+}
+
 /// A connection that a peer dialled.
 pub(super) struct InLink {
     /// Which start of the peer, and which of its dials.
@@ -55,6 +67,8 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// Something is in the outbox.
     pub(super) wake: Notify,
+    /// A connection to it is open.
+    is_linked: AtomicBool,
     orders: watch::Sender<Orders>,
 }
 
@@ -117,11 +131,21 @@ impl Registry {
 impl Peer {
     pub(super) fn new(id: NodeId) -> Peer {
         let (outbox, wake) = (Outbox::default(), Notify::new());
-        Peer { id, outbox, wake, orders: watch::Sender::default() }
+        let (is_linked, orders) = (AtomicBool::new(false), watch::Sender::default());
+        Peer { id, outbox, wake, is_linked, orders }
     }
 
     pub(super) fn orders(&self) -> watch::Receiver<Orders> {
         self.orders.subscribe()
+    }
+
+    pub(super) fn set_linked(&self, is_linked: bool) {
+        self.is_linked.store(is_linked, Ordering::Relaxed);
+    }
+
+    /// Nothing is under way to it: it can be forgotten, and found again by its next route.
+    fn is_idle(&self) -> bool {
+        !self.is_linked.load(Ordering::Relaxed) && self.outbox.is_empty()
     }
 
     pub(super) fn is_reachable(&self) -> bool {

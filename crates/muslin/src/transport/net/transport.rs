@@ -2,7 +2,7 @@
 
 use super::dial::write_to;
 use super::listen::{accept, hear};
-use super::peer::{PEERS_MAX, Peer, Phase, Registry};
+use super::peer::{Peer, Phase, Registry};
 use super::sockets::{Sockets, outward};
 use crate::identity::Keyring;
 use crate::transport::outbox::Full;
@@ -124,7 +124,7 @@ impl Engine {
             return Some(peer.clone());
         }
         let mut writers = self.writers();
-        let writers = writers.as_mut().filter(|_| table.peers.len() < PEERS_MAX)?;
+        let writers = writers.as_mut().filter(|_| table.make_room())?;
         while writers.try_join_next().is_some() {}
         let peer = Arc::new(Peer::new(node));
         table.peers.insert(node, peer.clone());

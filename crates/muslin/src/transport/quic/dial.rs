@@ -1,6 +1,5 @@
 //! Making connections: to peers, and from them.
 
-use super::gate::{Admission, Gate, Place};
 use super::hello::{Hello, Refusal};
 use super::link::Candidate;
 use super::peer::Peer;
@@ -8,6 +7,7 @@ use super::registry::{PEERS_MAX, Registry};
 use super::stream::{FrameReader, StreamError};
 use super::writer;
 use crate::identity::{Principal, epoch_of, node_dns_name};
+use crate::transport::gate::{Admission, Gate, Place};
 use muslin_core::base::{Epoch, NodeId};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;

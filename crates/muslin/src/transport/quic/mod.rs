@@ -36,7 +36,6 @@
 //! What messages mean; choosing peers; multi-homing; a fall-back for networks that block UDP.
 
 mod dial;
-mod gate;
 mod hello;
 mod link;
 mod peer;
@@ -47,7 +46,7 @@ mod transport;
 mod tuning;
 mod writer;
 
-pub use gate::{HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX};
+pub use super::{HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX};
 pub use registry::PEERS_MAX;
 pub use transport::{QuicTransport, Start, TransportError};
 

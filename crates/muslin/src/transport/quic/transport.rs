@@ -1,12 +1,12 @@
 //! The transport itself.
 
 use super::dial::Engine;
-use super::gate::{Gate, HANDSHAKES_MAX};
 use super::hello::{CLOSING, Refusal};
 use super::registry::{Registry, Table};
 use super::socket::SplitSocket;
 use super::tuning::Configs;
 use crate::identity::{Identity, IdentityError, Keyring};
+use crate::transport::gate::{Gate, HANDSHAKES_MAX};
 use crate::transport::outbox::Full;
 use crate::transport::seal::Sealer;
 use crate::transport::{IncomingSender, Roster, Transport, TransportCounters};

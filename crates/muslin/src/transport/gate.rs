@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Handshakes at once: each costs about 0.4 ms of a processor and 40 KiB.
+/// Handshakes at once: with QUIC each costs about 0.4 ms of a processor and 40 KiB.
 pub const HANDSHAKES_MAX: usize = 256;
 
 /// Handshakes at once from one address, so that one machine cannot take all places.
