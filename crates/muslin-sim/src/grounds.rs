@@ -257,6 +257,7 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
             (Leases, Preset::Swarm, 3)
         }
         It::RetriesForgottenEarly => (Nodes, Preset::Nasty, 3),
+        It::FeedsUncommitted | It::FeedSkipsGap | It::FeedBeginsLate => (Nodes, Preset::Fed, 3),
         _ => (Nodes, Preset::Swarm, 3),
     };
     Some(Ground { world, preset, nodes })

@@ -29,7 +29,7 @@
 //!
 //! # Worlds
 //! - [`Cluster`]: whole nodes, with clients that read, write, follow and hold leases, operators,
-//!   and ([`Preset::Groups`]) many passive groups.
+//!   and ([`Preset::Groups`]) many passive groups; ([`Preset::Fed`]) members that are fed.
 //! - [`Group`]: Raft alone under a row of registers, several times as fast; of this project or of
 //!   any other implementation that a [`Replica`] can be made of.
 //!

@@ -22,6 +22,8 @@ pub enum Preset {
     Nasty,
     /// A good network and no faults: for speed, and for what must work on a good day.
     Calm,
+    /// As `Swarm`, with members besides that have no part in the control group: they are fed.
+    Fed,
     /// As `Swarm`; the nodes keep many passive groups besides, and are asked for them.
     Groups,
     /// As `Calm`, with next to no load.
@@ -34,11 +36,12 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Preset; 8] = [
+    pub const ALL: [Preset; 9] = [
         Preset::Swarm,
         Preset::Admit,
         Preset::Churn,
         Preset::Nasty,
+        Preset::Fed,
         Preset::Groups,
         Preset::Calm,
         Preset::Idle,
@@ -52,6 +55,7 @@ impl Preset {
             Preset::Admit => "admit",
             Preset::Churn => "churn",
             Preset::Nasty => "nasty",
+            Preset::Fed => "fed",
             Preset::Groups => "groups",
             Preset::Calm => "calm",
             Preset::Idle => "idle",
@@ -76,6 +80,12 @@ const GROUPS_MOST: u64 = 8;
 
 /// How often, in a million, another cluster is heard of.
 const STRANGERS_PPM: u64 = 200_000;
+
+/// Members without a part in the control group, where there are any: at least so many.
+const WORKERS_LEAST: usize = 4;
+
+/// So many more at most.
+const WORKERS_MORE: u64 = 6;
 
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
@@ -331,6 +341,8 @@ pub struct Profile {
     pub nodes: usize,
     /// How many of them found the cluster; the others are admitted.
     pub founders: usize,
+    /// How many of them, the first ones, may vote; the others are fed.
+    pub control: usize,
     /// Nodes are removed, and others admitted for them.
     pub churn: bool,
     /// The network.
@@ -385,9 +397,15 @@ impl Profile {
             Preset::Churn => {
                 let founders = nodes;
                 let nodes = founders + SPARES;
-                Profile { founders, nodes, churn: true, ..Profile::swarm(&mut prng, nodes) }
+                Profile { founders, churn: true, ..Profile::swarm(&mut prng, nodes) }
             }
             Preset::Nasty => Profile::swarm(&mut prng, nodes).made_nasty(&mut prng),
+            Preset::Fed => {
+                let workers = WORKERS_LEAST + prng.below(WORKERS_MORE + 1) as usize;
+                let founders = nodes + prng.below(workers as u64 + 1) as usize;
+                let swarm = Profile::swarm(&mut prng, nodes + workers);
+                Profile { founders, control: nodes, ..swarm }
+            }
             Preset::Groups => {
                 let mut profile = Profile::swarm(&mut prng, nodes);
                 profile.load.groups = 1 + prng.below(GROUPS_MOST);
@@ -410,6 +428,7 @@ impl Profile {
         let mut profile = Profile {
             nodes,
             founders,
+            control: nodes,
             churn: false,
             network: draw_network(prng),
             disks: draw_disks(prng),
@@ -433,7 +452,10 @@ impl Profile {
         let swarm = Profile::swarm(prng, nodes);
         let mut profile = match prng.below(20) {
             0..2 => Profile { founders: 1, ..swarm },
-            2..4 => Profile { founders: nodes, nodes: nodes + SPARES, churn: true, ..swarm },
+            2..4 => {
+                let all = nodes + SPARES;
+                Profile { founders: nodes, nodes: all, control: all, churn: true, ..swarm }
+            }
             4..7 => swarm.made_nasty(prng),
             _ => swarm,
         };
@@ -464,6 +486,7 @@ impl Profile {
         Profile {
             nodes,
             founders: nodes,
+            control: nodes,
             churn: false,
             network: Network {
                 delay: Delay::between(least, most),
@@ -513,6 +536,11 @@ impl Profile {
             ..profile.load
         };
         profile
+    }
+
+    /// How many vote from the start, the first ones.
+    pub(crate) fn first_voters(&self) -> usize {
+        self.founders.min(self.control)
     }
 
     /// The same cluster on a good day: what the liveness phase runs in. Clocks keep their drift,

@@ -21,13 +21,20 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("lib", &["*"]),
 ];
 
-const WIRE: [&str; 8] = [
+const WIRE: [&str; 15] = [
     "base",
     "raft",
     "swim",
     "node::PeerMessage",
     "node::KeepAliveAnswer",
     "node::Report",
+    "node::Feed",
+    "node::FeedId",
+    "node::FeedRefusal",
+    "node::Health",
+    "node::Piece",
+    "node::Taken",
+    "node::Told",
     "groups::Message",
     "groups::Claim",
 ];

@@ -6,6 +6,7 @@ use crate::client::{self, Call, Client};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Table, cell};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Shows, or changes.
 pub(crate) async fn run(global: &Global, cluster: Cluster) -> Result<(), Failure> {
@@ -89,11 +90,29 @@ async fn quorum(global: &Global) -> Result<(), Failure> {
     for row in voting(&body) {
         table.row(["name", "role", "state", "matched", "heard_ms", "zone"].map(|n| cell(row, n)));
     }
-    table.print()
+    table.print()?;
+    output::text(&fed(&body))
 }
 
 /// Those that have a part in the control group.
 fn voting(status: &Value) -> impl Iterator<Item = &Value> {
     let rows = status["nodes"].as_array().into_iter().flatten();
     rows.filter(|row| row["role"] != "none")
+}
+
+/// Whom each voter feeds, as far as the asked node knows: a line each.
+fn fed(status: &Value) -> String {
+    let commit = status["commit"].as_u64().unwrap_or(0);
+    let mut shares = BTreeMap::<&str, (u64, u64)>::new();
+    for row in status["nodes"].as_array().into_iter().flatten() {
+        let Some(voter) = row["fed_by"]["name"].as_str() else { continue };
+        let behind = row["matched"].as_u64().map_or(0, |upto| commit.saturating_sub(upto));
+        let share = shares.entry(voter).or_default();
+        *share = (share.0 + 1, share.1.max(behind));
+    }
+    let line = |(voter, (members, behind)): (&str, (u64, u64))| {
+        let noun = if members == 1 { "member" } else { "members" };
+        format!("{voter} feeds {members} {noun}, the last of them {behind} entries behind\n")
+    };
+    shares.into_iter().map(line).collect()
 }

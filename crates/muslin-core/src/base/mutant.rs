@@ -174,6 +174,12 @@ mutants! {
     WatcherMajorityIgnored = "watcher-majority-ignored",
     /// A learner votes as soon as there is a seat, whether it answers or not.
     PromotionLowersSurvival = "promotion-lowers-survival",
+    /// A feed tells all that is in the log, committed or not.
+    FeedsUncommitted = "feeds-uncommitted",
+    /// A node that is fed takes entries that do not follow those it has.
+    FeedSkipsGap = "feed-skips-gap",
+    /// A voter feeds from where it stands itself, whatever it was asked for.
+    FeedBeginsLate = "feed-begins-late",
 }
 
 #[cfg(feature = "mutants")]

@@ -50,6 +50,13 @@ impl Freshness {
     }
 }
 
+impl Freshness {
+    /// All was applied here that was committed at this moment.
+    pub(super) fn note_at(&mut self, at: Now) {
+        self.at = self.at.max(Some(at));
+    }
+}
+
 impl Node {
     /// A message of the control group was handled.
     pub(super) fn note_fresh(&mut self, now: Now, from: NodeId) {

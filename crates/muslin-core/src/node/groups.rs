@@ -254,7 +254,11 @@ impl Node {
     /// Who could lead a group.
     fn fit_members(&self, now: Now) -> BTreeSet<NodeId> {
         let silent = self.raft.silent(now);
-        let (full, rebuilding) = (self.raft.without_room(), self.raft.rebuilding());
+        let (mut full, mut rebuilding) = (self.raft.without_room(), self.raft.rebuilding());
+        for fed in self.fed_members(now) {
+            full.extend(fed.health.is_full.then_some(fed.node));
+            rebuilding.extend(fed.health.is_rebuilding.then_some(fed.node));
+        }
         let is_fit = |node: &NodeId| {
             let is_gone = (self.swim.entry(*node))
                 .is_some_and(|seen| matches!(seen.state, Liveness::Down | Liveness::Left));

@@ -1,5 +1,6 @@
 //! The node: takes inputs to the part they concern and passes on what the parts say to each other.
 
+use super::feed::{Source, Subscription};
 use super::freshness::{Freshness, Transfers};
 use super::leases::{LeaseClock, LeaseForwards, answer_to};
 use super::load::LoadTold;
@@ -77,10 +78,14 @@ pub struct Node {
     is_snapshot_needed: bool,
     /// The saved one has gone bad.
     is_snapshot_lost: bool,
-    started: Now,
+    pub(super) started: Now,
     pub(super) next_chores: Now,
     /// When this node last told the record its addresses.
     pub(super) described: Option<Now>,
+    /// Whom this node feeds.
+    pub(super) source: Source,
+    /// Who feeds this node.
+    pub(super) subscription: Subscription,
     pub(super) freshness: Freshness,
     pub(super) transfers: Transfers,
     pub(super) load_told: LoadTold,
@@ -162,6 +167,8 @@ impl Node {
             next_chores: now,
             described: None,
             heard: BTreeMap::new(),
+            source: Source::default(),
+            subscription: Subscription::numbered_from(prng.draw()),
             freshness: Freshness::default(),
             transfers: Transfers::default(),
             load_told: LoadTold::default(),
@@ -228,7 +235,9 @@ impl Node {
             silent: self.raft.silent(now),
             is_rebuilding: self.raft.is_rebuilding(),
             rebuilding: self.raft.rebuilding(),
-            full: self.raft.without_room(),
+            full: self.without_room(now),
+            fed_by: self.fed_by(now),
+            fed: self.fed_members(now),
             groups: self.groups.counts(),
             quorum_age: self.raft.quorum_heard(now),
             uptime: now.since(self.started),
@@ -340,6 +349,8 @@ impl Node {
         self.follow_scope(now, out);
         self.describe_self(now);
         self.keep_record(now, out);
+        self.seek_feed(now, out);
+        self.tend_readers(now, out);
         self.choose_voters(now, out);
         self.choose_leaders(now);
         if !self.leaving.is_empty() {
@@ -376,9 +387,7 @@ impl Node {
         self.note_heard(now, from, out);
         match message {
             PeerMessage::Raft { group: GroupId::CONTROL, message } => {
-                self.freshness.note(&message);
-                self.handle_raft(now, raft::Input::Message { from, message }, out);
-                self.note_fresh(now, from);
+                self.on_control(now, from, message, out);
             }
             PeerMessage::Raft { group, message } => {
                 let message = groups::Message::Raft { group, message };
@@ -394,6 +403,7 @@ impl Node {
                 Ok(packet) => self.handle_swim(now, swim::Input::Stream { from, packet }, out),
                 Err(_) => out.push(Output::Report(Event::BadMessage { why: "unreadable gossip" })),
             },
+            PeerMessage::Feed(feed) => self.on_feed(now, from, feed, out),
             PeerMessage::Reports(reports) => self.on_reports(now, from, &reports),
             PeerMessage::Propose(proposals) => {
                 self.relayed.add(from, proposals);
@@ -424,6 +434,27 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Consensus of the control group.
+    fn on_control(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        message: raft::Message,
+        out: &mut Outputs<Output>,
+    ) {
+        if let raft::Message::Unbound(raft::Unbound::ReadIndex { .. }) = &message
+            && !self.state.members().contains_key(&from)
+            && !self.raft.configuration().members().contains(&from)
+        {
+            // Whoever was removed reads nothing.
+            return;
+        }
+        self.freshness.note(&message);
+        self.subscription.note(now, &message);
+        self.handle_raft(now, raft::Input::Message { from, message }, out);
+        self.note_fresh(now, from);
     }
 
     fn on_persisted(&mut self, now: Now, group: GroupId, id: PersistId, out: &mut Outputs<Output>) {
@@ -548,6 +579,7 @@ impl Node {
         }
         self.answer_reads(now, out);
         self.settle_transfers(out);
+        self.feed_readers(now, out);
         self.handle_groups(now, groups::Input::Flush, out);
     }
 

@@ -13,6 +13,7 @@
 //!   is no view, and a list from outside ([`Input::Places`]) takes its place;
 //! - what the record says of the other groups goes to [`Groups`](crate::groups::Groups), which says
 //!   the rest to its like on other nodes;
+//! - a member that has no part in the control group is fed the record by a voter (`feed`);
 //! - on the leader: leases run out, voters are chosen ([`plan::voters`](crate::plan::voters)) and
 //!   the leaders of the groups named ([`plan::leaders`](crate::plan::leaders)).
 //!
@@ -34,6 +35,7 @@
 //! # Not here
 //! Sockets, files, clocks, threads, encryption, text: the shell's.
 
+mod feed;
 mod freshness;
 mod groups;
 mod leases;
@@ -55,6 +57,7 @@ mod tests;
 
 pub use crate::state::CONTROL_ROLE;
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
+pub use feed::{FedBy, FedMember, Feed, FeedId, FeedRefusal, Health, Piece, Taken, Told};
 pub use machine::Node;
 pub use placement::{Placement, Seen, Vitals};
 pub use recovery::{Position, Recovery, RecoveryRefusal, Survey, Survivor, recover, survey};

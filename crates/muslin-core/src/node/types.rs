@@ -1,5 +1,6 @@
 //! What goes into a node and what comes out of it.
 
+use super::feed::{FedBy, FedMember, Feed, FeedRefusal};
 use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId, Revision, Term};
 use crate::groups::{self, GroupCounts, GroupStatus};
 use crate::plan::VoterPlan;
@@ -216,6 +217,8 @@ pub enum PeerMessage {
     Gossip(Bytes),
     /// A client of the sender wants this node to lead: for the leader, which hands over if it can.
     TransferLeader(NodeId),
+    /// About the record's way to members without a part in the control group.
+    Feed(Feed),
 }
 
 /// What became of a keep-alive or a question for a lease's time.
@@ -432,6 +435,18 @@ pub enum Event {
         /// What.
         change: MemberChange,
     },
+    /// A voter begins to tell this node what is committed.
+    FeedBegun {
+        /// Which.
+        by: NodeId,
+    },
+    /// A voter does not feed this node.
+    FeedRefused {
+        /// Which.
+        by: NodeId,
+        /// Why not.
+        why: FeedRefusal,
+    },
     /// A lease ran out.
     LeaseExpired {
         /// Which.
@@ -506,6 +521,10 @@ pub struct NodeStatus {
     pub rebuilding: Vec<NodeId>,
     /// Whose disks are full: this node's, and those of peers as their leader hears. In id order.
     pub full: Vec<NodeId>,
+    /// Who feeds this node, if it has no part in the control group.
+    pub fed_by: Option<FedBy>,
+    /// Who is fed, in id order: by this node and, if it leads, by the other voters.
+    pub fed: Vec<FedMember>,
     /// The other groups it keeps replicas of.
     pub groups: GroupCounts,
     /// How long ago a quorum of voters was last heard; `None` when this node has no quorum or does

@@ -54,7 +54,7 @@ impl Raft {
     /// A replica that joined an existing group has not even the state and the voters at index 0,
     /// which no entry tells: it begins with a snapshot (R6, R8), and says so by refusing the first
     /// entry.
-    fn is_unfounded(&self) -> bool {
+    pub(super) fn is_unfounded(&self) -> bool {
         self.log.last() == LogId::ZERO && self.configuration().voters.is_empty()
     }
 
@@ -99,7 +99,7 @@ impl Raft {
 
     /// Puts the entries into the log, dropping what conflicts. False when a conflict lies below
     /// what is committed, which no correct leader sends (R3).
-    fn take(&mut self, entries: Entries, out: &mut Outputs<Output>) -> bool {
+    pub(super) fn take(&mut self, entries: Entries, out: &mut Outputs<Output>) -> bool {
         let last = self.log.last().index;
         let known = self.known_of(&entries);
         let known = if mutant::is_active(Mutant::TruncatesKnown) { 0 } else { known };

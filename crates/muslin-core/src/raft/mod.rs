@@ -36,6 +36,9 @@
 //! force as soon as it is appended and left as soon as it is committed. Learners come and go in one
 //! step. Truncation brings the earlier configuration back.
 //!
+//! **Others** (`feed.rs`). Whoever is neither voter nor learner can be told what is committed by
+//! any replica that knows it. Nothing of it is acknowledged.
+//!
 //! **Snapshots** (7; `snapshots.rs`). A snapshot of its own is saved off the path of the writes
 //! ([`Output::Save`]) and lets the log go but for a tail. A peer that needs what is gone gets a
 //! snapshot in pieces, one under way at a time, from where it stands, two peers at a time; the
@@ -134,6 +137,7 @@ mod dispatch;
 mod durability;
 mod election;
 mod entries;
+mod feed;
 mod follower;
 mod log;
 mod message;
@@ -153,6 +157,7 @@ mod tests;
 
 pub use configuration::{Change, Configuration};
 pub use entries::{Entries, IntoIter};
+pub use feed::{Committed, Fed, Readers, Standing};
 pub use message::{
     AppendResult, Bound, Condition, Entry, Message, Payload, RebuildId, SessionId, SnapshotMeta,
     Unbound,
@@ -162,3 +167,4 @@ pub use output::{
     DiskRoom, Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write,
 };
 pub use replica::Raft;
+pub(crate) use snapshots::checksum;

@@ -1,10 +1,13 @@
 //! What goes into a group and what comes out of it.
 
 use super::Drive;
-use super::{Bound, Change, Configuration, Entries, Entry, Message, SnapshotMeta, Unbound};
+use super::{
+    Bound, Change, Configuration, Entries, Entry, Fed, Message, SnapshotMeta, Standing, Unbound,
+};
 use crate::base::{Index, LogId, NodeId, PersistId, Term};
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 
 /// Names one read of this replica; never reused by it within a process.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -115,6 +118,17 @@ pub enum Input {
     /// As [`Input::Read`], answered at once while the leader's lease holds
     /// ([`Options::lease_reads`](super::Options::lease_reads)).
     LeaseRead(ReadId),
+    /// Another replica tells what is committed, to one that the leader may not know.
+    Fed(Fed),
+    /// The same, as a state.
+    FedSnapshot {
+        /// The whole of it, verified.
+        snapshot: Snapshot,
+        /// How the teller stands.
+        standing: Standing,
+        /// So long a leader that is told of counts as known.
+        patience: Duration,
+    },
     /// The process is about to stop: give no more votes, hand leadership over if held.
     Shutdown,
 }

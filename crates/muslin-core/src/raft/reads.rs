@@ -123,7 +123,7 @@ impl Raft {
         }
     }
 
-    /// A follower asks. Only members are answered.
+    /// A follower asks, or one that is fed. What is told is true for anybody.
     pub(super) fn on_read_index(
         &mut self,
         from: NodeId,
@@ -131,15 +131,11 @@ impl Raft {
         lease: bool,
         out: &mut Outputs<Output>,
     ) {
-        let is_member = self.configuration().members().contains(&from);
-        if is_member && self.answers_at_once(lease) {
+        if self.answers_at_once(lease) {
             let (term, index) = (self.term, Some(self.commit));
             return out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index }));
         }
         if let Part::Leader(leader) = &mut self.part {
-            if !leader.peers.contains_key(&from) {
-                return;
-            }
             if leader.rounds.gathered.len() < READS_WAITING_MAX {
                 leader.rounds.gathered.push(Reader::Peer { from, id });
                 self.begin_gathered(out);

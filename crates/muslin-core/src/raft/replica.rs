@@ -10,7 +10,7 @@ use super::room::Reserve;
 use super::snapshots::{Incoming, Outgoing};
 use super::{
     Bound, Configuration, DiskRoom, Drive, Entries, Event, HardState, Input, Options, Output,
-    RebuildId, Recovered, Role, SnapshotMeta,
+    Readers, RebuildId, Recovered, Role, SnapshotMeta,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
@@ -68,6 +68,8 @@ pub struct Raft {
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) asking: Asking,
     pub(super) incoming: Option<Incoming>,
+    /// What those that are fed from here need of the log.
+    pub(super) readers: Option<Readers>,
     /// Last read round drawn; never reused by this process.
     pub(super) round: u64,
     /// Last replication session drawn; never reused by this process.
@@ -160,6 +162,7 @@ impl Raft {
             absent: BTreeSet::new(),
             asking: Asking::default(),
             incoming: None,
+            readers: None,
             round: 0,
             session: 0,
             stopping: false,
@@ -455,6 +458,10 @@ impl Machine for Raft {
             Input::Drive(drive) => self.on_drive(drive, out),
             Input::Peer { id, is_alive } => self.on_liveness(id, is_alive, out),
             Input::LeaseRead(id) => self.on_read(id, true, out),
+            Input::Fed(fed) => self.on_fed(fed, out),
+            Input::FedSnapshot { snapshot, standing, patience } => {
+                self.on_fed_snapshot(snapshot, (standing, patience), out);
+            }
         }
         self.end_rebuild(out);
         if self.drive == Drive::Passive {

@@ -36,7 +36,7 @@ pub(super) fn term_of(message: &Message) -> Term {
 /// Whether a correct peer could have sent this.
 pub(super) fn is_sane(message: &Message) -> bool {
     let term = term_of(message);
-    if term == Term::ZERO || term > TERM_MAX {
+    if !is_sane_term(term) {
         return false;
     }
     match message {
@@ -72,12 +72,16 @@ pub(super) fn is_sane(message: &Message) -> bool {
     }
 }
 
-fn is_sane_id(id: LogId, term: Term) -> bool {
+pub(super) fn is_sane_term(term: Term) -> bool {
+    term > Term::ZERO && term <= TERM_MAX
+}
+
+pub(super) fn is_sane_id(id: LogId, term: Term) -> bool {
     id.index <= INDEX_MAX && id.term <= term && (id.index == Index::ZERO) == (id.term == Term::ZERO)
 }
 
 /// Whether the entries continue `prev` without a gap and without a step back, up to `term`.
-fn follows(prev: LogId, entries: &[Entry], term: Term) -> bool {
+pub(super) fn follows(prev: LogId, entries: &[Entry], term: Term) -> bool {
     let mut last = prev;
     entries.iter().all(|entry| {
         let is_next = entry.id.index == last.index.next()

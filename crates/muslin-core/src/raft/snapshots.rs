@@ -6,7 +6,8 @@ use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
 use super::{
-    Bound, Condition, DiskRoom, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound,
+    Bound, Condition, DiskRoom, Event, Output, Raft, Readers, SessionId, Snapshot, SnapshotMeta,
+    Unbound,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{ClusterId, Fnv64, Index, LogId, NodeId, Now, Outputs};
@@ -132,6 +133,11 @@ impl Raft {
         let (lagging, sent) =
             (tails(tail, LAGGING_TAILS_MAX), tails(tail.max(1), SENDING_TAILS_MAX));
         let mut keep = tails(tail, 1);
+        if let Some(Readers { entries, snapshot }) = self.readers {
+            let needed = entries.map(|index| index.0.max(lagging));
+            let needed_then = snapshot.map(|index| index.0.max(sent));
+            keep = needed.into_iter().chain(needed_then).fold(keep, u64::min);
+        }
         let Part::Leader(leader) = &self.part else { return Index(keep).next() };
         let sending = leader.outgoing.as_ref().map(|outgoing| outgoing.snapshot.meta.last.index);
         for (_, peer) in leader.peers.iter().filter(|(id, _)| self.is_answering(**id)) {
@@ -254,7 +260,8 @@ impl Raft {
             installed = checksum(&incoming.received) == incoming.checksum
                 || mutant::is_active(Mutant::SnapshotsMixed);
             if installed {
-                self.install(incoming, out);
+                let Incoming { meta, received, .. } = incoming;
+                self.install(Snapshot { meta, data: Bytes::from(received) }, out);
             } else {
                 received = 0;
                 let why = "it did not arrive as it was sent";
@@ -266,7 +273,7 @@ impl Raft {
 
     /// Whether the log holds everything the snapshot does. If it agrees with the snapshot's end it
     /// agrees with all before (R2), and all of that is committed.
-    fn has_all_of(&mut self, meta: &SnapshotMeta, out: &mut Outputs<Output>) -> bool {
+    pub(super) fn has_all_of(&mut self, meta: &SnapshotMeta, out: &mut Outputs<Output>) -> bool {
         let last = meta.last;
         if last.index > self.commit && self.log.term_at(last.index) == Some(last.term) {
             self.commit_to(last.index, out);
@@ -316,21 +323,19 @@ impl Raft {
 
     /// The snapshot takes the place of the log, configuration included (R8: a stale one kept here
     /// would make quorums that do not overlap).
-    fn install(&mut self, incoming: Incoming, out: &mut Outputs<Output>) {
-        let Incoming { meta, received, .. } = incoming;
-        let last = meta.last;
+    pub(super) fn install(&mut self, snapshot: Snapshot, out: &mut Outputs<Output>) {
+        let last = snapshot.meta.last;
         assert!(last.index > self.commit, "R3: a snapshot never takes state back");
         self.disk.forget_from(self.commit.next());
         self.log = Log::after(last);
         let configuration = match mutant::is_active(Mutant::InstallKeepsVoters) {
             true => self.configuration().clone(),
-            false => meta.configuration.clone(),
+            false => snapshot.meta.configuration.clone(),
         };
         self.configurations = Configurations::starting(last.index, configuration);
         self.commit = last.index;
         self.applied = last.index;
         self.saved = last.index;
-        let snapshot = Snapshot { meta, data: Bytes::from(received) };
         self.persist_installed(snapshot.clone(), out);
         out.push(Output::Install(snapshot));
         out.push(Output::Report(Event::SnapshotInstalled { last }));
@@ -367,7 +372,8 @@ impl Outgoing {
     }
 }
 
-fn checksum(data: &[u8]) -> u64 {
+/// What a snapshot's receiver verifies.
+pub(crate) fn checksum(data: &[u8]) -> u64 {
     let mut hash = Fnv64::new();
     hash.write(data);
     hash.finish()

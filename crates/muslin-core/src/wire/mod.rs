@@ -26,6 +26,7 @@
 //! replicated commands: to consensus they are bytes, and the state has its own codec.
 
 mod error;
+mod feed;
 mod gossip;
 mod log;
 mod peer;

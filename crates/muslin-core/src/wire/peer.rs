@@ -1,5 +1,6 @@
 //! Messages on the stream between two nodes.
 
+use super::feed::Feed;
 use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
@@ -23,7 +24,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20")]
     kind: Option<Kind>,
 }
 
@@ -53,6 +54,8 @@ enum Kind {
     Gossip(Bytes),
     #[prost(message, tag = "12")]
     Reports(Reports),
+    #[prost(message, tag = "13")]
+    Feed(Feed),
     #[prost(message, tag = "20")]
     TransferLeader(TransferLeader),
 }
@@ -209,6 +212,7 @@ impl From<&PeerMessage> for Kind {
             }
             PeerMessage::Groups(message) => message.into(),
             PeerMessage::Gossip(packet) => Kind::Gossip(packet.clone()),
+            PeerMessage::Feed(feed) => Kind::Feed(feed.into()),
             PeerMessage::Reports(reports) => {
                 Kind::Reports(Reports { reports: reports.iter().map(Report::from).collect() })
             }
@@ -335,6 +339,7 @@ impl TryFrom<Kind> for PeerMessage {
                 PeerMessage::Groups(GroupMessage::Claims(claims.collect()))
             }
             Kind::Gossip(packet) => PeerMessage::Gossip(packet),
+            Kind::Feed(feed) => PeerMessage::Feed(feed.try_into()?),
             Kind::Reports(Reports { reports }) => {
                 let reports = reports.into_iter().map(NodeReport::try_from);
                 PeerMessage::Reports(reports.collect::<Result<_, _>>()?)

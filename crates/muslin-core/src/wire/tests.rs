@@ -1,10 +1,12 @@
 use super::*;
 use crate::base::{ClusterId, Epoch, GroupId, Incarnation, Index, LogId, NodeId, Term};
 use crate::groups;
-use crate::node::{KeepAliveAnswer, PeerMessage};
+use crate::node::{
+    Feed, FeedId, FeedRefusal, Health, KeepAliveAnswer, PeerMessage, Piece, Taken, Told,
+};
 use crate::raft::{
     AppendResult, Bound, Condition, Configuration, Entry, HardState, Message, Payload, RebuildId,
-    SessionId, SnapshotMeta, Unbound,
+    SessionId, SnapshotMeta, Standing, Unbound,
 };
 use crate::swim::{BUCKETS, Buckets, Digest, Liveness, Metadata, Packet, PacketKind, Rumor};
 use alloc::string::String;
@@ -212,7 +214,83 @@ fn peer_message() -> impl Strategy<Value = PeerMessage> {
             .prop_map(|(number, lease)| PeerMessage::TimeToLive { number, lease }),
         1 => group_message().prop_map(PeerMessage::Groups).boxed(),
         1 => payload_bytes().prop_map(PeerMessage::Gossip),
+        2 => feed().prop_map(PeerMessage::Feed).boxed(),
     ]
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let age = proptest::option::of(number());
+    (number(), proptest::option::of(node()), number(), age).prop_map(
+        |(term, leader, commit, age_ms)| {
+            let standing = Standing { term: Term(term), leader, commit: Index(commit) };
+            Told { standing, age_ms }
+        },
+    )
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    (any::<bool>(), any::<bool>())
+        .prop_map(|(is_full, is_rebuilding)| Health { is_full, is_rebuilding })
+}
+
+fn feed() -> impl Strategy<Value = Feed> {
+    let session = || number().prop_map(FeedId);
+    let why = proptest::sample::select(vec![
+        FeedRefusal::NoVoter,
+        FeedRefusal::NoMember,
+        FeedRefusal::Replicated,
+        FeedRefusal::Busy,
+    ]);
+    let taken = (node(), number(), number(), health())
+        .prop_map(|(node, upto, age_ms, health)| Taken { node, upto: Index(upto), age_ms, health });
+    prop_oneof![
+        (session(), proptest::option::of(log_id()), number())
+            .prop_map(|(session, from, credit)| Feed::Subscribe { session, from, credit }),
+        (session(), number(), health()).prop_map(|(session, upto, health)| Feed::Taken {
+            session,
+            upto: Index(upto),
+            health
+        }),
+        (session(), log_id(), number()).prop_map(|(session, last, received)| Feed::PieceTaken {
+            session,
+            last,
+            received
+        }),
+        session().prop_map(|session| Feed::Stop { session }),
+        (session(), log_id(), many(entry(), 0..5), told()).prop_map(
+            |(session, prev, entries, told)| {
+                Feed::Entries { session, prev, entries: entries.into(), told }
+            }
+        ),
+        (session(), number(), told()).prop_map(|(session, upto, told)| Feed::Pulse {
+            session,
+            upto: Index(upto),
+            told
+        }),
+        (session(), feed_piece(), told()).prop_map(|(session, piece, told)| Feed::Piece {
+            session,
+            piece,
+            told
+        }),
+        (session(), why, many(node(), 0..5)).prop_map(|(session, why, voters)| Feed::Refused {
+            session,
+            why,
+            voters
+        }),
+        many(taken, 0..5).prop_map(Feed::Readers),
+    ]
+}
+
+fn feed_piece() -> impl Strategy<Value = Piece> {
+    (any::<u128>(), log_id(), configuration(), number(), number(), number(), payload_bytes())
+        .prop_map(|(cluster, last, configuration, offset, total, checksum, data)| Piece {
+            cluster: ClusterId(cluster),
+            meta: SnapshotMeta { last, configuration },
+            offset,
+            total,
+            checksum,
+            data,
+        })
 }
 
 fn group_message() -> impl Strategy<Value = groups::Message> {
@@ -544,7 +622,42 @@ fn example_messages() -> Vec<PeerMessage> {
         groups::Message::Claims(vec![claim]),
     ];
     list.extend(of_groups.map(PeerMessage::Groups));
+    list.extend(example_feeds().into_iter().map(PeerMessage::Feed));
     list
+}
+
+fn example_feeds() -> Vec<Feed> {
+    let session = FeedId(0x0102_0304_0506_0708);
+    let last = LogId::new(Term(7), Index(300));
+    let standing = Standing { term: Term(7), leader: Some(NodeId(3)), commit: Index(301) };
+    let told = Told { standing, age_ms: Some(0) };
+    let entry = Entry {
+        id: LogId::new(Term(7), Index(301)),
+        payload: Payload::Command(Bytes::from_static(b"command")),
+    };
+    let meta = SnapshotMeta { last, configuration: Configuration::of_voters([NodeId(1)]) };
+    let piece = Piece {
+        cluster: ClusterId(9 << 64 | 8),
+        meta,
+        offset: 0,
+        total: 5,
+        checksum: 77,
+        data: Bytes::from_static(b"state"),
+    };
+    let health = Health { is_full: true, is_rebuilding: true };
+    let taken = Taken { node: NodeId(4), upto: Index(300), age_ms: 12, health };
+    vec![
+        Feed::Subscribe { session, from: Some(LogId::ZERO), credit: 65_536 },
+        Feed::Subscribe { session, from: None, credit: 0 },
+        Feed::Taken { session, upto: Index(300), health },
+        Feed::PieceTaken { session, last, received: 5 },
+        Feed::Stop { session },
+        Feed::Entries { session, prev: last, entries: vec![entry].into(), told },
+        Feed::Pulse { session, upto: Index(301), told: Told::default() },
+        Feed::Piece { session, piece, told },
+        Feed::Refused { session, why: FeedRefusal::Replicated, voters: vec![NodeId(1), NodeId(2)] },
+        Feed::Readers(vec![taken]),
+    ]
 }
 
 fn example_packets() -> Vec<Packet> {

@@ -189,7 +189,7 @@ impl<R: Replica> Subject for Bare<R> {
 
     fn start(world: &mut World<Self>, place: usize, now: Now) -> (Self, ()) {
         let host = &world.hosts[place];
-        let founding = Configuration::of_voters((0..world.profile.founders).map(id_of));
+        let founding = Configuration::of_voters((0..world.profile.first_voters()).map(id_of));
         let seed = world.draws.process.draw();
         let options = world.profile.raft.clone();
         let seat = Seat { id: host.id, founding: founding.clone(), options, seed };

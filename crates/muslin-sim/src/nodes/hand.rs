@@ -3,10 +3,10 @@
 use super::Nodes;
 use super::asks::Answer;
 use super::clients::Duty;
-use super::{SECRET_HASH, TOKEN, member_of};
+use super::{SECRET_HASH, TOKEN, member_at};
 use crate::checkers::Violation;
 use crate::checkers::watches::Following;
-use crate::host::{Standing, address_of, id_of};
+use crate::host::Standing;
 use crate::time::Time;
 use bytes::Bytes;
 use muslin_core::node::Request;
@@ -45,7 +45,7 @@ impl Nodes {
         place: usize,
     ) -> Result<Option<Answer>, Violation> {
         let admit = Admit {
-            member: member_of(id_of(place), address_of(place)),
+            member: member_at(place, &self.profile),
             token_id: TOKEN.into(),
             secret_hash: Bytes::from_static(SECRET_HASH),
             unix_ms: 1,

@@ -22,5 +22,5 @@ mod trace;
 #[cfg(test)]
 pub(crate) use asks::Answer;
 pub(crate) use subject::{Nodes, foreign_snapshot, promise_of, view_of, world};
-use subject::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_of};
+use subject::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_at};
 pub(crate) use trace::fold_raft;

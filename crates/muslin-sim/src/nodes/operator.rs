@@ -5,8 +5,8 @@
 
 use super::Nodes;
 use super::clients::Duty;
-use super::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_of};
-use crate::host::{Standing, address_of, id_of};
+use super::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_at};
+use crate::host::{Standing, id_of};
 use bytes::Bytes;
 use muslin_core::base::NodeId;
 use muslin_core::node::{Node, Request};
@@ -51,7 +51,7 @@ impl Nodes {
             Step::Ghost(step) => self.ghost_asks(client, step),
             Step::Admit(place) => CommandKind::Admit(
                 Admit {
-                    member: member_of(id_of(place), address_of(place)),
+                    member: member_at(place, &self.profile),
                     token_id: TOKEN.into(),
                     secret_hash: Bytes::from_static(SECRET_HASH),
                     // Unique, and far from the token's end.

@@ -85,7 +85,7 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
 }
 
 fn founding_of(profile: &Profile) -> Founding {
-    let members = (0..profile.founders).map(|place| member_of(id_of(place), address_of(place)));
+    let members = (0..profile.founders).map(|place| member_at(place, profile));
     let token = Token {
         id: TOKEN.into(),
         secret_hash: Bytes::from_static(SECRET_HASH),
@@ -96,12 +96,18 @@ fn founding_of(profile: &Profile) -> Founding {
     Founding { members: members.collect(), tokens: vec![token, for_one], ..Founding::default() }
 }
 
-pub(super) fn member_of(id: NodeId, address: SocketAddr) -> Member {
+/// What no member of the control group performs.
+const WORKER_ROLE: &str = "worker";
+
+/// The member on a machine: the first ones may vote.
+pub(super) fn member_at(place: usize, profile: &Profile) -> Member {
+    let id = id_of(place);
+    let role = if place < profile.control { CONTROL_ROLE } else { WORKER_ROLE };
     Member {
         id: id.0,
         name: format!("{id:?}"),
-        address: address.to_string(),
-        roles: vec![CONTROL_ROLE.into()],
+        address: address_of(place).to_string(),
+        roles: vec![role.into()],
         ..Member::default()
     }
 }

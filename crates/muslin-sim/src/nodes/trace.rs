@@ -3,7 +3,7 @@
 use crate::trace::{WordHash, fold_entry, fold_id, fold_meta, fold_write};
 use muslin_core::base::{Index, PersistId};
 use muslin_core::groups;
-use muslin_core::node::{Failure, Input, Output, PeerMessage, Reply, Request};
+use muslin_core::node::{Failure, Feed, Input, Output, PeerMessage, Reply, Request};
 use muslin_core::raft::{AppendResult, Bound, Message, SessionId, Unbound};
 use muslin_core::state::{KvEvent, Outcome, Response};
 use std::net::SocketAddr;
@@ -200,6 +200,46 @@ fn fold_message(hash: &mut WordHash, message: &PeerMessage) {
         PeerMessage::TransferLeader(to) => {
             hash.word(37);
             hash.word(to.0);
+        }
+        PeerMessage::Feed(feed) => {
+            hash.word(38);
+            fold_feed(hash, feed);
+        }
+    }
+}
+
+fn fold_feed(hash: &mut WordHash, feed: &Feed) {
+    let mut words = |kind: u64, words: [u64; 3]| {
+        hash.word(kind);
+        words.into_iter().for_each(|word| hash.word(word));
+    };
+    match feed {
+        Feed::Subscribe { session, from, credit } => {
+            words(1, [session.0, from.map_or(0, |id| id.index.0), *credit]);
+        }
+        Feed::Taken { session, upto, .. } => words(2, [session.0, upto.0, 0]),
+        Feed::PieceTaken { session, last, received } => {
+            words(3, [session.0, last.index.0, *received]);
+        }
+        Feed::Stop { session } => words(4, [session.0, 0, 0]),
+        Feed::Entries { session, prev, entries, told } => {
+            words(5, [session.0, prev.index.0, told.standing.commit.0]);
+            entries.iter().for_each(|entry| fold_entry(hash, entry));
+        }
+        Feed::Pulse { session, upto, told } => {
+            words(6, [session.0, upto.0, told.standing.commit.0]);
+        }
+        Feed::Piece { session, piece, .. } => {
+            words(7, [session.0, piece.offset, piece.checksum]);
+            fold_meta(hash, &piece.meta);
+        }
+        Feed::Refused { session, why, voters } => {
+            words(8, [session.0, *why as u64, voters.len() as u64]);
+        }
+        Feed::Readers(taken) => {
+            for one in taken {
+                words(9, [one.node.0, one.upto.0, one.age_ms]);
+            }
         }
     }
 }

@@ -414,7 +414,7 @@ impl<S: Subject> World<S> {
     /// A leader of another cluster, which has the address, the identity and the term of the one
     /// that the victim follows, sends it a snapshot.
     fn hear_stranger(&mut self, victim: usize) {
-        let founders = (0..self.profile.founders).map(id_of);
+        let founders = (0..self.profile.first_voters()).map(id_of);
         let Some(process) = &self.hosts[victim].process else { return };
         let Some(leader) = process.seen[0].leader.filter(|id| *id != self.hosts[victim].id) else {
             return;

@@ -117,7 +117,7 @@ impl<S: Subject> World<S> {
         crowd: impl FnOnce(&Profile) -> S::Crowd,
     ) -> World<S> {
         let mut prng = Prng::seeded(seed);
-        let voters = Configuration::of_voters((0..profile.founders).map(id_of));
+        let voters = Configuration::of_voters((0..profile.first_voters()).map(id_of));
         let hosts = (0..profile.nodes).map(|place| Host {
             id: id_of(place),
             disk: Disk::empty(voters.clone()),

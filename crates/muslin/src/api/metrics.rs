@@ -68,6 +68,14 @@ pub const TABLE: &[Row] = &[
         .help("Voters of the configuration in force."),
     state("muslin_raft_learners", Unit::Count, |s| s.configuration.learners.len() as u64)
         .help("Learners of the configuration in force."),
+    state("muslin_feed_members", Unit::Count, |s| s.fed.len() as u64)
+        .help("Members that are fed: by this node and, if it leads, by the other voters."),
+    state("muslin_feed_lag_entries", Unit::Count, |s| {
+        s.fed.iter().map(|fed| s.commit.0.saturating_sub(fed.upto.0)).max().unwrap_or(0)
+    })
+    .help("How far the last of them is behind."),
+    state("muslin_feed_is_fed", Unit::Count, |s| u64::from(s.fed_by.is_some()))
+        .help("1 while a voter is to tell this node the record."),
     state("muslin_raft_is_rebuilding", Unit::Count, |s| u64::from(s.is_rebuilding))
         .help("1 while this node fetches again what its disk has lost."),
     state("muslin_disk_is_full", Unit::Count, |s| u64::from(s.full.contains(&s.id)))

@@ -179,8 +179,11 @@ pub struct NodeRow {
     pub incarnation: u64,
     /// Since it was last heard; `null` when it never was.
     pub heard_ms: Option<u64>,
-    /// How far its log is known to match; `null` unless the answering node leads.
+    /// How far its log is known to match; `null` unless the answering node leads, or feeds it.
     pub matched: Option<u64>,
+    /// The voter that tells it the record, if it has no part in the control group; `null` where
+    /// the answering node does not know.
+    pub fed_by: Option<NodeName>,
     /// Version of the program; empty while unknown.
     pub version: String,
     /// Words of the operator's own.
@@ -303,6 +306,8 @@ fn node_row(
         incarnation: seen.map_or(0, |entry| entry.incarnation.0),
         heard_ms: heard_ms(status, id, seen, now),
         matched: matched(status, id).map(|index| index.0),
+        fed_by: feeder(status, id)
+            .map(|voter| NodeName { id: voter.to_string(), name: name_of(status, voter) }),
         version: seen.map_or(String::new(), |entry| entry.metadata.version.clone()),
         labels: member.map(|one| one.labels.clone()).unwrap_or_default(),
         zone: member.map(|one| one.zone.clone()).unwrap_or_default(),
@@ -351,7 +356,19 @@ fn heard_ms(status: &NodeStatus, id: NodeId, seen: Option<&ViewEntry>, now: Now)
     if id == status.id { Some(0) } else { seen.map(|entry| millis(now.since(entry.heard))) }
 }
 
+/// Who tells a node the record, as far as the answering one knows: it is fed itself, feeds it, or
+/// leads.
+fn feeder(status: &NodeStatus, id: NodeId) -> Option<NodeId> {
+    match status.fed_by {
+        Some(fed) if id == status.id => Some(fed.voter),
+        _ => status.fed.iter().find(|fed| fed.node == id).map(|fed| fed.by),
+    }
+}
+
 fn matched(status: &NodeStatus, id: NodeId) -> Option<Index> {
+    if let Some(fed) = status.fed.iter().find(|fed| fed.node == id) {
+        return Some(fed.upto);
+    }
     if status.leader != Some(status.id) {
         None
     } else if id == status.id {

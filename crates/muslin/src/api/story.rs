@@ -79,6 +79,14 @@ pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
         Event::Groups(event) => of_groups(event, own, names),
         Event::Swim(event) => of_swim(event, names),
         Event::Members { change, .. } => of_member(change, names),
+        Event::FeedBegun { by } => {
+            let text = format!("is told the record by {}", names.of(*by));
+            Story { node: Some(own), ..Story::new("feed-begun", text) }
+        }
+        Event::FeedRefused { by, why } => {
+            let text = format!("is not told the record by {}: {}", names.of(*by), why.words());
+            Story { node: Some(own), ..Story::new("feed-refused", text) }
+        }
         Event::LeaseExpired { lease } => {
             Story::new("lease-expired", format!("lease {lease:016x} ran out"))
         }

@@ -87,7 +87,11 @@ impl Rotation {
 
     fn is_settled(&mut self, status: &NodeStatus, now: Instant) -> bool {
         let Some(Seen { since, applied, .. }) = &self.seen else { return false };
-        let matched: BTreeMap<NodeId, Index> = status.progress.iter().copied().collect();
+        let mut matched = BTreeMap::<NodeId, Index>::new();
+        // Of one that is fed and not told of yet nothing is known: it is waited for.
+        matched.extend(status.members.iter().map(|one| (one.node(), Index::ZERO)));
+        matched.extend(status.progress.iter().copied());
+        matched.extend(status.fed.iter().map(|fed| (fed.node, fed.upto)));
         let has_it = |node: &NodeId| matched.get(node).is_none_or(|matched| matched >= applied);
         let mut alive = status.view.iter().filter(|seen| seen.state == Liveness::Alive);
         if now > *since + LAG_MAX || alive.all(|seen| has_it(&seen.node)) {

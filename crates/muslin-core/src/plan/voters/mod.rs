@@ -1,9 +1,10 @@
 //! Who votes in the control group.
 //!
-//! Few vote, whatever the size of the cluster: each voter costs every write a round. Every member
-//! receives the log, as a learner at least, since it answers its own clients from its own copy. One
-//! with the role `control` votes once it has caught up, so that it never holds up a commit while it
-//! is fed (Raft thesis 4.2.1). One change at a time: each is a joint change of its own (R8).
+//! Few vote, whatever the size of the cluster: each voter costs every write a round. Few learn,
+//! too: one that is to have a seat, and a spare that stands by for one. All other members are fed
+//! by the voters, and the leader does not know of it. A learner votes once it has caught up, so
+//! that it never holds up a commit before (Raft thesis 4.2.1). One change at a time: each is a
+//! joint change of its own (R8).
 //!
 //! A seat is one of the [`VoterView::target`] votes. Seats are filled, and emptied, so that zones
 //! have about as many each; whoever an operator wants to vote comes first. A voter that has to go

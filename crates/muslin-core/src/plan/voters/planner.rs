@@ -6,6 +6,14 @@ use crate::base::NodeId;
 use crate::base::mutant::{self, Mutant};
 use alloc::collections::BTreeSet;
 
+/// Learners that stand by for a seat: with one, a lost voter is replaced without a snapshot's wait,
+/// and each costs the leader a copy of everything.
+const SPARES: usize = 1;
+
+/// Learners in the configuration, at most: beyond it those that do not answer go. They cost next to
+/// nothing, and with static membership the leader learns by them alone who does not answer.
+const LEARNERS_MAX: usize = 8;
+
 /// Plans the next step towards [`VoterView::target`] voters; none when there is nothing to do, or
 /// nothing that is safe at present.
 pub fn voters(view: &VoterView) -> VoterPlan {
@@ -68,7 +76,7 @@ impl Planner<'_> {
                 None => {}
             }
         }
-        let rest = [Self::seat, Self::thin_out, Self::spread, Self::add_learner];
+        let rest = [Self::seat, Self::thin_out, Self::spread, Self::add_learner, Self::let_go];
         for plan in rest {
             if let Some((step, reason)) = plan(self) {
                 return (Some(step), reason);
@@ -192,19 +200,33 @@ impl Planner<'_> {
     }
 
     /// Gives a vote to one whose zone has fewer voters than another by two or more: the other has
-    /// one too many then. Only while all voters answer: it is no time for improvements otherwise.
+    /// one too many then.
     fn spread(&self) -> Option<(VoterStep, VoterReason)> {
         let view = self.view;
-        if !view.voters.iter().all(|id| view.is_alive(*id) && view.is_seated(*id)) {
-            return None;
-        }
-        let is_movable = |id: &&NodeId| **id != view.leader && !view.promoted.contains(id);
-        let crowd = view.voters.iter().filter(is_movable).map(|id| view.crowd_of(*id)).max()?;
+        let crowd = self.crowded()?;
         let candidates = self.candidates().filter(|id| view.crowd_of(*id) < crowd);
         let id = candidates.min_by_key(|id| self.preference(*id))?;
         Some((VoterStep::Promote(id), VoterReason::Spread(id)))
     }
 
+    /// While some do not, it is no time for improvements.
+    fn do_all_answer(&self) -> bool {
+        let view = self.view;
+        view.voters.iter().all(|id| view.is_alive(*id) && view.is_seated(*id))
+    }
+
+    /// How many voters stand beside the one that could be moved from the fullest zone, if anything
+    /// is to be moved.
+    fn crowded(&self) -> Option<usize> {
+        let view = self.view;
+        if !self.do_all_answer() {
+            return None;
+        }
+        let is_movable = |id: &&NodeId| **id != view.leader && !view.promoted.contains(id);
+        view.voters.iter().filter(is_movable).map(|id| view.crowd_of(*id)).max()
+    }
+
+    /// Lets somebody learn who is to have a seat, or to stand by for one.
     fn add_learner(&self) -> Option<(VoterStep, VoterReason)> {
         let view = self.view;
         // One at a time: each is sent a snapshot. One that is down is not waited for.
@@ -212,14 +234,54 @@ impl Planner<'_> {
         if view.learners.iter().any(is_on_its_way) {
             return None;
         }
-        let is_new = |id: &NodeId| {
+        let is_outside = |id: &NodeId| {
             let is_in = view.voters.contains(id) || view.learners.contains(id);
-            !is_in && view.members.contains(id) && view.is_alive(*id)
+            !is_in && view.may_vote(*id) && view.is_alive(*id)
         };
-        // Those that may vote come first.
-        let mut in_order = view.control.iter().chain(&view.members).copied();
-        let id = in_order.find(is_new)?;
-        Some((VoterStep::AddLearner(id), VoterReason::Receives(id)))
+        let outside = view.control.iter().copied().filter(is_outside);
+        let id = outside.min_by_key(|id| self.preference(*id))?;
+        let is_wanted = self.standing_by().count() < SPARES
+            || view.promoted.contains(&id)
+            || self.would_spread(id);
+        is_wanted.then_some((VoterStep::AddLearner(id), VoterReason::Receives(id)))
+    }
+
+    /// Learners that could take a seat.
+    fn standing_by(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let view = self.view;
+        let is_fit = move |id: &NodeId| view.may_vote(*id) && view.is_alive(*id);
+        view.learners.iter().copied().filter(is_fit)
+    }
+
+    /// Whether its zone has fewer voters than the one that would be thinned out for it, and than
+    /// those of all that stand by.
+    fn would_spread(&self, id: NodeId) -> bool {
+        let crowd = self.view.crowd_of(id);
+        self.crowded().is_some_and(|most| crowd < most)
+            && self.standing_by().all(|other| crowd < self.view.crowd_of(other))
+    }
+
+    /// Takes a learner out of the configuration that is not to vote, or one too many: it is fed as
+    /// the other members are. One whose disk lost data stays until it has rebuilt.
+    fn let_go(&self) -> Option<(VoterStep, VoterReason)> {
+        let view = self.view;
+        let mut whole = view.learners.difference(&view.rebuilding).copied();
+        if let Some(id) = whole.find(|id| !view.may_vote(*id)) {
+            return Some((VoterStep::Remove(id), VoterReason::NoCandidate(id)));
+        }
+        if view.learners.len() > LEARNERS_MAX {
+            let gone = view.learners.iter().copied().find(|id| !view.is_alive(*id));
+            if let Some(id) = gone.filter(|id| !view.rebuilding.contains(id)) {
+                return Some((VoterStep::Remove(id), VoterReason::SpareTooMany(id)));
+            }
+        }
+        let is_needed = self.lacks_seated() || !self.do_all_answer();
+        if is_needed || self.standing_by().count() <= SPARES {
+            return None;
+        }
+        let is_settled = |id: &NodeId| view.has_caught_up(*id) && !view.promoted.contains(id);
+        let id = self.standing_by().filter(is_settled).max_by_key(|id| self.preference(*id))?;
+        Some((VoterStep::Remove(id), VoterReason::SpareTooMany(id)))
     }
 
     /// Why nothing is to be done.

@@ -13,7 +13,7 @@ pub enum VoterStep {
     Promote(NodeId),
     /// Take its vote; it goes on receiving the log.
     Demote(NodeId),
-    /// Neither send it the log nor let it vote.
+    /// Neither let it vote nor have the leader send it the log.
     Remove(NodeId),
 }
 
@@ -42,8 +42,12 @@ pub enum VoterReason {
     Promoted(NodeId),
     /// Its zone has fewer voters than another.
     Spread(NodeId),
-    /// It is to receive the log.
+    /// It is to receive the log, for a seat or to stand by for one.
     Receives(NodeId),
+    /// It receives the log from the leader, and is not to vote: a voter feeds it.
+    NoCandidate(NodeId),
+    /// More stand by than are needed: a voter feeds it.
+    SpareTooMany(NodeId),
     /// It receives the log, and has not caught up.
     CatchesUp(NodeId),
     /// It is to go, and no majority would be left.
@@ -94,7 +98,9 @@ impl fmt::Display for VoterReason {
             VoterReason::Seat(_) => f.write_str("there is a seat"),
             VoterReason::Promoted(id) => write!(f, "{id:?} was promoted"),
             VoterReason::Spread(id) => write!(f, "the zone of {id:?} has fewer voters"),
-            VoterReason::Receives(id) => write!(f, "{id:?} is to have a copy"),
+            VoterReason::Receives(id) => write!(f, "{id:?} is to stand by"),
+            VoterReason::NoCandidate(id) => write!(f, "{id:?} is not to vote, and is fed"),
+            VoterReason::SpareTooMany(id) => write!(f, "enough stand by without {id:?}"),
             VoterReason::CatchesUp(id) => write!(f, "{id:?} has not caught up"),
             VoterReason::KeepsMajority(id) => {
                 write!(f, "removing {id:?} would leave no majority")

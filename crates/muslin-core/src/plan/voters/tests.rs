@@ -67,8 +67,18 @@ fn one_voter_grows_to_three_through_two() {
     check(&view(&[1, 2], &[], &[1, 2, 3]), Some(VoterStep::AddLearner(NodeId(3))));
     check(&view(&[1, 2], &[3], &[1, 2, 3]), Some(VoterStep::Promote(NodeId(3))));
     let control = [1, 2, 3, 4, 5, 6];
-    check(&view(&[1, 2, 3], &[4], &control), Some(VoterStep::AddLearner(NodeId(5))));
-    check(&view(&[1, 2, 3], &[4, 5, 6], &control), None);
+    check(&view(&[1, 2, 3], &[], &control), Some(VoterStep::AddLearner(NodeId(4))));
+    check(&view(&[1, 2, 3], &[4], &control), None);
+}
+
+#[test]
+fn one_stands_by_and_the_others_are_fed() {
+    let control = [1, 2, 3, 4, 5, 6];
+    let mut view = view(&[1, 2, 3], &[4, 5, 6], &control);
+    assert_eq!(settle(&mut view), [6, 5].map(|id| VoterStep::Remove(NodeId(id))));
+    assert_eq!(view.learners, ids(&[4]));
+    // While a voter does not answer, nobody is sent away.
+    check(&without(self::view(&[1, 2, 3], &[4, 5, 6], &control), &[3]), None);
 }
 
 #[test]
@@ -76,7 +86,7 @@ fn seven_control_members_have_five_voters() {
     let control = [1, 2, 3, 4, 5, 6, 7];
     check(&view(&[1, 2, 3], &[], &control), Some(VoterStep::AddLearner(NodeId(4))));
     check(&view(&[1, 2, 3, 4], &[5], &control), Some(VoterStep::Promote(NodeId(5))));
-    check(&view(&[1, 2, 3, 4, 5], &[6, 7], &control), None);
+    check(&view(&[1, 2, 3, 4, 5], &[6, 7], &control), Some(VoterStep::Remove(NodeId(7))));
 }
 
 #[test]
@@ -93,14 +103,14 @@ fn a_learner_that_lags_or_is_down_does_not_vote() {
 }
 
 #[test]
-fn a_member_without_the_control_role_learns_and_never_votes() {
+fn a_member_without_the_control_role_neither_votes_nor_learns() {
     let mut view = view(&[1], &[], &[1]);
     view.members.insert(NodeId(2));
     view.alive.insert(NodeId(2));
     view.matched.insert(NodeId(2), LAST);
-    check(&view, Some(VoterStep::AddLearner(NodeId(2))));
-    view.learners.insert(NodeId(2));
     check(&view, None);
+    view.learners.insert(NodeId(2));
+    check(&view, Some(VoterStep::Remove(NodeId(2))));
 }
 
 #[test]
@@ -201,11 +211,13 @@ fn one_that_is_drained_waits_for_a_spare_if_there_is_one() {
             VoterStep::AddLearner(NodeId(4)),
             VoterStep::Promote(NodeId(4)),
             VoterStep::Demote(NodeId(2)),
+            VoterStep::Remove(NodeId(2)),
         ]
     );
     let mut alone = self::view(&[1, 2, 3], &[], &[1, 2, 3]);
     alone.unwanted = ids(&[1]);
-    assert_eq!(settle(&mut alone), [VoterStep::Demote(NodeId(1))]);
+    let steps = [VoterStep::Demote(NodeId(1)), VoterStep::Remove(NodeId(1))];
+    assert_eq!(settle(&mut alone), steps);
 }
 
 #[test]
@@ -224,7 +236,10 @@ fn what_would_leave_no_majority_is_not_done_and_says_so() {
 fn one_that_is_promoted_takes_the_seat_of_another() {
     let mut view = view(&[1, 2, 3], &[4, 5], &[1, 2, 3, 4, 5]);
     view.promoted = ids(&[3, 5]);
-    assert_eq!(settle(&mut view), [VoterStep::Promote(NodeId(5)), VoterStep::Demote(NodeId(2))]);
+    assert_eq!(
+        settle(&mut view),
+        [VoterStep::Promote(NodeId(5)), VoterStep::Demote(NodeId(2)), VoterStep::Remove(NodeId(4)),]
+    );
     view.promoted = ids(&[1, 2, 3, 4, 5]);
     settle(&mut view);
     assert_eq!(view.voters, ids(&[1, 2, 3, 4, 5]));

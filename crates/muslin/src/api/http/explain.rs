@@ -324,11 +324,32 @@ fn vote_words(look: &Look, row: &NodeRow, member: &Member) -> String {
     } else if member.is_draining || !member.is_living() {
         format!("it is {}", row.standing)
     } else if configuration.learners.contains(&id) {
-        format!("it keeps a copy, and {voters} vote already or it is still catching up")
+        format!("it stands by, and {voters} vote already or it is still catching up")
     } else {
         format!("{voters} vote already")
     };
-    format!("it does not vote: {why}")
+    format!("it does not vote: {why}{}", fed_words(look, id))
+}
+
+/// Who tells it the record.
+fn fed_words(look: &Look, id: NodeId) -> String {
+    let status = &look.status;
+    if let Some(fed) = status.fed_by.filter(|_| id == status.id) {
+        let heard = fed
+            .heard
+            .map_or(String::from("not heard yet"), |age| format!("heard {} ms ago", millis(age)));
+        return format!("; {} tells it the record, {heard}", name_of(status, fed.voter));
+    }
+    match status.fed.iter().find(|fed| fed.node == id) {
+        Some(fed) => format!(
+            "; {} tells it the record: it has all up to entry {} of {}, and was heard {} ms ago",
+            name_of(status, fed.by),
+            fed.upto,
+            status.commit,
+            millis(fed.heard)
+        ),
+        None => String::new(),
+    }
 }
 
 /// What became of a wish to join.

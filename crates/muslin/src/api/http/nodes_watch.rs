@@ -105,7 +105,7 @@ pub(super) fn number_of(process: &str, place: &str) -> Option<u64> {
 
 /// What changes all the time, and is no change of the node.
 fn steady(row: NodeRow) -> NodeRow {
-    NodeRow { heard_ms: None, since_ms: None, matched: None, load: None, ..row }
+    NodeRow { heard_ms: None, since_ms: None, matched: None, fed_by: None, load: None, ..row }
 }
 
 async fn rows(desk: &Desk) -> Result<BTreeMap<String, NodeRow>, Problem> {

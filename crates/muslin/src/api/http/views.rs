@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use hyper::header::HeaderMap;
 use hyper::{Request, StatusCode};
 use muslin_core::base::{NodeId, Revision};
-use muslin_core::node::{Consistency, NodeStatus};
+use muslin_core::node::{Consistency, FedMember, NodeStatus};
 use muslin_core::state::{self, Query, RecordView};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -251,6 +251,8 @@ fn cluster_body(desk: &Desk, look: &Look) -> Value {
         "voters": names(&mut configuration.voters.iter().copied()),
         "outgoing_voters": names(&mut configuration.outgoing.iter().copied()),
         "learners": names(&mut configuration.learners.iter().copied()),
+        "fed": fed_rows(status),
+        "fed_by": status.fed_by.map(|fed| name_row(status, fed.voter)),
         "members": record.size.members,
         "living": record.size.living,
         "min_members": record.size.min_members,
@@ -262,6 +264,19 @@ fn cluster_body(desk: &Desk, look: &Look) -> Value {
     });
     merge(&mut body, basis);
     body
+}
+
+/// Who is told the record by a voter, as far as the answering node knows.
+fn fed_rows(status: &NodeStatus) -> Vec<Value> {
+    let row = |fed: &FedMember| {
+        json!({
+            "node": name_row(status, fed.node),
+            "by": name_row(status, fed.by),
+            "upto": fed.upto.0,
+            "heard_ms": millis(fed.heard),
+        })
+    };
+    status.fed.iter().map(row).collect()
 }
 
 /// Puts the fields of one object into another.

@@ -89,7 +89,11 @@ fn reason(reason: &VoterReason, name: &dyn Fn(&NodeId) -> String) -> String {
         VoterReason::Seat(id) => format!("there is a seat, and {} has caught up", name(id)),
         VoterReason::Promoted(id) => format!("an operator promoted {}", name(id)),
         VoterReason::Spread(id) => format!("the zone of {} has fewer voters", name(id)),
-        VoterReason::Receives(id) => format!("{} is to have a copy", name(id)),
+        VoterReason::Receives(id) => format!("{} is to stand by for a seat", name(id)),
+        VoterReason::NoCandidate(id) => format!("{} is not to vote; voters feed it", name(id)),
+        VoterReason::SpareTooMany(id) => {
+            format!("enough stand by for a seat without {}; voters feed it", name(id))
+        }
         VoterReason::CatchesUp(id) => format!("{} has not caught up yet", name(id)),
         VoterReason::KeepsMajority(id) => {
             format!("{} is to go, and no majority would be left", name(id))

@@ -3,6 +3,7 @@
 use super::*;
 use muslin_core::base::{ClusterId, Epoch, Incarnation, Revision, Term};
 use muslin_core::groups::GroupCounts;
+use muslin_core::node::FedMember;
 use muslin_core::raft::{Configuration, Role};
 use muslin_core::swim::Metadata;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         voter_plan: None,
         is_rebuilding: false,
         rebuilding: Vec::new(),
+        fed_by: None,
+        fed: Vec::new(),
         full: Vec::new(),
         groups: GroupCounts::default(),
         quorum_age: Some(Duration::ZERO),
@@ -166,6 +169,18 @@ fn a_learner_does_not_count_and_is_shown_as_one() {
     let judged = check(&status, Quorum::Answers, Health::Healthy, sentence);
     assert_eq!(judged.nodes[1].role, "learner");
     assert_eq!(judged.voters.total, 1);
+}
+
+#[test]
+fn one_that_is_fed_is_shown_with_whoever_feeds_it() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP), (4, UP)]);
+    let (node, by, upto) = (NodeId(4), NodeId(2), Index(9));
+    let heard = Duration::from_millis(300);
+    status.fed.push(FedMember { node, by, upto, heard, health: Default::default() });
+    let rows = node_rows(&status);
+    let fed = &rows[3];
+    assert_eq!((fed.role, fed.matched), ("none", Some(9)));
+    assert_eq!(fed.fed_by.as_ref().map(|voter| voter.name.as_str()), Some("n2"));
 }
 
 #[test]
