@@ -331,7 +331,8 @@ fn a_quorum_that_lives_after_all_is_not_given_up_for_a_recovered_one() {
 fn a_directory_that_cannot_be_recovered_is_refused_and_stays_as_it_is() {
     let mut cluster = Cluster::make();
     cluster.kill_all();
-    let other = Cluster::make();
+    let mut other = Cluster::make();
+    other.kill_all();
     let (ours, theirs) = (cluster.text_of(1), other.directory.path().join("copy"));
     copy(&other.place(1), &theirs);
     let theirs = theirs.to_str().unwrap();

@@ -166,7 +166,8 @@ fn leaderless(look: &Look, past: &[Entry]) -> Explanation {
         None if missing.is_empty() => explanation.advice("see that the voters reach each other"),
         None => explanation
             .because(missing.join(", "))
-            .advice("start the voters that are missing, or see that they reach each other"),
+            .advice("start the voters that are missing, or see that they reach each other")
+            .advice("if they are lost for good, go on from one: `muslin cluster recover`"),
         Some(_) => explanation.advice("wait: an election takes a second or two"),
     }
 }
