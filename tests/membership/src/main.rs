@@ -31,6 +31,12 @@ use std::time::{Duration, Instant};
 /// A scenario that takes longer hangs. The longest looks at cut cables for two minutes.
 const SCENARIO_MAX: Duration = Duration::from_secs(420);
 
+/// Workers that join at once, unless said otherwise.
+const CROWD: usize = 30;
+
+/// Machines have addresses of one byte, and three are control nodes.
+const CROWD_MAX: usize = 250;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match prepare(&arguments).map(|(plan, chosen)| run(&plan, &chosen)) {
@@ -46,18 +52,22 @@ fn main() -> ExitCode {
 fn usage() -> String {
     let names: Vec<String> =
         SCENARIOS.iter().map(|one| format!("  {:<14} {}", one.name, one.claim)).collect();
-    let line = "membership --binary MUSLIN --work-dir DIR [--only NAME]..";
+    let line = "membership --binary MUSLIN --work-dir DIR [--only NAME].. [--crowd N]";
     format!("{line}\n\n{}\n", names.join("\n"))
 }
 
 fn prepare(arguments: &[String]) -> Result<(Plan, Vec<&'static Scenario>), String> {
-    let mut plan = Plan { binary: PathBuf::new(), directory: PathBuf::new() };
+    let mut plan = Plan { binary: PathBuf::new(), directory: PathBuf::new(), crowd: CROWD };
     let mut chosen = Vec::new();
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
         let value = words.next().ok_or_else(usage)?;
         match flag.as_str() {
             "--binary" => plan.binary = PathBuf::from(value),
+            "--crowd" => {
+                let fits = value.parse().ok().filter(|number| (1..=CROWD_MAX).contains(number));
+                plan.crowd = fits.ok_or_else(|| format!("a crowd has 1 to {CROWD_MAX} workers"))?;
+            }
             "--work-dir" => plan.directory = PathBuf::from(value),
             "--only" => {
                 let found = SCENARIOS.iter().find(|one| one.name == value);
@@ -88,7 +98,7 @@ fn run(plan: &Plan, chosen: &[&'static Scenario]) -> bool {
         // The one that watches has ended the process if it is gone.
         let _ = beats.send(scenario.name);
         let directory = plan.directory.join(scenario.name);
-        let here = Plan { binary: plan.binary.clone(), directory: directory.clone() };
+        let here = Plan { directory: directory.clone(), ..plan.clone() };
         let answer = (scenario.run)(&here);
         let seconds = began.elapsed().as_secs();
         match answer {

@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) binary: PathBuf,
     /// For data and logs.
     pub(crate) directory: PathBuf,
+    /// How many join at once.
+    pub(crate) crowd: usize,
 }
 
 /// Machines on one switch, each with a node that may run.

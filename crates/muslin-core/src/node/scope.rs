@@ -35,7 +35,10 @@ impl Node {
     /// Those this node talks to, wherever they stand on the ring: voters, and some that perform
     /// what it requires.
     fn needed(&self) -> BTreeSet<NodeId> {
-        let mut needed: BTreeSet<NodeId> = self.raft.configuration().members();
+        let configuration = self.raft.configuration();
+        // Learners are found by the record: with each worker one, nobody's view would be small.
+        let mut needed: BTreeSet<NodeId> =
+            configuration.voters.iter().chain(&configuration.outgoing).copied().collect();
         let members = self.state.members();
         if let Some(own) = members.get(&self.options.id) {
             let is_required = |role: &alloc::string::String| own.requires.contains(role);

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const CONTROL: usize = 3;
-const WORKERS: usize = 30;
 
 /// From how many members on nodes follow a slice, and how large it is.
 const SLICE_ABOVE: usize = 10;
@@ -18,20 +17,21 @@ const VIEW_MAX: usize = SLICE_ABOVE + CONTROL + 1;
 const QUIET: Duration = Duration::from_secs(5);
 
 pub(super) fn run(plan: &Plan) -> Result<(), String> {
-    let mut scene = Scene::build(plan, (CONTROL + WORKERS) as u8)?;
+    let mut scene = Scene::build(plan, (CONTROL + plan.crowd) as u8)?;
     for node in &mut scene.nodes {
         node.flags = vec!["--slice-above".to_string(), SLICE_ABOVE.to_string()];
     }
     scene.found(CONTROL, 0)?;
-    let uses = WORKERS.to_string();
+    let workers = plan.crowd;
+    let uses = workers.to_string();
     let create = ["token", "create", "--name", "crowd", "--roles", "worker", "--uses", &uses];
     let token = scene.nodes[0].run_json(&create)?;
     let token = token["token"].as_str().ok_or("no token")?.to_string();
     let joined = join_all(&scene, &token)?;
     println!(
-        "  {WORKERS} joins through {CONTROL} nodes in {:.2} s: {:.1} joins/s",
+        "  {workers} joins through {CONTROL} nodes in {:.2} s: {:.1} joins/s",
         joined.as_secs_f64(),
-        WORKERS as f64 / joined.as_secs_f64()
+        workers as f64 / joined.as_secs_f64()
     );
     let began = Instant::now();
     for node in &mut scene.nodes[CONTROL..] {
@@ -69,7 +69,7 @@ fn join_all(scene: &Scene, token: &str) -> Result<Duration, String> {
 
 /// Every control node has all in its record, and no name or id twice.
 fn admitted(scene: &Scene) -> Result<(), String> {
-    let all = CONTROL + WORKERS;
+    let all = scene.nodes.len();
     for node in &scene.nodes[..CONTROL] {
         let rows = until(&format!("{} has all {all} members", node.name()), || {
             let nodes = node.get("/v1/nodes").ok()?;
@@ -107,7 +107,10 @@ fn nothing_leaks(scene: &Scene) -> Result<(), String> {
     );
     ensure(voters == 3, "the voters changed")?;
     ensure(cluster["joins_waiting"] == 0, "joins wait")?;
-    ensure(token["used"] == WORKERS && token["state"] == "spent", "the token is not used up")?;
+    ensure(
+        token["used"] == scene.nodes.len() - CONTROL && token["state"] == "spent",
+        "the token is not used up",
+    )?;
     ensure(left == 0, "files are left")
 }
 

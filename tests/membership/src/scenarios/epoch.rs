@@ -204,8 +204,9 @@ fn useless_restart(scene: &mut Scene) -> Result<(), String> {
     node.up()?;
     std::thread::sleep(HEARD_BY);
     let ended = node.process.ended();
-    let words = node.process.last_words(2);
-    println!("  started with its old files it ends with {ended:?}: {}", words.trim());
+    let words = node.process.last_words(1);
+    let how = ended.map_or("is heard by nobody".to_string(), |status| format!("ends, {status}"));
+    println!("  started with its old files it {how}: {}", words.trim());
     let node = &scene.nodes[REMOVED];
     let alive = events.about("node-alive", &node.name());
     ensure(alive.is_empty(), format!("it is alive to others: {alive:?}"))?;
