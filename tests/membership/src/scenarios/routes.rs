@@ -41,7 +41,8 @@ pub(super) fn run(plan: &Plan) -> Result<(), String> {
     scene.nodes[0].up()?;
     let open = Question::Http(Method::GET, "/readyz".to_string());
     crate::scene::until("it is back", || {
-        let asked = stranger::ask(0, &here, &Shows::nothing(&place).ok()?, &[open.clone()]).ok()?;
+        let shows = Shows::nothing(&place).ok()?;
+        let asked = stranger::ask(0, &here, &shows, std::slice::from_ref(&open)).ok()?;
         matches!(asked[..], [Outcome::Http(200, _)]).then_some(())
     })?;
     println!("  n1 again, with --api-auth required:");
