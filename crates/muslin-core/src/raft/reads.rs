@@ -135,12 +135,12 @@ impl Raft {
             let (term, index) = (self.term, Some(self.commit));
             return out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index }));
         }
-        if let Part::Leader(leader) = &mut self.part {
-            if leader.rounds.gathered.len() < READS_WAITING_MAX {
-                leader.rounds.gathered.push(Reader::Peer { from, id });
-                self.begin_gathered(out);
-                return self.fail_hopeless_reads(out);
-            }
+        if let Part::Leader(leader) = &mut self.part
+            && leader.rounds.gathered.len() < READS_WAITING_MAX
+        {
+            leader.rounds.gathered.push(Reader::Peer { from, id });
+            self.begin_gathered(out);
+            return self.fail_hopeless_reads(out);
         }
         let term = self.term;
         out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));

@@ -176,30 +176,30 @@ impl Node {
                 self.on_subscribe(now, from, wish, out);
             }
             Feed::Taken { session, upto, health } => {
-                self.on_taken(now, from, session, (upto, health), out);
+                self.on_taken(now, (from, session), (upto, health), out);
             }
             Feed::PieceTaken { session, last, received } => {
-                self.on_piece_taken(now, from, session, (last, received), out);
+                self.on_piece_taken(now, (from, session), (last, received), out);
             }
             Feed::Stop { session } => self.source.stop(from, session),
             Feed::Readers(taken) => self.on_readers_told(now, from, taken),
             Feed::Entries { session, prev, entries, told } => {
-                if self.hears_feed(now, from, session, told, out) {
+                if self.hears_feed(now, (from, session), told, out) {
                     self.on_fed_entries(now, (prev, entries), told, out);
                 }
             }
             Feed::Pulse { session, upto, told } => {
-                if self.hears_feed(now, from, session, told, out) {
+                if self.hears_feed(now, (from, session), told, out) {
                     self.on_fed_pulse(now, upto, told, out);
                 }
             }
             Feed::Piece { session, piece, told } => {
-                if self.hears_feed(now, from, session, told, out) {
+                if self.hears_feed(now, (from, session), told, out) {
                     self.on_fed_piece(now, piece, told, out);
                 }
             }
             Feed::Refused { session, why, voters } => {
-                self.on_feed_refused(now, (from, session), why, &voters, out);
+                self.on_feed_refused(now, (from, session), (why, &voters), out);
             }
         }
     }

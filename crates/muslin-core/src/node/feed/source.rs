@@ -169,8 +169,7 @@ impl Node {
     pub(super) fn on_taken(
         &mut self,
         now: Now,
-        from: NodeId,
-        session: FeedId,
+        (from, session): (NodeId, FeedId),
         (upto, health): (Index, Health),
         out: &mut Outputs<Output>,
     ) {
@@ -199,8 +198,7 @@ impl Node {
     pub(super) fn on_piece_taken(
         &mut self,
         now: Now,
-        from: NodeId,
-        session: FeedId,
+        (from, session): (NodeId, FeedId),
         (of, took): (LogId, u64),
         out: &mut Outputs<Output>,
     ) {

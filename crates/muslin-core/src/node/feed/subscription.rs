@@ -245,8 +245,7 @@ impl Node {
     pub(super) fn hears_feed(
         &mut self,
         now: Now,
-        from: NodeId,
-        session: FeedId,
+        (from, session): (NodeId, FeedId),
         told: Told,
         out: &mut Outputs<Output>,
     ) -> bool {
@@ -363,8 +362,7 @@ impl Node {
         &mut self,
         now: Now,
         (from, session): (NodeId, FeedId),
-        why: FeedRefusal,
-        voters: &[NodeId],
+        (why, voters): (FeedRefusal, &[NodeId]),
         out: &mut Outputs<Output>,
     ) {
         let current = self.subscription.current.as_ref();
