@@ -36,7 +36,7 @@ pub(crate) fn run(global: &Global, check: &CheckDisk) -> Result<(), Failure> {
     }
     match checked.verdict {
         Verdict::Sound | Verdict::TornTail => Ok(()),
-        Verdict::Damaged => Err(Failure::silent(Kind::Unhealthy)),
+        Verdict::Rebuilding | Verdict::Damaged => Err(Failure::silent(Kind::Unhealthy)),
     }
 }
 
@@ -54,6 +54,7 @@ fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Sound => "sound",
         Verdict::TornTail => "torn-tail",
+        Verdict::Rebuilding => "rebuilding",
         Verdict::Damaged => "damaged",
     }
 }
@@ -65,6 +66,9 @@ fn text(checked: &Checked) -> String {
             "Sound - with a torn tail of {} bytes, never acknowledged: cut at the next start\n",
             checked.torn_bytes
         ),
+        Verdict::Rebuilding => "Rebuilding - what is here is sound, but an earlier damage took a \
+                                part, which only other nodes have\n"
+            .to_owned(),
         Verdict::Damaged => "Damaged - the next start puts the damaged files into `damaged` and \
                              fetches what they held from the other nodes\n"
             .to_owned(),
@@ -73,7 +77,10 @@ fn text(checked: &Checked) -> String {
         text += &format!("  {damage}\n");
     }
     if checked.rebuilding > 0 {
-        text += &format!("  {} groups fetch what an earlier damage took\n", checked.rebuilding);
+        text += &format!(
+            "  {} groups have yet to fetch what an earlier damage took\n",
+            checked.rebuilding
+        );
     }
     let Checked { groups, segments, entries, snapshots, .. } = checked;
     text + &format!(

@@ -418,11 +418,13 @@ impl Verdict {
         let count = VoterCount { answering: all.len() - missing.len(), total: all.len() };
         let can_lose = match quorum {
             Quorum::Silent => 0,
-            Quorum::Answers => spare(&voters.voters, &missing).min(if voters.is_joint() {
-                spare(&voters.outgoing, &missing)
-            } else {
-                usize::MAX
-            }),
+            Quorum::Answers => {
+                spare(&voters.voters, &missing, &status.full).min(if voters.is_joint() {
+                    spare(&voters.outgoing, &missing, &status.full)
+                } else {
+                    usize::MAX
+                })
+            }
         };
         let disks = disk_words(status);
         let groups = group_words(&status.groups);
@@ -535,9 +537,15 @@ fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
         .collect()
 }
 
-/// How many more of these voters may go before those left are no majority.
-fn spare(voters: &BTreeSet<NodeId>, missing: &BTreeMap<NodeId, &'static str>) -> usize {
-    let answering = voters.iter().filter(|id| !missing.contains_key(id)).count();
+/// How many more of these voters may go before those left, which must be able to write, are no
+/// majority.
+fn spare(
+    voters: &BTreeSet<NodeId>,
+    missing: &BTreeMap<NodeId, &'static str>,
+    full: &[NodeId],
+) -> usize {
+    let serves = |id: &&NodeId| !missing.contains_key(id) && !full.contains(id);
+    let answering = voters.iter().filter(serves).count();
     answering.saturating_sub(voters.len() / 2 + 1)
 }
 

@@ -32,7 +32,8 @@ impl Held {
     /// Sends a message when the write it rests on is durable: R9.
     pub(super) fn send(&self, to: NodeId, after: (GroupId, PersistId), message: Bytes) {
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        if inside.durable.get(&after.0).is_some_and(|durable| after.1 <= *durable) {
+        // Of a group that has not written since the start, what was recovered is durable.
+        if after.1 <= inside.durable.get(&after.0).copied().unwrap_or_default() {
             return self.transport.send(to, message);
         }
         inside.waiting.entry(after).or_default().push((to, message));
@@ -81,6 +82,14 @@ pub(super) mod tests {
         fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
             Box::pin(async {})
         }
+    }
+
+    #[test]
+    fn what_rests_on_the_recovered_log_waits_for_no_write() {
+        let kept = Arc::new(Kept::default());
+        let held = Held::new(kept.clone());
+        held.send(NodeId(1), (GroupId(3), PersistId::ZERO), Bytes::from_static(b"answer"));
+        assert_eq!(kept.take(), [(NodeId(1), Bytes::from_static(b"answer"))]);
     }
 
     #[test]

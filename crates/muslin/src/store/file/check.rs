@@ -33,6 +33,9 @@ pub enum Verdict {
     /// All that was acknowledged is there; the node was killed while it wrote, and cuts the rest
     /// when it starts.
     TornTail,
+    /// Sound, but an earlier damage took something that was acknowledged, which other nodes have
+    /// and this one has not fetched yet.
+    Rebuilding,
     /// Something that was acknowledged is not there.
     Damaged,
 }
@@ -42,13 +45,14 @@ pub(super) fn check(home: &Home) -> Result<Checked, StoreError> {
     let damages: Vec<Damage> =
         picture.log_damage.iter().chain(picture.snapshot_damages.values()).cloned().collect();
     let torn_bytes = picture.tail.as_ref().map_or(0, replay::Tail::torn_bytes);
-    let verdict = match (damages.is_empty(), torn_bytes) {
-        (false, _) => Verdict::Damaged,
-        (true, 0) => Verdict::Sound,
-        (true, _) => Verdict::TornTail,
-    };
     let found = picture.groups.values();
     let rebuilding = found.clone().filter(|found| found.state.hard_state.rebuilding).count();
+    let verdict = match (damages.is_empty(), rebuilding, torn_bytes) {
+        (false, ..) => Verdict::Damaged,
+        (true, 1.., _) => Verdict::Rebuilding,
+        (true, 0, 0) => Verdict::Sound,
+        (true, 0, _) => Verdict::TornTail,
+    };
     Ok(Checked {
         verdict,
         damages,

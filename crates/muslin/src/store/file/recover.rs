@@ -25,6 +25,11 @@ pub(super) fn recover(home: &Home, beside: &Arc<Beside>) -> Result<Recovery, Sto
     rebuild::finish_move(home)?;
     disk::clean(&home.log)?;
     Spares::forget_kept(&home.log)?;
+    if !home.snapshots.exists() {
+        // Whoever had a snapshot there misses it below.
+        disk::make_dir(&home.snapshots)?;
+        disk::sync_dir(&home.root)?;
+    }
     disk::clean(&home.snapshots)?;
     let mut picture = replay::read(home)?;
     let mut damages = BTreeMap::new();

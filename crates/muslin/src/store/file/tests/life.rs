@@ -50,6 +50,24 @@ fn segments_are_written_over_and_what_was_in_them_does_not_count() {
 }
 
 #[test]
+fn a_directory_of_snapshots_that_is_gone_is_made_anew_and_missed_by_whoever_had_one_in_it() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
+    let (mut store, _) = open(dir.path(), 1024).unwrap();
+    store.write(&[(GroupId(0), log(1, 1..=3))]).unwrap();
+    drop(store);
+    fs::remove_dir(dir.path().join("snapshot")).unwrap();
+    let (mut store, groups) = open(dir.path(), 1024).unwrap();
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 1..=3));
+    assert_eq!(groups[&GroupId(0)].damage, None);
+    store.write(&[(GroupId(0), saved(1, 2, 3, false))]).unwrap();
+    drop(store);
+    fs::remove_dir_all(dir.path().join("snapshot")).unwrap();
+    let (_, groups) = open_any(dir.path(), 1024).unwrap();
+    assert!(groups[&GroupId(0)].damage.is_some());
+}
+
+#[test]
 fn a_group_that_needs_its_entries_keeps_the_log() {
     let dir = scratch();
     FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
