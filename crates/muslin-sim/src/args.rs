@@ -16,7 +16,8 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
   --nodes K        nodes of each cluster, 1 to 9 (default 3)
   --seconds S      how long things go wrong, in seconds of the cluster (default 10; long: 2400)
   --days D         seeds until so many days have been simulated
-  --profile NAME   swarm, admit, churn, nasty, groups, calm, idle or long (default swarm)
+  --profile NAME   swarm, admit, churn, nasty, fed, members, groups, calm,
+                   idle or long (default swarm)
   --without A,B    no faults of these kinds; without all, none
   --clients N      so many clients, --watchers N, --holders N likewise
   --minimize       looks for the smallest run that breaks what this seed breaks

@@ -225,11 +225,20 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         | It::NamedNeverDeclines
         | It::LongerLogStaysSilent
         | It::LeaderNotSought
-        | It::PromotionLowersSurvival => return None,
+        | It::PromotionLowersSurvival
+        | It::DismissedAtOnce => return None,
         It::IdReused
         | It::TokenUseUncounted
         | It::CollectedWithoutEpoch
         | It::WatcherMajorityIgnored => (Nodes, Preset::Churn, 5),
+        It::PromotedBehind => (Nodes, Preset::Admit, 3),
+        It::SmallClusterAssigns => (Nodes, Preset::Groups, 3),
+        It::SurplusStays
+        | It::UnwantedVotes
+        | It::ReplacedBeforeGrace
+        | It::ReleasedWithoutRole
+        | It::ReapedTooSoon
+        | It::GoneFollowsEpoch => (Nodes, Preset::Members, 3),
         It::JointCountsNewOnly
         | It::LearnerCounted
         | It::TwoChangesAtOnce

@@ -29,7 +29,8 @@
 //!
 //! # Worlds
 //! - [`Cluster`]: whole nodes, with clients that read, write, follow and hold leases, operators,
-//!   and ([`Preset::Groups`]) many passive groups; ([`Preset::Fed`]) members that are fed.
+//!   and ([`Preset::Groups`]) many passive groups; ([`Preset::Fed`]) members that are fed;
+//!   ([`Preset::Members`]) members that come and go in all the ways there are.
 //! - [`Group`]: Raft alone under a row of registers, several times as fast; of this project or of
 //!   any other implementation that a [`Replica`] can be made of.
 //!

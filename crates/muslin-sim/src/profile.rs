@@ -6,6 +6,7 @@
 
 use crate::time::nanos;
 use muslin_core::base::Prng;
+use muslin_core::state::Settings;
 use muslin_core::{raft, swim};
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ pub enum Preset {
     Calm,
     /// As `Swarm`, with members besides that have no part in the control group: they are fed.
     Fed,
+    /// As `Swarm`, with spares and fed members, and an operator who drains, promotes, demotes,
+    /// removes, lets in and raises the epoch all the time, while members die for good and are
+    /// removed by policy: days of membership in seconds.
+    Members,
     /// As `Swarm`; the nodes keep many passive groups besides, and are asked for them.
     Groups,
     /// As `Calm`, with next to no load.
@@ -36,12 +41,13 @@ pub enum Preset {
 
 impl Preset {
     /// All of them.
-    pub const ALL: [Preset; 9] = [
+    pub const ALL: [Preset; 10] = [
         Preset::Swarm,
         Preset::Admit,
         Preset::Churn,
         Preset::Nasty,
         Preset::Fed,
+        Preset::Members,
         Preset::Groups,
         Preset::Calm,
         Preset::Idle,
@@ -56,6 +62,7 @@ impl Preset {
             Preset::Churn => "churn",
             Preset::Nasty => "nasty",
             Preset::Fed => "fed",
+            Preset::Members => "members",
             Preset::Groups => "groups",
             Preset::Calm => "calm",
             Preset::Idle => "idle",
@@ -89,6 +96,12 @@ const WORKERS_MORE: u64 = 6;
 
 /// Machines that wait to be admitted where nodes come and go.
 const SPARES: usize = 3;
+
+/// Control nodes that wait to be admitted where members are tended.
+const CONTROL_SPARES: usize = 2;
+
+/// Machines that are to be fed there.
+const TENDED_WORKERS: usize = 3;
 
 /// A duration drawn anew each time: mostly between two bounds, sometimes far longer.
 #[derive(Clone, Debug)]
@@ -345,6 +358,10 @@ pub struct Profile {
     pub control: usize,
     /// Nodes are removed, and others admitted for them.
     pub churn: bool,
+    /// An operator does all that can be done about members.
+    pub tended: bool,
+    /// What the cluster is founded with.
+    pub settings: Settings,
     /// The network.
     pub network: Network,
     /// The disks.
@@ -411,8 +428,11 @@ impl Profile {
                 profile.load.groups = 1 + prng.below(GROUPS_MOST);
                 // A group of one or two that loses a disk is lost for good, as it must be.
                 profile.founders = nodes;
+                let all = nodes as u32;
+                profile.settings.min_members = pick(&mut prng, &[0, all]);
                 profile
             }
+            Preset::Members => Profile::tended(&mut prng, nodes),
             Preset::Calm => Profile::calm(nodes),
             Preset::Idle => Profile::idle(nodes),
             Preset::Long => Profile::long(&mut prng, nodes),
@@ -430,6 +450,8 @@ impl Profile {
             founders,
             control: nodes,
             churn: false,
+            tended: false,
+            settings: Settings::default(),
             network: draw_network(prng),
             disks: draw_disks(prng),
             machines,
@@ -444,6 +466,31 @@ impl Profile {
         if prng.chance(250_000) {
             profile = profile.made_nasty(prng);
         }
+        profile
+    }
+
+    /// Times that are days in real clusters are seconds. Disks keep what they promised and clocks
+    /// do not leap: a member that is gone for good is one too few already, and who is gone for
+    /// long enough is told by clocks.
+    fn tended(prng: &mut Prng, control: usize) -> Profile {
+        let nodes = control + CONTROL_SPARES + TENDED_WORKERS;
+        let mut profile = Profile::swarm(prng, nodes);
+        (profile.founders, profile.control) = (control, control + CONTROL_SPARES);
+        profile.tended = true;
+        let mut millis = |least, most| {
+            let drawn = prng.duration(Duration::from_millis(least), Duration::from_millis(most));
+            drawn.as_millis() as u64
+        };
+        profile.settings = Settings {
+            voter_grace_ms: millis(1_000, 3_000),
+            reap_after_ms: millis(1_500, 5_000),
+            tombstone_after_ms: millis(1_000, 4_000),
+            hold_for_ms: millis(1_000, 6_000),
+            ..Settings::default()
+        };
+        let faults = &mut profile.faults;
+        (faults.rot, faults.wipe, faults.leap) = (false, false, false);
+        faults.stop = true;
         profile
     }
 
@@ -488,6 +535,8 @@ impl Profile {
             founders: nodes,
             control: nodes,
             churn: false,
+            tended: false,
+            settings: Settings::default(),
             network: Network {
                 delay: Delay::between(least, most),
                 datagram_loss_ppm: 0,

@@ -132,6 +132,10 @@ pub(crate) trait Subject: Sized {
         group: GroupId,
         applied: Index,
     ) -> Result<(), Broken>;
+    /// A machine has done a batch, and nothing of it has left.
+    fn on_batch(_: &mut World<Self>, _place: usize) -> Result<(), Broken> {
+        Ok(())
+    }
     /// What is too dear to look at in every step.
     fn on_look(world: &mut World<Self>) -> Result<(), Broken>;
     /// Whether somebody takes a member away at present: then no other may be lost.

@@ -32,6 +32,19 @@ impl fmt::Display for Time {
     }
 }
 
+/// What the wall clock says at the beginning of the world, Unix milliseconds.
+const WALL_START_MS: u64 = 1_700_000_000_000;
+
+/// Nanoseconds in a millisecond.
+const MILLI: u64 = 1_000_000;
+
+impl Time {
+    /// What a wall clock says that is right, Unix milliseconds.
+    pub(crate) fn wall_ms(self) -> u64 {
+        WALL_START_MS + self.0 / MILLI
+    }
+}
+
 /// A duration as nanoseconds; every duration of a simulation fits.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -12,17 +12,43 @@ mod nodes;
 mod record;
 mod replicas;
 mod rest;
+mod seats;
 
 use configuration::{Bounds, Changing};
 use leadership::{Bounds as Leadership, Leading};
 use muslin_core::base::mutant::{self, Mutant};
+use seats::{Bounds as Seats, Seating};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::process::ExitCode;
 use std::time::Instant;
 
-const USAGE: &str = "usage: peers-model [--times N]    N times as many states of each model";
+const USAGE: &str = "\
+usage: peers-model [--times N] [--only changes|seats|leaders]
+
+  --times N    N times as many states of each model
+  --only KIND  models of this kind alone";
+
+/// Kinds of model.
+const CHANGES: &str = "changes";
+const SEATS: &str = "seats";
+const LEADERS: &str = "leaders";
+
+/// What the command line says: how many times as many states, and of which kind.
+fn arguments() -> Option<(usize, Option<String>)> {
+    let (mut times, mut only) = (1, None);
+    let mut words = std::env::args().skip(1);
+    while let Some(flag) = words.next() {
+        let value = words.next()?;
+        match flag.as_str() {
+            "--times" => times = value.parse().ok()?,
+            "--only" if [CHANGES, SEATS, LEADERS].contains(&value.as_str()) => only = Some(value),
+            _ => return None,
+        }
+    }
+    Some((times, only))
+}
 
 /// States that are made of each model of changing voters: enough to find every planted bug.
 const CHANGES_STATES: usize = 80_000;
@@ -35,6 +61,15 @@ const LEADERS_STATES: usize = 30_000;
 const SINGLE: Bounds = Bounds { voters: 4, elections: 2, changes: 2, pairs: false, losses: 0 };
 const PAIRS: Bounds = Bounds { pairs: true, ..SINGLE };
 const LOSSES: Bounds = Bounds { voters: 3, elections: 2, changes: 1, pairs: true, losses: 1 };
+
+/// States that are made of each model of seats, at most: more than there are.
+const SEATS_STATES: usize = 20_000_000;
+
+/// Who is to vote, with so many control nodes in two zones: all that can come of deaths, returns
+/// and drains.
+const SEATS_OF_3: Seats = Seats { nodes: 3, dead: 3, drained: 3, promoted: 1 };
+const SEATS_OF_4: Seats = Seats { nodes: 4, dead: 2, drained: 2, promoted: 1 };
+const SEATS_OF_5: Seats = Seats { nodes: 5, dead: 2, drained: 1, promoted: 0 };
 
 /// One group of three whose leader is named, with each kind of trouble in a model of its own, and
 /// three groups on three nodes, one of them on two of these.
@@ -62,21 +97,23 @@ const SHARED: Leadership =
     Leadership { groups: &[&[1, 2, 3], &[1, 2, 3], &[1, 2]], decisions: 3, ..NAMED };
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let times: Option<usize> = match words.as_slice() {
-        [] => Some(1),
-        [flag, number] if flag == "--times" => number.parse().ok(),
-        _ => None,
-    };
-    let Some(times) = times else {
+    let Some((times, only)) = arguments() else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     // A planted bug may end in a panic of the core's own asserts: that is found, too.
     std::panic::set_hook(Box::new(|_| {}));
     let mut sum = Sum::default();
-    check_changes(CHANGES_STATES * times, &mut sum);
-    check_leadership(LEADERS_STATES * times, &mut sum);
+    let is_asked = |kind: &str| only.as_deref().is_none_or(|only| only == kind);
+    if is_asked(CHANGES) {
+        check_changes(CHANGES_STATES * times, &mut sum);
+    }
+    if is_asked(SEATS) {
+        check_seats(SEATS_STATES * times, &mut sum);
+    }
+    if is_asked(LEADERS) {
+        check_leadership(LEADERS_STATES * times, &mut sum);
+    }
     sum.tell()
 }
 
@@ -91,6 +128,19 @@ fn check_changes(states: usize, sum: &mut Sum) {
     changing("a disk is lost", LOSSES, Mutant::None);
     changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaCounts);
     changing("a disk is lost", LOSSES, Mutant::RebuildingReplicaVotes);
+}
+
+fn check_seats(states: usize, sum: &mut Sum) {
+    let mut seating =
+        |name, bounds, planted| sum.add(check(name, Seating(bounds), planted, states));
+    seating("seats of three", SEATS_OF_3, Mutant::None);
+    seating("seats of four", SEATS_OF_4, Mutant::None);
+    seating("seats of four", SEATS_OF_4, Mutant::PromotionLowersSurvival);
+    seating("seats of four", SEATS_OF_4, Mutant::PromotedBehind);
+    seating("seats of four", SEATS_OF_4, Mutant::UnwantedVotes);
+    seating("seats of five", SEATS_OF_5, Mutant::None);
+    seating("seats of five", SEATS_OF_5, Mutant::DismissedAtOnce);
+    seating("seats of five", SEATS_OF_5, Mutant::SurplusStays);
 }
 
 fn check_leadership(states: usize, sum: &mut Sum) {
@@ -151,6 +201,12 @@ impl Sum {
     }
 }
 
+/// Of a state as much as fits on a line or two.
+fn shortened(state: &impl Debug) -> String {
+    const CHARS_MAX: usize = 300;
+    format!("{state:?}").chars().take(CHARS_MAX).collect()
+}
+
 /// Checks a model, as it is or with a planted bug, which must then be found.
 fn check<M>(name: &str, model: M, planted: Mutant, limit: usize) -> Checked
 where
@@ -187,10 +243,13 @@ where
         took.as_secs_f64(),
     );
     if let Some(name) = broken {
-        let path = checker.discovery(name).map(|path| path.into_actions()).unwrap_or_default();
         println!("  broken: {name}");
-        for action in path {
-            println!("    {action:?}");
+        for (state, action) in checker.discovery(name).into_iter().flat_map(|path| path.into_vec())
+        {
+            match action {
+                Some(action) => println!("    {action:?}"),
+                None => println!("    comes to {}", shortened(&state)),
+            }
         }
     }
     let is_as_wanted = match planted {

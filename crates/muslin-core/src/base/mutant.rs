@@ -174,6 +174,24 @@ mutants! {
     WatcherMajorityIgnored = "watcher-majority-ignored",
     /// A learner votes as soon as there is a seat, whether it answers or not.
     PromotionLowersSurvival = "promotion-lowers-survival",
+    /// A learner votes whether or not it has what the others have.
+    PromotedBehind = "promoted-behind",
+    /// A voter that has to go goes at once, spare or not.
+    DismissedAtOnce = "dismissed-at-once",
+    /// A voter too many stays.
+    SurplusStays = "surplus-stays",
+    /// A member that is drained or demoted may vote.
+    UnwantedVotes = "unwanted-votes",
+    /// A spare takes the seat of a voter as soon as that is declared down.
+    ReplacedBeforeGrace = "replaced-before-grace",
+    /// A join that waits for a role is let in by whatever is admitted next.
+    ReleasedWithoutRole = "released-without-role",
+    /// A member that is gone is removed whenever somebody looks.
+    ReapedTooSoon = "reaped-too-soon",
+    /// Members that are gone when the epoch rises are of the one that begins.
+    GoneFollowsEpoch = "gone-follows-epoch",
+    /// Groups are made however few members live.
+    SmallClusterAssigns = "small-cluster-assigns",
     /// A feed tells all that is in the log, committed or not.
     FeedsUncommitted = "feeds-uncommitted",
     /// A node that is fed takes entries that do not follow those it has.

@@ -4,6 +4,7 @@
 use super::machine::encoded;
 use super::reports::{REPORT_EVERY, REPORTS_MAX, Report, Reports, ended_life, is_news};
 use super::{Node, Output, PeerMessage};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{Incarnation, NodeId, Now, Outputs};
 use crate::state::{
     Command, CommandKind, Life, Member, Membership, MembershipChange, RaiseEpoch, RaisedFor, Reap,
@@ -239,7 +240,8 @@ impl Node {
         for node in &gone {
             since.entry(*node).or_insert(now);
         }
-        let grace = self.state.settings().voter_grace();
+        let is_early = mutant::is_active(Mutant::ReplacedBeforeGrace);
+        let grace = if is_early { Duration::ZERO } else { self.state.settings().voter_grace() };
         since.iter().filter(|(_, since)| **since + grace <= now).map(|(node, _)| *node).collect()
     }
 

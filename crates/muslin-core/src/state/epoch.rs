@@ -6,6 +6,7 @@ use super::{
     RaisedFor, Refusal, Response, Settings, Standing, TOMBSTONES_MAX,
 };
 use crate::base::mutant::{self, Mutant};
+use crate::base::quorum::Tally;
 use crate::base::{Epoch, NodeId, quorum};
 use alloc::boxed::Box;
 use bytes::Bytes;
@@ -65,14 +66,21 @@ impl Members {
         if raise.why() == RaisedFor::Tombstones && !self.is_collection_due(change.unix_ms) {
             return Err(Refusal::TombstonesYoung);
         }
+        // Who is left behind and votes can only be removed, which needs a majority of the others.
+        let answers = |node| self.present.get(&node).is_some_and(Member::is_living);
+        let tally = Tally::of(&self.voters, answers);
         if raise.why() == RaisedFor::Recovered {
             self.leave_behind(NodeId(raise.survivor), change);
+        } else if !self.voters.is_empty() && tally.spare().is_none() {
+            return Err(Refusal::VotersGone(tally));
         }
         if !mutant::is_active(Mutant::CollectedWithoutEpoch) {
             self.epoch = present.next();
         }
         let epoch = self.epoch();
-        for member in self.present.values_mut().filter(|member| member.is_living()) {
+        let follows =
+            |one: &&mut Member| one.is_living() || mutant::is_active(Mutant::GoneFollowsEpoch);
+        for member in self.present.values_mut().filter(follows) {
             member.epoch_number = epoch.0;
         }
         let tombstones = core::mem::take(&mut self.tombstones);

@@ -5,6 +5,7 @@ use super::{
     Admit, Approve, HeldJoin, HoldState, Member, MemberNews, Refusal, Response, UnheldFor,
 };
 use crate::base::NodeId;
+use crate::base::mutant::{self, Mutant};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -173,9 +174,11 @@ impl Members {
     }
 
     fn next_released(&self) -> Option<HeldJoin> {
-        let is_released = |held: &&HeldJoin| {
-            held.state() == HoldState::Roles && self.missing_roles(&held.member).is_empty()
+        let is_met = |member: &Member| {
+            self.missing_roles(member).is_empty() || mutant::is_active(Mutant::ReleasedWithoutRole)
         };
+        let is_released =
+            |held: &&HeldJoin| held.state() == HoldState::Roles && is_met(&held.member);
         let waiting = self.held.values().filter(is_released);
         waiting.min_by_key(|held| (held.asked_at, held.member.id)).cloned()
     }

@@ -4,6 +4,7 @@ use super::{
     Admission, BadForm, ClusterSize, GossipKey, GroupRecord, JoinState, KeyRange, Member,
     QuorumNeeded, Range, RecordView,
 };
+use crate::base::quorum::Tally;
 use crate::base::{Epoch, GroupId, NodeId, Revision};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -254,6 +255,9 @@ pub enum Refusal {
     ClusterTooSmall(ClusterSize),
     /// No majority of voters would be left.
     QuorumNeeded(Box<QuorumNeeded>),
+    /// So many voters are gone that those left behind by another epoch could neither come back nor
+    /// be removed.
+    VotersGone(Tally),
     /// What is said is of a life that is over.
     OldLife,
     /// This member cannot be admitted anew in its own place: it did not stay behind when the epoch

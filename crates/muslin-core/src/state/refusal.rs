@@ -38,6 +38,10 @@ impl fmt::Display for Refusal {
                 "the cluster is too small to assign anything: {size}; start some, or lower that"
             ),
             Refusal::QuorumNeeded(numbers) => write!(f, "{numbers}; add a voter first"),
+            Refusal::VotersGone(tally) => write!(
+                f,
+                "{tally}; the others could not come back in another epoch; start or remove them"
+            ),
             Refusal::NotLeftBehind(name) => write!(
                 f,
                 "{name} did not stay behind when the epoch rose, or it votes, or other duties are \

@@ -251,7 +251,9 @@ impl Members {
         let gone_for = u128::from(unix_ms.saturating_sub(since));
         // Whoever declared it had no clock: it is not known since when.
         let is_dated = since != 0;
-        is_dated && !self.voters.contains(&id) && gone_for >= self.settings.reap_after().as_millis()
+        let is_due = gone_for >= self.settings.reap_after().as_millis()
+            || mutant::is_active(Mutant::ReapedTooSoon);
+        is_dated && is_due && !self.voters.contains(&id)
     }
 
     /// Changes a copy, which takes the member's place when it has the form of one.

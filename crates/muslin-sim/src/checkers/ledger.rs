@@ -17,7 +17,7 @@ use muslin_core::state::{
     Command, CommandKind, Founding, Member, Outcome, Proposal, Query, Refusal, Response, State,
 };
 use prost::Message as _;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Names a write that a client asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,6 +92,21 @@ impl Ledger {
         self.state.members().get(&node)
     }
 
+    /// Whether a node was let in at any time.
+    pub(crate) fn was_admitted(&self, node: NodeId) -> bool {
+        self.roll.was_admitted(node)
+    }
+
+    /// Whether a node waits to be let in.
+    pub(crate) fn is_held(&self, node: NodeId) -> bool {
+        self.state.held().contains_key(&node)
+    }
+
+    /// Who votes, by the last configuration that was committed; founders until there is one.
+    pub(crate) fn voters(&self) -> &BTreeSet<NodeId> {
+        self.state.voters()
+    }
+
     /// Whether a node was a member once, and is none.
     pub(crate) fn is_removed(&self, node: NodeId) -> bool {
         self.roll.is_removed(node)
@@ -138,6 +153,7 @@ impl Ledger {
         let command = match &fresh.payload {
             Payload::Command(bytes) => self.apply(bytes)?,
             Payload::Configuration(configuration) => {
+                self.roll.on_configured(configuration)?;
                 if !configuration.is_joint() {
                     self.state.configured(self.applied, &configuration.voters);
                 }

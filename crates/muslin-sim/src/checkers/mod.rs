@@ -10,6 +10,8 @@
 //! | [`promises`] | R5: votes and acknowledgements leave only when the disk has what they promise |
 //! | [`quorums`] | R1, R8: leaders have the votes of a quorum, quorums overlap |
 //! | [`digests`] | R6 |
+//! | [`roll`] | M1 to M3, by the committed record |
+//! | [`seats`] | who is given a vote answers and has caught up; who is down has its grace time |
 //! | [`ledger`] | K1, R7: every reply against a model, in commit order and in real time |
 //! | [`watches`] | K2 |
 //! | [`leases`] | K3 |
@@ -22,6 +24,7 @@ pub(crate) mod logs;
 pub(crate) mod promises;
 pub(crate) mod quorums;
 pub(crate) mod roll;
+pub(crate) mod seats;
 pub(crate) mod watches;
 
 use crate::time::Time;

@@ -7,6 +7,7 @@
 //! | `operator` | who is admitted and removed |
 //! | `settle` | what must hold of them once all is well |
 //! | `subject` | the node as what a world is made of |
+//! | `tending` | all that an operator may do about members |
 //! | `trace` | their inputs and outputs as numbers and as text |
 
 mod asks;
@@ -17,6 +18,7 @@ mod hand;
 mod operator;
 mod settle;
 mod subject;
+mod tending;
 mod trace;
 
 #[cfg(test)]

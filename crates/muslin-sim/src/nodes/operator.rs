@@ -5,6 +5,7 @@
 
 use super::Nodes;
 use super::clients::Duty;
+use super::tending::Deed;
 use super::{SECRET_HASH, TOKEN, TOKEN_FOR_ONE, member_at};
 use crate::host::{Standing, id_of};
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) enum Step {
     Remove(usize),
     /// See [`Nodes::ghost_asks`].
     Ghost(u8),
+    /// See [`Deed`].
+    Tend(Deed),
 }
 
 /// What nodes that there are not ask for, and an operator who raises the epoch: so many steps.
@@ -40,28 +43,44 @@ const GHOSTS: [NodeId; 2] = [NodeId(1_000), NodeId(1_001)];
 impl Nodes {
     pub(super) fn operate_turn(&mut self, client: usize) {
         let Duty::Operate { doing } = self.crowd.clients[client].duty else { return };
-        let doing = doing.filter(|step| !self.finish(*step)).or_else(|| self.next_step());
+        self.crowd.tries += 1;
+        let doing = doing.filter(|step| !self.finish(*step) && !self.is_vain(*step));
+        let doing = doing.or_else(|| {
+            self.crowd.tries = 0;
+            self.next_step()
+        });
         self.crowd.clients[client].duty = Duty::Operate { doing };
         let Some(step) = doing else {
-            self.crowd.clients[client].is_retired = self.healed.is_some();
+            self.crowd.clients[client].is_retired = self.healed.is_some() && !self.profile.tended;
             return self.plan_turn(client, IDLE);
         };
         let kind = match step {
             Step::Remove(place) => self.drained_or_removed(id_of(place)),
-            Step::Ghost(step) => self.ghost_asks(client, step),
-            Step::Admit(place) => CommandKind::Admit(
-                Admit {
-                    member: member_at(place, &self.profile),
-                    token_id: TOKEN.into(),
-                    secret_hash: Bytes::from_static(SECRET_HASH),
-                    // Unique, and far from the token's end.
-                    unix_ms: self.next_count(client),
-                    ..Admit::default()
-                }
-                .into(),
-            ),
+            Step::Ghost(step) => self.ghost_asks(step),
+            Step::Admit(place) => self.admission(place, false),
+            Step::Tend(deed) => self.deed(deed),
         };
         self.ask_home(client, Request::Write(Command::of(kind)));
+    }
+
+    /// A node shows a token, and waits to be let in if it may.
+    pub(super) fn admission(&mut self, place: usize, may_wait: bool) -> CommandKind {
+        let admit = Admit {
+            member: member_at(place, &self.profile),
+            token_id: TOKEN.into(),
+            secret_hash: Bytes::from_static(SECRET_HASH),
+            unix_ms: self.next_unix_ms(),
+            may_wait,
+            ..Admit::default()
+        };
+        CommandKind::Admit(admit.into())
+    }
+
+    /// The wall clock, or a moment later: no two admissions are equal.
+    fn next_unix_ms(&mut self) -> u64 {
+        let last = self.crowd.last_unix_ms;
+        self.crowd.last_unix_ms = self.time.wall_ms().max(last + 1);
+        self.crowd.last_unix_ms
     }
 
     /// A living member is drained first; one that is down can go at once.
@@ -71,13 +90,14 @@ impl Nodes {
             let drain = MembershipChange::Drain(Whom { id: node.0 });
             return CommandKind::Membership(Membership::at(0, drain).into());
         }
-        CommandKind::Remove(Remove { id: node.0, force: false, unix_ms: 0 })
+        let unix_ms = self.time.wall_ms();
+        CommandKind::Remove(Remove { id: node.0, force: false, unix_ms })
     }
 
     /// A ghost is let in by a token for one, and removed; the other one shows the same token, and
     /// the first asks again. Last, what is left of the removed is collected.
-    fn ghost_asks(&mut self, client: usize, step: u8) -> CommandKind {
-        let unix_ms = self.next_count(client);
+    fn ghost_asks(&mut self, step: u8) -> CommandKind {
+        let unix_ms = self.next_unix_ms();
         let admit = |ghost: NodeId, token: &str| {
             let member = Member { id: ghost.0, name: format!("{ghost:?}"), ..Member::default() };
             let secret_hash = Bytes::from_static(SECRET_HASH);
@@ -88,7 +108,7 @@ impl Nodes {
         };
         match step {
             0 => admit(GHOSTS[0], TOKEN_FOR_ONE),
-            1 => CommandKind::Remove(Remove { id: GHOSTS[0].0, force: true, unix_ms: 0 }),
+            1 => CommandKind::Remove(Remove { id: GHOSTS[0].0, force: true, unix_ms }),
             2 => admit(GHOSTS[1], TOKEN_FOR_ONE),
             3 => admit(GHOSTS[0], TOKEN),
             _ => {
@@ -121,7 +141,7 @@ impl Nodes {
     }
 
     /// One that was gone when the epoch rose can only be removed.
-    fn left_behind(&self) -> Option<usize> {
+    pub(super) fn left_behind(&self) -> Option<usize> {
         let is_behind = |place: &usize| !self.crowd.ledger.is_current(id_of(*place));
         self.members().into_iter().find(is_behind)
     }
@@ -135,10 +155,10 @@ impl Nodes {
                 true
             }
             Step::Remove(place) if !self.crowd.ledger.is_member(id_of(place)) => {
-                self.hosts[place].standing = Standing::Removed;
-                self.retire_probe(place);
+                self.part_with(place);
                 true
             }
+            Step::Tend(deed) => self.is_done(deed),
             Step::Ghost(step) if self.is_ghost_done(step) => {
                 self.crowd.ghost_step = step + 1;
                 true
@@ -147,7 +167,18 @@ impl Nodes {
         }
     }
 
+    /// A member is removed by the record.
+    pub(super) fn part_with(&mut self, place: usize) {
+        if self.hosts[place].standing != Standing::Gone {
+            self.hosts[place].standing = Standing::Removed;
+        }
+        self.retire_probe(place);
+    }
+
     fn next_step(&mut self) -> Option<Step> {
+        if self.profile.tended {
+            return self.next_deed();
+        }
         let outside =
             (0..self.hosts.len()).find(|place| self.hosts[*place].standing == Standing::Outside);
         if !self.profile.churn {
@@ -218,9 +249,9 @@ impl Nodes {
             _ => true,
         });
         let is_open = |host: &crate::host::Host<Node>| match host.standing {
-            Standing::Outside => !self.profile.churn,
+            Standing::Outside => !self.profile.churn && !self.profile.tended,
             _ => !is_at_rest(host),
         };
-        is_idle && !self.hosts.iter().any(is_open)
+        is_idle && !self.hosts.iter().any(is_open) && self.is_tended()
     }
 }

@@ -1,6 +1,7 @@
 //! What must hold of nodes once all is well.
 
 use super::Nodes;
+use super::tending::may_vote;
 use crate::host::id_of;
 use crate::subject::Unsettled;
 use muslin_core::base::NodeId;
@@ -39,7 +40,7 @@ impl Nodes {
         if !self.is_configured() {
             let voters = self.leader().and_then(|place| self.hosts[place].process.as_ref());
             let voters = voters.map(|process| process.subject.raft().configuration().clone());
-            return rest(format!("too few vote, or nobody leads: {voters:?}"));
+            return rest(format!("too few or others vote, or nobody leads: {voters:?}"));
         }
         if !self.are_watchers_complete() {
             return rest("a watch was not told everything".into());
@@ -81,8 +82,8 @@ impl Nodes {
     /// Whether one node leads and enough vote. The others may learn from the leader or be fed.
     fn is_configured(&self) -> bool {
         let members: BTreeSet<NodeId> = self.members().into_iter().map(id_of).collect();
-        let control = self.members().into_iter().filter(|place| *place < self.profile.control);
-        let control = control.count();
+        let may_vote = |id: &&NodeId| self.crowd.ledger.member(**id).is_some_and(may_vote);
+        let control = members.iter().filter(may_vote).count();
         let rafts: Vec<&Raft> = (self.hosts.iter())
             .filter_map(|host| host.process.as_ref().map(|process| process.subject.raft()))
             .collect();
@@ -92,6 +93,7 @@ impl Nodes {
             !configuration.is_joint()
                 && configuration.voters.len() >= control.min(SMALL_VOTERS)
                 && configuration.members().is_subset(&members)
+                && self.are_seats_right(configuration)
         };
         leaders == 1 && rafts.iter().all(is_plain)
     }

@@ -8,6 +8,7 @@ use crate::checkers::Broken;
 use crate::checkers::leases::Leases;
 use crate::checkers::ledger::Ledger;
 use crate::checkers::logs::Fresh;
+use crate::checkers::seats::Seats;
 use crate::host::{address_of, id_of, place_of_address};
 use crate::net::Fate;
 use crate::profile::Profile;
@@ -23,7 +24,7 @@ use muslin_core::raft::{
     self, AppendResult, Bound, Configuration, DiskRoom, Message, Raft, SessionId, SnapshotMeta,
     Unbound, Write,
 };
-use muslin_core::state::{CommandKind, Founding, Member, Token};
+use muslin_core::state::{Command, CommandKind, Founding, Member, Token};
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -57,6 +58,13 @@ pub(crate) struct Crowd {
     pub(super) groups: GroupLedger,
     /// How far the operator is with what it does besides admitting and removing.
     pub(super) ghost_step: u8,
+    pub(super) seats: Seats,
+    /// How often the operator has asked for what it is about.
+    pub(super) tries: u32,
+    /// The last wall clock time in an admission: no two have the same.
+    pub(super) last_unix_ms: u64,
+    /// Looks at everything so far.
+    looks: u64,
 }
 
 /// What the driver of a node keeps for it.
@@ -80,6 +88,10 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
             last_lease: 0,
             groups: GroupLedger::default(),
             ghost_step: 0,
+            seats: Seats::default(),
+            tries: 0,
+            last_unix_ms: 0,
+            looks: 0,
         }
     })
 }
@@ -93,24 +105,44 @@ fn founding_of(profile: &Profile) -> Founding {
         ..Token::default()
     };
     let for_one = Token { id: TOKEN_FOR_ONE.into(), uses_left: 1, ..token.clone() };
-    Founding { members: members.collect(), tokens: vec![token, for_one], ..Founding::default() }
+    let settings = Some(profile.settings);
+    let tokens = vec![token, for_one];
+    Founding { members: members.collect(), tokens, settings, ..Founding::default() }
 }
 
 /// What no member of the control group performs.
 const WORKER_ROLE: &str = "worker";
 
+/// What the first machine that is to be fed performs where members are tended, and the last one
+/// needs to be let in.
+const STORE_ROLE: &str = "store";
+
 /// The member on a machine: the first ones may vote.
 pub(super) fn member_at(place: usize, profile: &Profile) -> Member {
     let id = id_of(place);
     let role = if place < profile.control { CONTROL_ROLE } else { WORKER_ROLE };
-    Member {
+    let plain = Member {
         id: id.0,
         name: format!("{id:?}"),
         address: address_of(place).to_string(),
         roles: vec![role.into()],
         ..Member::default()
+    };
+    if !profile.tended {
+        return plain;
     }
+    let mut roles = plain.roles.clone();
+    roles.extend((place == profile.control).then(|| STORE_ROLE.into()));
+    let needs = (place + 1 == profile.nodes).then(|| STORE_ROLE.into());
+    let zone = if place.is_multiple_of(2) { "even" } else { "odd" }.into();
+    Member { roles, zone, requires_for_bootstrap: needs.into_iter().collect(), ..plain }
 }
+
+/// The wall clock of a machine: up to two seconds off.
+const WALL_OFF_MS: u64 = 2_000;
+
+/// How often a node is told what its wall clock says, in looks at everything.
+const LOOKS_PER_CLOCK: u64 = 10;
 
 impl Subject for Node {
     type Input = Input;
@@ -284,6 +316,7 @@ impl Subject for Node {
     fn on_started(world: &mut Nodes, place: usize) {
         let contacts = (0..world.profile.nodes).filter(|other| *other != place).map(address_of);
         world.arrive(place, Input::Contacts(contacts.collect()));
+        world.tell_wall(place);
     }
 
     fn on_datagram(
@@ -331,6 +364,9 @@ impl Subject for Node {
             return Ok(());
         }
         let command = world.crowd.ledger.on_committed(entry)?;
+        if let Some(Command { kind: Some(CommandKind::Membership(_)) }) = &command {
+            world.note_standings();
+        }
         match command.and_then(|command| command.kind) {
             Some(CommandKind::LeaseRevoke(revoke)) => {
                 world.crowd.leases.on_revoked(world.time, &revoke)
@@ -356,9 +392,22 @@ impl Subject for Node {
         world.crowd.ledger.on_node_state(host.id, applied, process.subject.state())
     }
 
+    fn on_batch(world: &mut Nodes, place: usize) -> Result<(), Broken> {
+        world.check_seats(place)
+    }
+
     fn on_look(world: &mut Nodes) -> Result<(), Broken> {
         world.check_patience()?;
+        world.check_views()?;
+        world.note_removed();
         world.switch_off_removed();
+        world.crowd.looks += 1;
+        if world.crowd.looks.is_multiple_of(LOOKS_PER_CLOCK) {
+            for place in 0..world.hosts.len() {
+                world.tell_wall(place);
+                world.rouse_soon(place);
+            }
+        }
         Ok(())
     }
 
@@ -467,6 +516,14 @@ pub(crate) fn foreign_snapshot(view: &View, voters: Configuration) -> Message {
 }
 
 impl Nodes {
+    /// A node hears what its wall clock says.
+    fn tell_wall(&mut self, place: usize) {
+        // Each is off by something of its own, which stays.
+        let off = place as u64 * 1_237 % (2 * WALL_OFF_MS);
+        let unix_ms = self.time.wall_ms() + off - WALL_OFF_MS;
+        self.arrive(place, Input::Clock(unix_ms));
+    }
+
     /// Some events must never be told where disks keep what they synced and peers speak well.
     fn on_event(&mut self, place: usize, event: &Event) -> Result<(), Broken> {
         match event {

@@ -30,7 +30,7 @@ impl<S: Subject> World<S> {
         for group in 0..process.seen.len() {
             self.observe_group(place, GroupId(group as u64))?;
         }
-        Ok(())
+        S::on_batch(self, place)
     }
 
     fn observe_group(&mut self, place: usize, group: GroupId) -> Result<(), Broken> {

@@ -200,7 +200,9 @@ impl Problem {
             Refusal::TokenNotFound | Refusal::JoinNotFound | Refusal::GossipKeyNotFound => {
                 (StatusCode::NOT_FOUND, "not-found")
             }
-            Refusal::QuorumNeeded(_) => (StatusCode::CONFLICT, "quorum-needed"),
+            Refusal::QuorumNeeded(_) | Refusal::VotersGone(_) => {
+                (StatusCode::CONFLICT, "quorum-needed")
+            }
             Refusal::ClusterTooSmall(_) => (StatusCode::CONFLICT, "cluster-too-small"),
             Refusal::OldLife | Refusal::OldEpoch { .. } | Refusal::NotLeftBehind(_) => {
                 (StatusCode::CONFLICT, "stale")

@@ -129,7 +129,7 @@ impl Planner<'_> {
             true => self.lacks_seated(),
             false => Some(after) < least && self.has_spare(),
         };
-        if waits {
+        if waits && !mutant::is_active(Mutant::DismissedAtOnce) {
             return Err(VoterReason::AwaitsSpare(id));
         }
         let is_member = view.members.contains(&id);
@@ -183,7 +183,7 @@ impl Planner<'_> {
     fn thin_out(&self) -> Option<(VoterStep, VoterReason)> {
         let view = self.view;
         let seated = view.voters.iter().filter(|id| view.is_seated(**id)).count();
-        if seated <= view.target() {
+        if seated <= view.target() || mutant::is_active(Mutant::SurplusStays) {
             return None;
         }
         let least = view.tally(&view.voters).spare().unwrap_or(0).min(view.floor());

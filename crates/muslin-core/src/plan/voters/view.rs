@@ -1,5 +1,6 @@
 //! What is looked at.
 
+use crate::base::mutant::{self, Mutant};
 use crate::base::quorum::Tally;
 use crate::base::{Index, NodeId, quorum};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -69,7 +70,8 @@ impl VoterView {
 
     /// Whether it may have a seat at all, be it alive or not.
     pub fn may_vote(&self, id: NodeId) -> bool {
-        self.control.contains(&id) && self.members.contains(&id) && !self.unwanted.contains(&id)
+        let is_unwanted = self.unwanted.contains(&id) && !mutant::is_active(Mutant::UnwantedVotes);
+        self.control.contains(&id) && self.members.contains(&id) && !is_unwanted
     }
 
     /// Whether its seat is its own: it may vote, and was not down for too long.
@@ -85,6 +87,9 @@ impl VoterView {
 
     /// It has answered at all, and is close enough to the end of the log.
     pub(super) fn has_caught_up(&self, id: NodeId) -> bool {
+        if mutant::is_active(Mutant::PromotedBehind) {
+            return true;
+        }
         let matched = self.matched.get(&id).copied().unwrap_or(Index::ZERO);
         matched > Index::ZERO && matched.0.saturating_add(CAUGHT_UP_ENTRIES) >= self.last.0
     }

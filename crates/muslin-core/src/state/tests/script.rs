@@ -55,6 +55,7 @@ scripts! {
     a_join_waits_for_approval_or_for_a_role,
     a_token_lets_in_who_knows_its_secret,
     an_epoch_leaves_behind_who_is_gone,
+    an_epoch_leaves_a_majority_of_the_voters,
     an_operator_never_takes_the_quorum_away,
     gossip_keys_are_rotated_without_a_gap,
     who_is_down_is_declared_by_most_of_its_watchers,
