@@ -340,6 +340,7 @@ async fn every_route_and_every_call_refuses_unauthenticated_callers() {
                 "get" => Call::get(&path),
                 "put" => Call::put(&path, "1"),
                 "post" => Call::post(&path, "1"),
+                "patch" => Call::patch(&path, "{}"),
                 "delete" => Call::delete(&path),
                 other => panic!("a method that this test does not know: {other}"),
             };
