@@ -10,6 +10,7 @@ use crate::store::file::{FileStore, Options as FileOptions, Owner};
 use crate::transport::mem::{MemNetwork, MemTransport};
 use bytes::Bytes;
 use muslin_core::base::{ClusterId, GroupId, NodeId};
+use muslin_core::groups::GroupStatus;
 use muslin_core::node::{Consistency, Failure, Options};
 use muslin_core::raft::Role;
 use muslin_core::state::{Founding, Member};
@@ -164,6 +165,17 @@ async fn write(
     answered
 }
 
+/// What a node says of a group once it has read the record: until then it cannot know.
+async fn settled_status(handle: &Handle, group: GroupId) -> Result<Vec<GroupStatus>, Failure> {
+    for _ in 0..600 {
+        match handle.group_status(Some(group)).await {
+            Err(Failure::Starting) => tokio::time::sleep(Duration::from_millis(50)).await,
+            known => return known,
+        }
+    }
+    Err(Failure::Starting)
+}
+
 /// Every command in a group's journal.
 async fn journal(handle: &Handle, group: GroupId) -> Vec<Bytes> {
     let query = |query: Bytes| handle.group_query(group, query, Consistency::Linearizable);
@@ -205,7 +217,7 @@ async fn nodes_start_again_after_a_group_was_taken_out() {
     cluster.all_led(&groups[1..]).await;
     check_kept(&cluster, &answered, &groups[1..]).await;
     for id in 1..=3 {
-        let status = cluster.handle(id).group_status(Some(groups[0])).await;
+        let status = settled_status(cluster.handle(id), groups[0]).await;
         assert_eq!(status.map(drop), Err(Failure::NoGroup), "on node {id}");
         cluster.handle(id).shutdown().await;
     }
