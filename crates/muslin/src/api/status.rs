@@ -325,15 +325,13 @@ impl Verdict {
         let voters = &status.configuration;
         let all: BTreeSet<NodeId> = voters.voters.union(&voters.outgoing).copied().collect();
         let count = VoterCount { answering: all.len() - missing.len(), total: all.len() };
+        let useless = useless_voters(status, &missing);
         let can_lose = match quorum {
             Quorum::Silent => 0,
-            Quorum::Answers => {
-                spare(&voters.voters, &missing, &status.full).min(if voters.is_joint() {
-                    spare(&voters.outgoing, &missing, &status.full)
-                } else {
-                    usize::MAX
-                })
+            Quorum::Answers if voters.is_joint() => {
+                spare(&voters.voters, &useless).min(spare(&voters.outgoing, &useless))
             }
+            Quorum::Answers => spare(&voters.voters, &useless),
         };
         let disks = disk_words(status);
         let groups = group_words(&status.groups);
@@ -446,16 +444,18 @@ fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
         .collect()
 }
 
-/// How many more of these voters may go before those left, which must be able to write, are no
-/// majority.
-fn spare(
-    voters: &BTreeSet<NodeId>,
+/// Who helps no majority along: who is missing, has no room to write, or gives no votes.
+fn useless_voters(
+    status: &NodeStatus,
     missing: &BTreeMap<NodeId, &'static str>,
-    full: &[NodeId],
-) -> usize {
-    let serves = |id: &&NodeId| !missing.contains_key(id) && !full.contains(id);
-    let answering = voters.iter().filter(serves).count();
-    answering.saturating_sub(voters.len() / 2 + 1)
+) -> BTreeSet<NodeId> {
+    let full = status.full.iter().copied();
+    missing.keys().copied().chain(full).chain(rebuilding(status)).collect()
+}
+
+/// How many more of these voters may go before those left are no majority.
+fn spare(voters: &BTreeSet<NodeId>, useless: &BTreeSet<NodeId>) -> usize {
+    voters.difference(useless).count().saturating_sub(voters.len() / 2 + 1)
 }
 
 fn missing_words(name: &str, state: &str) -> String {

@@ -264,3 +264,22 @@ fn a_full_disk_without_a_leader_is_named() {
                     consistency=local still work";
     check(&status, Quorum::Silent, Health::Unavailable, sentence);
 }
+
+#[test]
+fn a_voter_that_cannot_write_or_vote_is_none_that_others_can_be_lost_beside() {
+    let view: Vec<_> = (1..=5).map(|id| (id, UP)).collect();
+    let mut status = known(&[1, 2, 3, 4, 5], &view);
+    status.full = vec![NodeId(4)];
+    let sentence = "Degraded - the disk of n4 is full; can lose 1 more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    status.rebuilding = vec![NodeId(5)];
+    let sentence = "Degraded - the disk of n4 is full; can lose 0 more nodes";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    // The same one: it does not count twice.
+    status.rebuilding = vec![NodeId(4)];
+    let sentence = "Degraded - the disk of n4 is full; can lose 1 more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+    status.full.clear();
+    let sentence = "Degraded - n4 is rebuilding: refetching its log; can lose 1 more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
+}

@@ -4,10 +4,13 @@ use crate::driver::held::{Held, tests::Kept};
 use crate::driver::log_thread::{Report, Save, start};
 use crate::store::mem::{Disk, MemStore};
 use crate::store::{Aside, DiskCounters, RecoveredGroup, Scrubbed, Store, StoreError};
+use crate::transport::Transport;
 use bytes::Bytes;
-use muslin_core::base::{GroupId, Index, PersistId};
+use muslin_core::base::{GroupId, Index, NodeId, PersistId};
 use muslin_core::raft::{DiskRoom, HardState, Snapshot, SnapshotMeta, Write};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -91,4 +94,37 @@ async fn a_snapshot_never_overtakes_the_writes_issued_before_it() {
     desk.save(Save { group: GroupId::CONTROL, snapshot, keep_from: Index::ZERO });
     while !matches!(reports.recv().await.unwrap(), Report::Saved { .. }) {}
     assert_eq!(*seen.steps.lock().unwrap(), ["written", "saved"]);
+}
+
+/// Says of each message that is sent whether the driver had been told of the write before.
+struct Asking {
+    reports: Mutex<mpsc::UnboundedReceiver<Report>>,
+    answers: mpsc::UnboundedSender<bool>,
+}
+
+impl Transport for Asking {
+    fn send(&self, _: NodeId, _: Bytes) {
+        let told = self.reports.lock().unwrap().try_recv();
+        let _ = self.answers.send(matches!(told, Ok(Report::Durable(_))));
+    }
+    fn datagram(&self, _: SocketAddr, _: Bytes) {}
+    fn route(&self, _: NodeId, _: SocketAddr) {}
+    fn unroute(&self, _: NodeId) {}
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}
+
+#[tokio::test]
+async fn the_driver_is_told_of_a_write_before_what_rests_on_it_leaves() {
+    let mut store = MemStore::new(Disk::default());
+    store.recover().unwrap();
+    let (sender, reports) = mpsc::unbounded_channel();
+    let (answers, mut answered) = mpsc::unbounded_channel();
+    let held = Arc::new(Held::new(Arc::new(Asking { reports: Mutex::new(reports), answers })));
+    let desk = start(Box::new(store), sender, held.clone()).unwrap();
+    held.send(NodeId(2), (GroupId::CONTROL, PersistId(1)), Bytes::from_static(b"durable"));
+    let write = Write::Log { hard_state: Some(HardState::default()), entries: Vec::new().into() };
+    desk.write(GroupId::CONTROL, PersistId(1), write);
+    assert_eq!(answered.recv().await, Some(true));
 }

@@ -1,5 +1,6 @@
 //! What becomes of damage: aside, written anew, told; whatever step the process dies at.
 
+use super::super::check::Verdict;
 use super::super::disk::{Fault, inject};
 use super::*;
 use std::io::ErrorKind;
@@ -59,6 +60,9 @@ fn a_damaged_log_goes_aside_and_every_group_rebuilds_from_what_is_sound() {
     assert_eq!(again[&GroupId(5)].raft.entries, entries(2, 1..=30));
     assert!(!again[&GroupId(5)].raft.hard_state.rebuilding);
     assert!(again[&GroupId(0)].raft.hard_state.rebuilding);
+    let checked = FileStore::check(dir.path(), OWNER).unwrap();
+    assert_eq!((checked.verdict, checked.rebuilding), (Verdict::Rebuilding, 1));
+    assert_eq!(checked.damages, [], "what was damaged stands aside");
 }
 
 #[test]
