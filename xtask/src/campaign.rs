@@ -21,8 +21,8 @@ const fn part(world: &'static str, profile: &'static str, nodes: u64, share: u64
 
 /// Most time passes in long runs, which are mostly calm, as real clusters are; most faults strike
 /// in the short ones, in which they never stop. A bare group costs a quarter of whole nodes.
-const PARTS: [Part; 14] = [
-    part("nodes", "long", 3, 2_970),
+const PARTS: [Part; 18] = [
+    part("nodes", "long", 3, 2_925),
     part("nodes", "long", 5, 900),
     part("group", "long", 3, 4_000),
     part("group", "long", 5, 1_600),
@@ -36,6 +36,10 @@ const PARTS: [Part; 14] = [
     part("group", "swarm", 5, 80),
     part("group", "churn", 3, 80),
     part("group", "nasty", 3, 40),
+    part("nodes", "members", 3, 20),
+    part("nodes", "members", 5, 5),
+    part("nodes", "fed", 3, 15),
+    part("nodes", "fed", 5, 5),
 ];
 
 const SHARES: u64 = 10_000;

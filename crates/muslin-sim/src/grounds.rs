@@ -238,7 +238,8 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         | It::ReplacedBeforeGrace
         | It::ReleasedWithoutRole
         | It::ReapedTooSoon
-        | It::GoneFollowsEpoch => (Nodes, Preset::Members, 3),
+        | It::GoneFollowsEpoch
+        | It::TicketOfAnyCluster => (Nodes, Preset::Members, 3),
         It::JointCountsNewOnly
         | It::LearnerCounted
         | It::TwoChangesAtOnce

@@ -64,6 +64,11 @@ impl<M> Net<M> {
         Net { links, nodes, prng, era: 0 }
     }
 
+    /// How many machines it connects.
+    pub(crate) fn places(&self) -> usize {
+        self.nodes
+    }
+
     fn link(&mut self, from: usize, to: usize) -> &mut Link<M> {
         &mut self.links[from * self.nodes + to]
     }

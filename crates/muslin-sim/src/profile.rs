@@ -88,6 +88,12 @@ const GROUPS_MOST: u64 = 8;
 /// How often, in a million, another cluster is heard of.
 const STRANGERS_PPM: u64 = 200_000;
 
+/// The same of runs in which members are tended.
+const STRANGERS_OF_TENDED_PPM: u64 = 500_000;
+
+/// Machines of another cluster, where members are tended and it is heard: they know each other.
+const STRANGERS: usize = 2;
+
 /// Members without a part in the control group, where there are any: at least so many.
 const WORKERS_LEAST: usize = 4;
 
@@ -228,7 +234,8 @@ pub struct Faults {
     pub wipe: bool,
     /// An operator moves the leadership.
     pub transfer: bool,
-    /// A snapshot of another cluster comes from a leader at the address of this one's.
+    /// A snapshot of another cluster comes from a leader at the address of this one's; where members
+    /// are tended, machines of another one gossip all the time.
     pub stranger: bool,
     /// After an acknowledged write, in a million: the node that gave it, the leader or all lose
     /// power.
@@ -401,7 +408,8 @@ impl Profile {
         let mut profile = Profile::drawn_without_strangers(seed, nodes, preset);
         // A stream of its own: all else is what it would be without them.
         let mut prng = Prng::seeded(seed ^ 0x7374_7261_6e67_6572);
-        profile.faults.stranger = !profile.faults.every.is_zero() && prng.chance(STRANGERS_PPM);
+        let often = if profile.tended { STRANGERS_OF_TENDED_PPM } else { STRANGERS_PPM };
+        profile.faults.stranger = !profile.faults.every.is_zero() && prng.chance(often);
         profile
     }
 
@@ -585,6 +593,11 @@ impl Profile {
             ..profile.load
         };
         profile
+    }
+
+    /// How many machines of another cluster gossip to this one.
+    pub(crate) fn strangers(&self) -> usize {
+        if self.tended && self.faults.stranger { STRANGERS } else { 0 }
     }
 
     /// How many vote from the start, the first ones.

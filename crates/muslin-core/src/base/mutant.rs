@@ -198,6 +198,8 @@ mutants! {
     FeedSkipsGap = "feed-skips-gap",
     /// A voter feeds from where it stands itself, whatever it was asked for.
     FeedBeginsLate = "feed-begins-late",
+    /// A ticket lets in whoever shows it, whichever cluster gave it.
+    TicketOfAnyCluster = "ticket-of-any-cluster",
 }
 
 #[cfg(feature = "mutants")]

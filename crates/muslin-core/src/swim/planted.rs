@@ -25,6 +25,8 @@ pub(super) enum Bug {
     StreamAnswerLost,
     /// Whoever was let in once need not show a valid ticket again.
     TicketCheckedOncePerNode,
+    /// A ticket is believed, whoever gave it.
+    TicketOfAnyCluster,
     /// What a stopped process did not hear counts against the others.
     StoppedNodeJudges,
     /// A refutation leaves the life as it was.
@@ -57,6 +59,7 @@ impl Bug {
             Bug::DownBeatsAnyLife => Some(Mutant::DownBeatsAnyLife),
             Bug::NackIsAck => Some(Mutant::NackIsAck),
             Bug::RefutesInSameLife => Some(Mutant::RefutesInSameLife),
+            Bug::TicketOfAnyCluster => Some(Mutant::TicketOfAnyCluster),
             Bug::AnyAckSettles
             | Bug::OnlyAccuserTimes
             | Bug::BucketIgnored

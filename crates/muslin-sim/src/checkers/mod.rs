@@ -12,6 +12,7 @@
 //! | [`digests`] | R6 |
 //! | [`roll`] | M1 to M3, by the committed record |
 //! | [`seats`] | who is given a vote answers and has caught up; who is down has its grace time |
+//! | `nodes::strangers` | M4 |
 //! | [`ledger`] | K1, R7: every reply against a model, in commit order and in real time |
 //! | [`watches`] | K2 |
 //! | [`leases`] | K3 |

@@ -6,6 +6,7 @@
 //! | `groups` | what is asked of their groups, and what the answers are held against |
 //! | `operator` | who is admitted and removed |
 //! | `settle` | what must hold of them once all is well |
+//! | `strangers` | another cluster, which gossips to the addresses of this one |
 //! | `subject` | the node as what a world is made of |
 //! | `tending` | all that an operator may do about members |
 //! | `trace` | their inputs and outputs as numbers and as text |
@@ -17,6 +18,7 @@ mod groups;
 mod hand;
 mod operator;
 mod settle;
+mod strangers;
 mod subject;
 mod tending;
 mod trace;

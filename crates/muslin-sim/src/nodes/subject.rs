@@ -3,6 +3,7 @@
 use super::asks::Asks;
 use super::clients::{Client, Duty};
 use super::groups::GroupLedger;
+use super::strangers::{Doorkeeper, strangers, ticket_of};
 use super::trace;
 use crate::checkers::Broken;
 use crate::checkers::leases::Leases;
@@ -25,13 +26,14 @@ use muslin_core::raft::{
     Unbound, Write,
 };
 use muslin_core::state::{Command, CommandKind, Founding, Member, Token};
+use muslin_core::swim::Swim;
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The one cluster of a simulation.
-const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
+pub(super) const CLUSTER: ClusterId = ClusterId(0x006d_7573_6c69_6e00);
 
 /// The token of clusters that admit.
 pub(super) const TOKEN: &str = "sim";
@@ -59,6 +61,8 @@ pub(crate) struct Crowd {
     /// How far the operator is with what it does besides admitting and removing.
     pub(super) ghost_step: u8,
     pub(super) seats: Seats,
+    /// Of another cluster.
+    pub(super) strangers: Vec<Swim>,
     /// How often the operator has asked for what it is about.
     pub(super) tries: u32,
     /// The last wall clock time in an admission: no two have the same.
@@ -89,6 +93,7 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
             groups: GroupLedger::default(),
             ghost_step: 0,
             seats: Seats::default(),
+            strangers: strangers(seed, profile),
             tries: 0,
             last_unix_ms: 0,
             looks: 0,
@@ -164,6 +169,10 @@ impl Subject for Node {
         options.raft = profile.raft.clone();
         options.raft.cluster = CLUSTER;
         options.swim = profile.swim.clone();
+        if profile.tended {
+            options.gate = Box::new(Doorkeeper(CLUSTER));
+            options.ticket = ticket_of(CLUSTER, host.id);
+        }
         options.request_timeout = profile.request_timeout;
         options.snapshot_entries = profile.snapshot_entries;
         let recovered = node::Recovered {
@@ -314,7 +323,7 @@ impl Subject for Node {
     }
 
     fn on_started(world: &mut Nodes, place: usize) {
-        let contacts = (0..world.profile.nodes).filter(|other| *other != place).map(address_of);
+        let contacts = (0..world.net.places()).filter(|other| *other != place).map(address_of);
         world.arrive(place, Input::Contacts(contacts.collect()));
         world.tell_wall(place);
     }
@@ -327,6 +336,9 @@ impl Subject for Node {
     ) -> Result<(), Broken> {
         if world.net.is_cut(place_of_address(from), to) {
             return Ok(());
+        }
+        if to >= world.hosts.len() {
+            return world.on_datagram_abroad(from, to, bytes);
         }
         world.arrive(to, Input::Datagram { from, bytes });
         world.rouse(to)
@@ -393,7 +405,8 @@ impl Subject for Node {
     }
 
     fn on_batch(world: &mut Nodes, place: usize) -> Result<(), Broken> {
-        world.check_seats(place)
+        world.check_seats(place)?;
+        world.check_apart(place)
     }
 
     fn on_look(world: &mut Nodes) -> Result<(), Broken> {
@@ -402,6 +415,7 @@ impl Subject for Node {
         world.note_removed();
         world.switch_off_removed();
         world.crowd.looks += 1;
+        world.look_abroad(world.crowd.looks)?;
         if world.crowd.looks.is_multiple_of(LOOKS_PER_CLOCK) {
             for place in 0..world.hosts.len() {
                 world.tell_wall(place);
@@ -556,9 +570,9 @@ impl Nodes {
         Ok(())
     }
 
-    fn gossip(&mut self, place: usize, to: SocketAddr, bytes: Bytes, at: Time) {
+    pub(super) fn gossip(&mut self, place: usize, to: SocketAddr, bytes: Bytes, at: Time) {
         let other = place_of_address(to);
-        if other >= self.hosts.len() {
+        if other >= self.net.places() {
             return;
         }
         let from = address_of(place);

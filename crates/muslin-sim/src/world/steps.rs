@@ -137,7 +137,7 @@ impl<S: Subject> World<S> {
             hindered: Time::START,
         });
         let hosts = hosts.collect();
-        let net = Net::new(profile.nodes, prng.fork());
+        let net = Net::new(profile.nodes + profile.strangers(), prng.fork());
         let (disk, process) = (prng.fork(), prng.fork());
         let draws = Draws { disk, process, fault: prng.fork(), client: prng.fork() };
         let mut world = World {

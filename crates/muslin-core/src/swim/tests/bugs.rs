@@ -224,6 +224,7 @@ bugs! {
     a_suspect_is_not_told: SuspectNotTold is seen by a_suspect_hears_of_it_and_refutes;
     a_stream_answer_is_lost: StreamAnswerLost is seen by streams_alone_keep_two_nodes_together;
     a_ticket_is_checked_once: TicketCheckedOncePerNode is seen by an_invalid_ticket_changes_nothing;
+    any_ticket_opens: TicketOfAnyCluster is seen by an_invalid_ticket_changes_nothing;
     a_stopped_node_judges: StoppedNodeJudges is seen by a_node_that_was_stopped_judges_nobody;
     a_refutation_in_the_same_life: RefutesInSameLife is seen by a_suspect_hears_of_it_and_refutes;
     a_slice_without_bound: SliceNotBounded is seen by a_slice_stays_a_slice;
