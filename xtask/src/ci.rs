@@ -35,10 +35,15 @@ const STEPS: [Step; 17] = [
     Step { name: "deny", run: deny::run },
 ];
 
-/// Runs every step, even after one that failed, and ends with the count.
-pub(crate) fn run() -> Result<(), String> {
+/// Runs every step, or those that are named, even after one that failed, and ends with the count.
+pub(crate) fn run(names: &[String]) -> Result<(), String> {
+    if let Some(name) = names.iter().find(|name| STEPS.iter().all(|step| step.name != **name)) {
+        let all: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+        return Err(format!("there is no step {name}; there are: {}", all.join(", ")));
+    }
+    let is_meant = |step: &Step| names.is_empty() || names.iter().any(|name| name == step.name);
     let mut answers = Vec::new();
-    for step in STEPS {
+    for step in STEPS.into_iter().filter(is_meant) {
         println!("\n==> {}", step.name);
         let start = Instant::now();
         let answer = (step.run)();

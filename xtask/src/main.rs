@@ -26,7 +26,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  ci                       everything CI runs, in order
+  ci [STEP..]              everything CI runs, in order; or these steps of it
   test [ARGS..]            cargo test
   tidy [PATHS..]           the rules of STYLE.md that a program can check
                            (--wrap: breaks long comments anew first;
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
     match command {
-        "ci" => ci::run(),
+        "ci" => ci::run(rest),
         "test" => ci::test(rest),
         "tidy" => tidy::run(&root(), rest),
         "sim" => simulate::sim(rest),

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 pub(crate) struct Host<S: Subject> {
     pub(crate) id: NodeId,
+    /// Where it is reached at present.
+    pub(crate) address: SocketAddr,
     pub(crate) disk: Disk,
     /// Start counter of its directory.
     pub(crate) boot: u64,
@@ -79,12 +81,17 @@ pub(crate) struct Process<S: Subject> {
 /// The port of every simulated node.
 const PORT: u16 = 7400;
 
-/// The address of the machine at a place.
+/// The first address of the machine at a place.
 pub(crate) fn address_of(place: usize) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, place as u8 + 1)), PORT + place as u16)
+    address_in(0, place)
 }
 
-/// The place of an address, if one of the machines has it.
+/// The address of the machine at a place in another network: each has its own.
+pub(crate) fn address_in(network: u8, place: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, network, place as u8 + 1)), PORT + place as u16)
+}
+
+/// The place of an address, whatever the network.
 pub(crate) fn place_of_address(address: SocketAddr) -> usize {
     usize::from(address.port().saturating_sub(PORT))
 }

@@ -43,6 +43,8 @@
 //!   once), stopped, standing still, starving.
 //! - **Clocks**: of any rate within a bound, and changing it; leaping forward by up to hours, where
 //!   no promise rests on them.
+//! - **Strangers**: snapshots of another cluster, from the leader's address; its machines, which
+//!   gossip to this one.
 //! - **Operators**: admission, removal, changes of who votes, moved leadership.
 //!
 //! Disks lose what they promised only one at a time, where all voters are whole: a group does not

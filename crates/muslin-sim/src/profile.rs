@@ -367,6 +367,8 @@ pub struct Profile {
     pub churn: bool,
     /// An operator does all that can be done about members.
     pub tended: bool,
+    /// How often, in a million, a machine that starts again has another address.
+    pub moves_ppm: u64,
     /// What the cluster is founded with.
     pub settings: Settings,
     /// The network.
@@ -459,6 +461,7 @@ impl Profile {
             control: nodes,
             churn: false,
             tended: false,
+            moves_ppm: 0,
             settings: Settings::default(),
             network: draw_network(prng),
             disks: draw_disks(prng),
@@ -477,7 +480,7 @@ impl Profile {
         profile
     }
 
-    /// Times that are days in real clusters are seconds. Disks keep what they promised and clocks
+    /// Times that are days in real clusters are seconds, and addresses change. Disks keep what they promised and clocks
     /// do not leap: a member that is gone for good is one too few already, and who is gone for
     /// long enough is told by clocks.
     fn tended(prng: &mut Prng, control: usize) -> Profile {
@@ -496,6 +499,7 @@ impl Profile {
             hold_for_ms: millis(1_000, 6_000),
             ..Settings::default()
         };
+        profile.moves_ppm = pick(prng, &[0, 0, 200_000, 1_000_000]);
         let faults = &mut profile.faults;
         (faults.rot, faults.wipe, faults.leap) = (false, false, false);
         faults.stop = true;
@@ -544,6 +548,7 @@ impl Profile {
             control: nodes,
             churn: false,
             tended: false,
+            moves_ppm: 0,
             settings: Settings::default(),
             network: Network {
                 delay: Delay::between(least, most),

@@ -92,8 +92,8 @@ pub(crate) trait Subject: Sized {
     fn tell_input(input: &Self::Input) -> Option<String>;
     fn tell_output(output: &Self::Output) -> Option<String>;
 
-    /// Whether what is sent to a peer has a way.
-    fn reaches(_: &Self::Local, _: NodeId, _: usize) -> bool {
+    /// Whether what is sent to a peer, which is reached there, has a way.
+    fn reaches(_: &Self::Local, _: NodeId, _: SocketAddr) -> bool {
         true
     }
     /// Whether a peer is listened to.

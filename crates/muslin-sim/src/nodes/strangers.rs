@@ -86,8 +86,9 @@ impl Nodes {
             self.tell_stranger(number, Input::Epoch(epoch));
             if looks.is_multiple_of(LOOKS_PER_CALL) {
                 self.tell_stranger(number, Input::Contacts(Vec::new()));
-                let all = (0..self.net.places()).map(address_of);
-                self.tell_stranger(number, Input::Contacts(all.collect()));
+                let all = (0..self.net.places()).map(|place| self.address(place));
+                let all = Input::Contacts(all.collect());
+                self.tell_stranger(number, all);
             }
             let swim = &self.crowd.strangers[number];
             if swim.deadline().is_some_and(|(due, _)| due <= now) {

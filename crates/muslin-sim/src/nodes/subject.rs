@@ -10,7 +10,7 @@ use crate::checkers::leases::Leases;
 use crate::checkers::ledger::Ledger;
 use crate::checkers::logs::Fresh;
 use crate::checkers::seats::Seats;
-use crate::host::{address_of, id_of, place_of_address};
+use crate::host::{address_in, address_of, id_of, place_of_address};
 use crate::net::Fate;
 use crate::profile::Profile;
 use crate::replica::{Promise, View};
@@ -158,9 +158,10 @@ impl Subject for Node {
 
     fn start(world: &mut Nodes, place: usize, now: Now) -> (Node, Connections) {
         let draw = world.draws.process.draw();
+        world.move_house(place);
         let host = &world.hosts[place];
         let profile = &world.profile;
-        let mut options = node::Options::new(host.id, CLUSTER, address_of(place));
+        let mut options = node::Options::new(host.id, CLUSTER, host.address);
         options.boot = host.boot;
         // As a joiner is told, and a member has it on its disk.
         options.epoch = world.crowd.ledger.epoch();
@@ -306,8 +307,8 @@ impl Subject for Node {
         Some(trace::tell_output(output))
     }
 
-    fn reaches(local: &Connections, to: NodeId, place: usize) -> bool {
-        local.routes.get(&to).is_some_and(|address| *address == address_of(place))
+    fn reaches(local: &Connections, to: NodeId, there: SocketAddr) -> bool {
+        local.routes.get(&to).is_some_and(|address| *address == there)
     }
 
     fn hears(local: &Connections, from: NodeId) -> bool {
@@ -323,8 +324,7 @@ impl Subject for Node {
     }
 
     fn on_started(world: &mut Nodes, place: usize) {
-        let contacts = (0..world.net.places()).filter(|other| *other != place).map(address_of);
-        world.arrive(place, Input::Contacts(contacts.collect()));
+        world.tell_contacts(place);
         world.tell_wall(place);
     }
 
@@ -419,6 +419,9 @@ impl Subject for Node {
         if world.crowd.looks.is_multiple_of(LOOKS_PER_CLOCK) {
             for place in 0..world.hosts.len() {
                 world.tell_wall(place);
+                if world.profile.moves_ppm > 0 {
+                    world.tell_contacts(place);
+                }
                 world.rouse_soon(place);
             }
         }
@@ -530,6 +533,26 @@ pub(crate) fn foreign_snapshot(view: &View, voters: Configuration) -> Message {
 }
 
 impl Nodes {
+    /// A machine that starts again may have another address by then.
+    fn move_house(&mut self, place: usize) {
+        let (boot, often) = (self.hosts[place].boot, self.profile.moves_ppm);
+        if often > 0 && boot > 1 && self.draws.process.chance(often) {
+            self.hosts[place].address = address_in(boot as u8, place);
+        }
+    }
+
+    /// Where a machine is reached at present, also one of another cluster.
+    pub(super) fn address(&self, place: usize) -> SocketAddr {
+        self.hosts.get(place).map_or_else(|| address_of(place), |host| host.address)
+    }
+
+    /// A node hears where its discovery finds the others.
+    fn tell_contacts(&mut self, place: usize) {
+        let others = (0..self.net.places()).filter(|other| *other != place);
+        let contacts = others.map(|other| self.address(other)).collect();
+        self.arrive(place, Input::Contacts(contacts));
+    }
+
     /// A node hears what its wall clock says.
     fn tell_wall(&mut self, place: usize) {
         // Each is off by something of its own, which stays.
@@ -572,10 +595,10 @@ impl Nodes {
 
     pub(super) fn gossip(&mut self, place: usize, to: SocketAddr, bytes: Bytes, at: Time) {
         let other = place_of_address(to);
-        if other >= self.net.places() {
+        if other >= self.net.places() || to != self.address(other) {
             return;
         }
-        let from = address_of(place);
+        let from = self.address(place);
         let fate = self.net.send_datagram(&self.profile.network, at, (place, other));
         let (first, second) = match fate {
             Fate::Lost => return,

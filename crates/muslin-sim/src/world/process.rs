@@ -355,7 +355,10 @@ impl<S: Subject> World<S> {
             promises.on_send((host.id, to), durable, promise)?;
         }
         let other = place_of(to);
-        if !host.process.as_ref().is_some_and(|it| S::reaches(&it.local, to, other)) {
+        // A member may be no machine at all.
+        let there = self.hosts.get(other).map(|host| host.address);
+        let reaches = |it: &Process<S>| there.is_some_and(|there| S::reaches(&it.local, to, there));
+        if !host.process.as_ref().is_some_and(reaches) {
             return Ok(());
         }
         let message = if self.profile.network.encoded { S::encoded(message)? } else { message };

@@ -6,7 +6,7 @@ use crate::checkers::logs::{Fresh, Logs};
 use crate::checkers::promises::Promises;
 use crate::checkers::{Broken, Violation};
 use crate::disk::Disk;
-use crate::host::{Host, Standing, id_of};
+use crate::host::{Host, Standing, address_of, id_of};
 use crate::net::{Net, Parcel};
 use crate::profile::Profile;
 use crate::queue::Queue;
@@ -120,6 +120,7 @@ impl<S: Subject> World<S> {
         let voters = Configuration::of_voters((0..profile.first_voters()).map(id_of));
         let hosts = (0..profile.nodes).map(|place| Host {
             id: id_of(place),
+            address: address_of(place),
             disk: Disk::empty(voters.clone()),
             boot: 0,
             life: 0,
