@@ -234,8 +234,8 @@ pub struct Faults {
     pub wipe: bool,
     /// An operator moves the leadership.
     pub transfer: bool,
-    /// A snapshot of another cluster comes from a leader at the address of this one's; where members
-    /// are tended, machines of another one gossip all the time.
+    /// A snapshot of another cluster comes from a leader at the address of this one's; where
+    /// members are tended, machines of another one gossip all the time.
     pub stranger: bool,
     /// After an acknowledged write, in a million: the node that gave it, the leader or all lose
     /// power.
@@ -480,9 +480,9 @@ impl Profile {
         profile
     }
 
-    /// Times that are days in real clusters are seconds, and addresses change. Disks keep what they promised and clocks
-    /// do not leap: a member that is gone for good is one too few already, and who is gone for
-    /// long enough is told by clocks.
+    /// Times that are days in real clusters are seconds, and addresses change. Disks keep what they
+    /// promised and clocks do not leap: a member that is gone for good is one too few already, and
+    /// who is gone for long enough is told by clocks.
     fn tended(prng: &mut Prng, control: usize) -> Profile {
         let nodes = control + CONTROL_SPARES + TENDED_WORKERS;
         let mut profile = Profile::swarm(prng, nodes);
