@@ -1,12 +1,13 @@
 //! A node's HTTP interface, with nothing between the test and the bytes.
 
+use crate::process::until;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Longest wait for one answer.
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(30);
 
 /// An answer.
 #[derive(Debug)]
@@ -77,6 +78,18 @@ pub(crate) fn get(address: &str, key: &str) -> Option<Option<String>> {
         404 => Some(None),
         _ => None,
     }
+}
+
+/// Writes, again and again until it is acknowledged.
+#[track_caller]
+pub(crate) fn write(address: &str, key: &str, value: &str) {
+    until("a write is acknowledged", || put(address, key, value).then_some(()));
+}
+
+/// Reads linearizably, again and again until there is an answer.
+#[track_caller]
+pub(crate) fn read(address: &str, key: &str) -> Option<String> {
+    until("a read is answered", || get(address, key))
 }
 
 /// The status of a node.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A wait longer than this is a failure, not slowness.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What a command that ended had to say.
 #[derive(Debug)]
@@ -59,6 +59,16 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &[u8]) -> Said {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+/// Runs to the end, again and again while nobody can be asked or no quorum answers in time: for
+/// what may be said twice.
+#[track_caller]
+pub(crate) fn answered(arguments: &[&str]) -> Said {
+    until("it is answered", || {
+        let said = run(arguments);
+        (!matches!(said.code, Some(5 | 6))).then_some(said)
+    })
 }
 
 /// A process that is killed with this value.

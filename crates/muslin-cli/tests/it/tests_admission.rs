@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::ports;
-use crate::process::{Running, Said, muslin, run, until};
+use crate::process::{Running, Said, answered, muslin, run, until};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ impl Cluster {
         let said = run(&[&["init", "-o", "json", "--data-dir", &place][..], &node].concat());
         cluster.token = said.ok().json()["token"].as_str().unwrap().to_string();
         cluster.nodes.push(Running::up(&cluster.place(0), &[]));
-        until("the founder answers", || http::put(&address, "founded", "yes").then_some(()));
+        http::write(&address, "founded", "yes");
         cluster
     }
 
@@ -53,7 +53,7 @@ impl Cluster {
 
     fn join(&self, number: u16, through: u16, token: &str) -> Said {
         let line = self.line(number, through, &["--token", token]);
-        run(&line.iter().map(String::as_str).collect::<Vec<_>>())
+        answered(&line.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Asks the founder, in JSON.
@@ -62,7 +62,7 @@ impl Cluster {
     }
 
     fn ask_at(&self, number: u16, words: &[&str]) -> Value {
-        run(&[words, &["-o", "json", "--addr", &self.address(number)]].concat()).ok().json()
+        answered(&[words, &["-o", "json", "--addr", &self.address(number)]].concat()).ok().json()
     }
 
     fn up(&mut self, number: u16) {
@@ -145,7 +145,7 @@ fn certificates_and_gossip_keys_are_rotated_while_all_go_on() {
         Some(())
     });
     cluster.wait_alive(1);
-    assert!(http::put(&cluster.address(1), "after", "it"));
+    http::write(&cluster.address(1), "after", "it");
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn whoever_was_away_over_a_rise_of_the_epoch_comes_back_by_itself() {
     until("it has papers of the new epoch, of its own accord", || {
         (cluster.ask_at(2, &["cert", "ls"])["epoch"] == 2).then_some(())
     });
-    assert_eq!(http::get(&cluster.address(2), "founded"), Some(Some("yes".into())));
+    assert_eq!(http::read(&cluster.address(2), "founded"), Some("yes".into()));
 }

@@ -20,7 +20,7 @@ fn the_ready_line_keeps_its_contract() {
         assert_eq!(node.etcd, format!("127.0.0.1:{}", etcd + 10 * (number - 1)));
         assert_eq!(node.id.len(), 16, "{node:?}");
         assert!(exists(node.pid) && Path::new(&node.data_dir).is_dir(), "{node:?}");
-        assert!(http::put(&node.addr, &node.name, "1"), "{node:?}");
+        http::write(&node.addr, &node.name, "1");
     }
     dev.stop();
 }
@@ -66,13 +66,13 @@ fn a_retained_cluster_is_resumed_with_its_keys() {
     let directory = tempfile::tempdir().unwrap();
     let flags = ["--retain", "--data-dir", directory.path().to_str().unwrap()];
     let first = Dev::start(&flags);
-    assert!(http::put(&first.nodes[0].addr, "kept", "yes"));
+    http::write(&first.nodes[0].addr, "kept", "yes");
     let (ids, ports) =
         (first.nodes.iter().map(|n| n.id.clone()).collect::<Vec<_>>(), first.ports.clone());
     first.stop();
     let second = Dev::start_on(ports, &flags);
     assert_eq!(second.nodes.iter().map(|n| n.id.clone()).collect::<Vec<_>>(), ids);
-    assert_eq!(http::get(&second.nodes[2].addr, "kept"), Some(Some("yes".to_string())));
+    assert_eq!(http::read(&second.nodes[2].addr, "kept"), Some("yes".to_string()));
     second.stop();
 }
 
@@ -94,7 +94,7 @@ fn dev_does_what_is_piped_in_and_goes_on_when_the_pipe_ends() {
     assert_eq!(status["processes"].as_array().unwrap().len(), 3);
     assert_eq!(status["status"]["voters"]["total"], 3);
     dev.close_stdin();
-    assert!(http::put(&dev.nodes[0].addr, "still", "there"));
+    http::write(&dev.nodes[0].addr, "still", "there");
     assert!(dev.running().is_alive());
     dev.stop();
 }

@@ -34,16 +34,14 @@ impl Cluster {
         cluster.token = said["token"].as_str().unwrap().to_string();
         let first = cluster.up(0, ways);
         cluster.nodes.push(first);
-        until("the first node answers", || {
-            http::put(&cluster.addresses[0], "a", "1").then_some(())
-        });
+        http::write(&cluster.addresses[0], "a", "1");
         cluster
     }
 
     /// Lets the others join in the way that is named, and run in these ways.
     fn grow(&mut self, join: &[&str], ways: &[&str]) {
         for number in 1..self.addresses.len() {
-            self.join(number, join).ok();
+            until("it is let in", || (self.join(number, join).code == Some(0)).then_some(()));
             let node = self.up(number, ways);
             self.nodes.push(node);
         }
@@ -97,15 +95,16 @@ impl Cluster {
         }
     }
 
-    /// The addresses under which a node sees the others and itself.
-    fn seen_by(&self, number: usize) -> Vec<String> {
-        let answer = http::ask(&self.addresses[number], "GET", "/v1/nodes", b"").unwrap();
-        let nodes: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-        let items = nodes["items"].as_array().unwrap();
-        let mut seen: Vec<String> =
-            items.iter().map(|node| node["addr"].as_str().unwrap().to_string()).collect();
-        seen.sort();
-        seen
+    /// Until a node sees the others and itself where they are, and nobody else.
+    fn wait_seen_by(&self, number: usize) {
+        until("all are seen where they are", || {
+            let answer = http::ask(&self.addresses[number], "GET", "/v1/nodes", b"")?.json();
+            let items = answer["items"].as_array()?;
+            let mut seen: Vec<&str> =
+                items.iter().filter_map(|node| node["addr"].as_str()).collect();
+            seen.sort();
+            (seen == self.addresses).then_some(())
+        });
     }
 }
 
@@ -138,7 +137,7 @@ fn a_cluster_is_joined_and_re_forms_by_an_srv_name() {
     cluster.move_to(moved.clone(), &ways);
     server.change(|served| *served = zone(&moved));
     cluster.wait_healthy();
-    assert_eq!(http::get(&cluster.addresses[2], "a"), Some(Some("1".to_string())));
+    assert_eq!(http::read(&cluster.addresses[2], "a"), Some("1".to_string()));
 }
 
 #[test]
@@ -154,10 +153,10 @@ fn two_clusters_on_one_multicast_group_and_the_same_ports_never_mix() {
         cluster.grow(&ways, &ways);
     }
     for cluster in &clusters {
-        assert_eq!(cluster.seen_by(1), cluster.addresses);
+        cluster.wait_seen_by(1);
     }
-    assert!(http::put(&clusters[0].addresses[0], "whose", "ours"));
-    assert!(http::put(&clusters[1].addresses[0], "whose", "theirs"));
+    http::write(&clusters[0].addresses[0], "whose", "ours");
+    http::write(&clusters[1].addresses[0], "whose", "theirs");
     // Each takes the places of the other, where all that they remember leads them to.
     clusters.iter_mut().for_each(Cluster::kill_all);
     let [ours, theirs] = &mut clusters;
@@ -165,13 +164,9 @@ fn two_clusters_on_one_multicast_group_and_the_same_ports_never_mix() {
     theirs.move_to(places[0].clone(), &ways);
     for (cluster, whose) in clusters.iter().zip(["ours", "theirs"]) {
         cluster.wait_healthy();
-        let read = http::get(&cluster.addresses[2], "whose");
-        assert_eq!(read, Some(Some(whose.to_string())));
-        let seen = until("all are seen where they are", || {
-            let seen = cluster.seen_by(2);
-            (seen == cluster.addresses).then_some(seen)
-        });
-        assert_eq!(seen.len(), 3);
+        let read = http::read(&cluster.addresses[2], "whose");
+        assert_eq!(read, Some(whose.to_string()));
+        cluster.wait_seen_by(2);
     }
 }
 
@@ -184,18 +179,18 @@ fn members_of_a_static_list_agree_without_gossip_and_survive_a_death() {
     let ways = ["--discover", way.as_str()];
     let mut cluster = Cluster::found(places, &ways);
     cluster.grow(&ways, &ways);
-    assert_eq!(cluster.seen_by(2), cluster.addresses);
+    cluster.wait_seen_by(2);
     cluster.nodes[0].kill();
-    until("the others go on", || http::put(&cluster.addresses[2], "b", "2").then_some(()));
+    http::write(&cluster.addresses[2], "b", "2");
     until("the one that leads says that one is missing", || {
         let status = cluster.addresses[1..].iter().filter_map(|address| http::status(address));
         status.into_iter().find(|status| status["health"] == "degraded")
     });
     cluster.nodes[0] = cluster.up(0, &ways);
     cluster.wait_healthy();
-    assert_eq!(http::get(&cluster.addresses[0], "b"), Some(Some("2".to_string())));
+    assert_eq!(http::read(&cluster.addresses[0], "b"), Some("2".to_string()));
     for address in &cluster.addresses {
-        let metrics = http::ask(address, "GET", "/metrics", b"").unwrap();
+        let metrics = until("it counts", || http::ask(address, "GET", "/metrics", b""));
         let metrics = String::from_utf8(metrics.body).unwrap();
         let sent =
             metrics.lines().find(|line| line.starts_with("muslin_transport_datagrams_out_total"));

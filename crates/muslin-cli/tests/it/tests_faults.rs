@@ -55,7 +55,10 @@ fn a_killed_follower_catches_up() {
     caught_up(&follower, &dev.leader());
     for key in &acknowledged {
         let path = format!("/v1/kv/{key}?consistency=local");
-        let local = until("it answers", || http::ask(&follower.addr, "GET", &path, b""));
+        let local = until("it has all that was acknowledged", || {
+            let local = http::ask(&follower.addr, "GET", &path, b"")?;
+            (local.status == 200).then_some(local)
+        });
         assert_eq!(local.body, key.as_bytes(), "{key}: {local:?}");
     }
     dev.stop();
@@ -72,10 +75,10 @@ fn a_paused_leader_is_replaced_and_follows_when_it_wakes() {
         let leads = |node: &Node| Some(http::status(&node.addr)?["node"]["role"] == "leader");
         others.iter().any(|node| leads(node) == Some(true)).then_some(())
     });
-    until("writes go on", || http::put(&others[0].addr, "while", "paused").then_some(()));
+    http::write(&others[0].addr, "while", "paused");
     dev.order(&format!("resume {}", old.name));
     dev.next_of("resumed");
-    let read = until("the old leader answers", || http::get(&old.addr, "while"));
+    let read = http::read(&old.addr, "while");
     assert_eq!(read.as_deref(), Some("paused"));
     dev.stop();
 }
@@ -125,7 +128,7 @@ fn a_node_that_is_asked_to_stop_leaves() {
 fn without_a_quorum_writes_are_refused_and_local_reads_are_answered() {
     let mut dev = Dev::start(&[]);
     let addr = dev.node("n1").addr.clone();
-    run(&["kv", "put", "before", "1", "--addr", &addr]).ok();
+    http::write(&addr, "before", "1");
     until("n1 has it", || {
         let local = http::ask(&addr, "GET", "/v1/kv/before?consistency=local", b"")?;
         (local.status == 200).then_some(())
@@ -140,6 +143,6 @@ fn without_a_quorum_writes_are_refused_and_local_reads_are_answered() {
     assert_eq!(status.code, Some(8), "{status:?}");
     assert!(status.stdout.starts_with("Unavailable"), "{status:?}");
     dev.start_node("n2");
-    until("writes are answered again", || http::put(&addr, "after", "1").then_some(()));
+    http::write(&addr, "after", "1");
     dev.stop();
 }

@@ -2,7 +2,7 @@
 
 use crate::dev::Dev;
 use crate::http;
-use crate::process::{exists, resident, until};
+use crate::process::{exists, resident};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -102,7 +102,7 @@ fn attack_udp(address: &str) {
 fn bytes_that_should_not_have_come_leave_every_node_alive_and_small() {
     let dev = Dev::start(&[]);
     for node in &dev.nodes {
-        assert!(http::put(&node.addr, "before", "1"));
+        http::write(&node.addr, "before", "1");
     }
     let before: Vec<u64> = dev.nodes.iter().map(|node| resident(node.pid)).collect();
     let mut held = Vec::new();
@@ -113,7 +113,7 @@ fn bytes_that_should_not_have_come_leave_every_node_alive_and_small() {
     }
     for (node, before) in dev.nodes.iter().zip(before) {
         assert!(exists(node.pid), "{node:?}");
-        until("it still answers", || http::put(&node.addr, &node.name, "1").then_some(()));
+        http::write(&node.addr, &node.name, "1");
         let growth = resident(node.pid).saturating_sub(before);
         assert!(growth < GROWTH_MAX, "{} gained {} MB", node.name, growth >> 20);
     }
@@ -133,6 +133,6 @@ fn a_value_that_is_too_large_is_refused_and_said_so() {
     let answer = http::ask(addr, "PUT", "/v1/kv/large", &vec![b'x'; FLOOD]);
     // A node may also close on a sender that does not stop; it may not take the value.
     assert!(answer.is_none_or(|a| (400..500).contains(&a.status)), "taken");
-    assert_eq!(until("a read is answered", || http::get(addr, "large")), None);
+    assert_eq!(http::read(addr, "large"), None);
     dev.stop();
 }

@@ -1,7 +1,7 @@
 //! Keys through the command line.
 
 use crate::dev::Dev;
-use crate::process::{Running, muslin, run, run_with_input};
+use crate::process::{Running, answered, muslin, run_with_input, until};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -9,8 +9,9 @@ use std::process::Stdio;
 #[test]
 fn keys_are_written_read_listed_and_deleted_through_any_node() {
     let dev = Dev::start(&[]);
-    let on =
-        |node: usize, words: &[&str]| run(&[words, &["--addr", &dev.nodes[node].addr]].concat());
+    let on = |node: usize, words: &[&str]| {
+        answered(&[words, &["--addr", &dev.nodes[node].addr]].concat())
+    };
     on(0, &["kv", "put", "app/a", "one"]).ok();
     on(1, &["kv", "put", "app/b c?", "two words"]).ok();
     assert_eq!(on(2, &["kv", "get", "app/a"]).ok().stdout, "one");
@@ -35,13 +36,13 @@ fn a_value_is_bytes_and_comes_from_stdin_when_asked() {
     let dev = Dev::start(&["--nodes", "1"]);
     let addr = dev.nodes[0].addr.as_str();
     run_with_input(&["kv", "put", "raw", "-", "--addr", addr], &[0xff, 0x00, b'\n']).ok();
-    let shown = run(&["kv", "get", "raw", "-o", "json", "--addr", addr]).ok().json();
+    let shown = answered(&["kv", "get", "raw", "-o", "json", "--addr", addr]).ok().json();
     assert_eq!(shown["value_b64"], "/wAK", "{shown}");
-    run(&["kv", "put", "text", "hello", "--addr", addr]).ok();
-    let shown = run(&["kv", "get", "text", "-o", "json", "--addr", addr]).ok().json();
+    answered(&["kv", "put", "text", "hello", "--addr", addr]).ok();
+    let shown = answered(&["kv", "get", "text", "-o", "json", "--addr", addr]).ok().json();
     let fields = [&shown["key"], &shown["value"], &shown["version"]];
     assert_eq!(fields, [&json!("text"), &json!("hello"), &json!(1)]);
-    let local = run(&["kv", "get", "text", "--consistency", "local", "--addr", addr]).ok();
+    let local = answered(&["kv", "get", "text", "--consistency", "local", "--addr", addr]).ok();
     assert_eq!(local.stdout, "hello");
     dev.stop();
 }
@@ -51,13 +52,13 @@ fn a_write_may_ask_for_what_it_replaces() {
     let dev = Dev::start(&["--nodes", "1"]);
     let addr = dev.nodes[0].addr.as_str();
     let put = |value: &str, flags: &[&str]| {
-        run(&[&["kv", "put", "k", value, "-o", "json", "--addr", addr], flags].concat())
+        answered(&[&["kv", "put", "k", value, "-o", "json", "--addr", addr], flags].concat())
     };
     let first = put("1", &["--if-absent"]).ok().json()["revision"].as_u64().unwrap();
     assert_eq!(put("2", &["--if-absent"]).code, Some(4));
     put("2", &["--if-revision", &first.to_string()]).ok();
     assert_eq!(put("3", &["--if-revision", &first.to_string()]).code, Some(4));
-    assert_eq!(run(&["kv", "get", "k", "--addr", addr]).ok().stdout, "2");
+    assert_eq!(answered(&["kv", "get", "k", "--addr", addr]).ok().stdout, "2");
     dev.stop();
 }
 
@@ -65,7 +66,7 @@ fn a_write_may_ask_for_what_it_replaces() {
 fn a_watch_tells_what_is_there_and_then_every_change() {
     let dev = Dev::start(&[]);
     let (addr, other) = (dev.nodes[0].addr.as_str(), dev.nodes[1].addr.as_str());
-    run(&["kv", "put", "w/old", "0", "--addr", addr]).ok();
+    answered(&["kv", "put", "w/old", "0", "--addr", addr]).ok();
     let line = ["kv", "watch", "--prefix", "w/", "--count", "3", "-o", "json", "--addr", addr];
     let mut watch = Running::start(muslin(&line).stdout(Stdio::piped()).stdin(Stdio::null()));
     let stdout = BufReader::new(watch.child().stdout.take().unwrap());
@@ -80,10 +81,10 @@ fn a_watch_tells_what_is_there_and_then_every_change() {
     let item = next();
     assert_eq!((&item["type"], &item["key"]), (&json!("item"), &json!("w/old")));
     assert_eq!(next()["type"], "sync");
-    run(&["kv", "put", "w/new", "1", "--addr", other]).ok();
-    run(&["kv", "put", "elsewhere", "1", "--addr", other]).ok();
-    run(&["kv", "put", "w/new", "2", "--addr", addr]).ok();
-    run(&["kv", "del", "w/old", "--addr", other]).ok();
+    answered(&["kv", "put", "w/new", "1", "--addr", other]).ok();
+    answered(&["kv", "put", "elsewhere", "1", "--addr", other]).ok();
+    answered(&["kv", "put", "w/new", "2", "--addr", addr]).ok();
+    answered(&["kv", "del", "w/old", "--addr", other]).ok();
     let told: Vec<[Value; 3]> = (0..3)
         .map(|_| next())
         .map(|l| [l["type"].clone(), l["key"].clone(), l["value"].clone()])
@@ -99,23 +100,27 @@ fn a_watch_tells_what_is_there_and_then_every_change() {
 fn status_nodes_and_events_say_how_the_cluster_is() {
     let mut dev = Dev::start(&[]);
     let addr = dev.nodes[0].addr.clone();
-    let status = run(&["status", "--addr", &addr]).ok();
-    assert!(status.stdout.starts_with("Healthy - can lose 1 more node\n"), "{status:?}");
-    let body = run(&["status", "--addr", &addr, "-o", "json"]).ok().json();
-    assert_eq!((&body["health"], &body["can_lose"]), (&json!("healthy"), &json!(1)));
-    let rows = run(&["node", "ls", "--addr", &addr]).ok().stdout;
+    until("it says that it is healthy", || {
+        let status = answered(&["status", "--addr", &addr]).stdout;
+        status.starts_with("Healthy - can lose 1 more node\n").then_some(())
+    });
+    until("it says so to programs", || {
+        let body = answered(&["status", "--addr", &addr, "-o", "json"]).json();
+        (body["health"] == "healthy" && body["can_lose"] == 1).then_some(())
+    });
+    let rows = answered(&["node", "ls", "--addr", &addr]).ok().stdout;
     assert_eq!(rows.lines().map(|l| &l[..2]).collect::<Vec<_>>(), ["n1", "n2", "n3"]);
-    let by_name = run(&["node", "show", "n2", "-o", "json", "--addr", &addr]).ok().json();
+    let by_name = answered(&["node", "show", "n2", "-o", "json", "--addr", &addr]).ok().json();
     assert_eq!(by_name["id"], dev.node("n2").id.as_str());
     let prefix = &dev.node("n2").id[..12];
-    let by_id = run(&["node", "show", prefix, "-o", "json", "--addr", &addr]).ok().json();
+    let by_id = answered(&["node", "show", prefix, "-o", "json", "--addr", &addr]).ok().json();
     assert_eq!(by_id["name"], "n2");
-    assert_eq!(run(&["node", "show", "n9", "--addr", &addr]).code, Some(3));
-    let events = run(&["events", "-o", "json", "--addr", &addr]).ok().json();
+    assert_eq!(answered(&["node", "show", "n9", "--addr", &addr]).code, Some(3));
+    let events = answered(&["events", "-o", "json", "--addr", &addr]).ok().json();
     assert!(events["items"].as_array().is_some_and(|items| !items.is_empty()), "{events}");
     dev.kill("n3");
-    crate::process::until("the loss is told", || {
-        let said = run(&["status", "--addr", &addr]);
+    until("the loss is told", || {
+        let said = answered(&["status", "--addr", &addr]);
         (said.code == Some(8) && said.stdout.starts_with("Degraded")).then_some(())
     });
     dev.stop();

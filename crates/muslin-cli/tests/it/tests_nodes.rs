@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::ports;
-use crate::process::{Running, run, until};
+use crate::process::{Running, answered, run, until};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -28,7 +28,7 @@ impl Cluster {
             let place = places[number].to_str().unwrap();
             let node = ["--name", &name, "--listen", &addresses[number]];
             let line = ["join", &addresses[0], "--token", &token, "--data-dir", place];
-            run(&[&line[..], &node[..]].concat()).ok();
+            answered(&[&line[..], &node[..]].concat()).ok();
             nodes.push(Running::up(&places[number], &[]));
         }
         let cluster = Cluster { _directory: directory, places, addresses, nodes };
@@ -81,30 +81,30 @@ fn found(place: &Path, address: &str) -> (String, Running) {
         )
     );
     let running = Running::up(place, &[]);
-    until("the first node answers", || http::put(address, "founded", "yes").then_some(()));
+    http::write(address, "founded", "yes");
     (token, running)
 }
 
 #[test]
 fn three_directories_become_a_cluster_and_again_after_all_were_stopped_or_killed() {
     let mut cluster = Cluster::make();
-    assert!(http::put(&cluster.addresses[1], "first", "1"));
+    http::write(&cluster.addresses[1], "first", "1");
     cluster.stop_all();
     cluster.up_all();
     cluster.wait_healthy();
-    assert_eq!(http::get(&cluster.addresses[2], "first"), Some(Some("1".to_string())));
-    assert!(http::put(&cluster.addresses[2], "second", "2"));
+    assert_eq!(http::read(&cluster.addresses[2], "first"), Some("1".to_string()));
+    http::write(&cluster.addresses[2], "second", "2");
     cluster.kill_all();
     cluster.up_all();
     cluster.wait_healthy();
-    assert_eq!(http::get(&cluster.addresses[0], "second"), Some(Some("2".to_string())));
+    assert_eq!(http::read(&cluster.addresses[0], "second"), Some("2".to_string()));
     cluster.stop_all();
 }
 
 #[test]
 fn a_cluster_re_forms_when_every_address_has_changed() {
     let mut cluster = Cluster::make();
-    assert!(http::put(&cluster.addresses[0], "before", "the move"));
+    http::write(&cluster.addresses[0], "before", "the move");
     cluster.kill_all();
     cluster.addresses = new_addresses();
     let seed = cluster.addresses[0].clone();
@@ -114,14 +114,14 @@ fn a_cluster_re_forms_when_every_address_has_changed() {
         cluster.nodes.push(Running::up(place, &flags));
     }
     cluster.wait_healthy();
-    let read = http::get(&cluster.addresses[2], "before");
-    assert_eq!(read, Some(Some("the move".to_string())));
-    assert!(http::put(&cluster.addresses[1], "after", "it"));
+    let read = http::read(&cluster.addresses[2], "before");
+    assert_eq!(read, Some("the move".to_string()));
+    http::write(&cluster.addresses[1], "after", "it");
     // Once found again, they are found again without help.
     cluster.stop_all();
     cluster.up_all();
     cluster.wait_healthy();
-    assert_eq!(http::get(&cluster.addresses[0], "after"), Some(Some("it".to_string())));
+    assert_eq!(http::read(&cluster.addresses[0], "after"), Some("it".to_string()));
     cluster.stop_all();
 }
 
@@ -170,7 +170,7 @@ fn a_data_directory_in_use_is_refused() {
     let (_, mut first) = found(&place, &addresses[0]);
     let said = Running::refused_up(&place, &["--listen", &addresses[1]]);
     assert!(said.contains(place.to_str().unwrap()), "{said}");
-    assert!(http::put(&addresses[0], "still", "here"));
+    http::write(&addresses[0], "still", "here");
     first.stop();
 }
 

@@ -49,7 +49,10 @@ pub(super) async fn begin(
     };
     joiner.begin(&place)?;
     let body = serde_json::to_vec(joiner.request()).expect("text is always JSON");
-    let answer = errand::ask(identity, places, "/v1/join", &Bytes::from(body)).await;
+    // Others may be left behind as this node is, with no quorum to admit anybody.
+    let is_behind = |said: Result<&Bytes, &str>| said == Err("no-quorum");
+    let asked = ("/v1/join", &Bytes::from(body));
+    let answer = errand::ask_past(identity, places, asked, is_behind).await;
     let answer = answer.map_err(|problem| DaemonError::Renewal(problem.detail))?;
     let unfit = || DaemonError::Renewal("the answer is not as expected".into());
     // The parser's message could quote a key.

@@ -41,6 +41,16 @@ pub(super) async fn ask(
     path: &str,
     body: &Bytes,
 ) -> Result<Bytes, Problem> {
+    ask_past(identity, places, (path, body), |_| false).await
+}
+
+/// The same, past those that say something that is no use: an answer, or the code of a problem.
+pub(super) async fn ask_past(
+    identity: &Identity,
+    places: &[Place],
+    (path, body): (&str, &Bytes),
+    is_passed: impl Fn(Result<&Bytes, &str>) -> bool,
+) -> Result<Bytes, Problem> {
     let mut last = Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "no-control-node",
@@ -51,9 +61,20 @@ pub(super) async fn ask(
     for place in places.iter().take(ASKED_MAX) {
         let call = Call::post(path, body.clone());
         match as_node(identity, place)?.bytes(call).await {
+            Ok(answer) if is_passed(Ok(&answer.body)) => {
+                let detail = format!("{} knows less than others do", place.address);
+                last = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-control-node", detail)
+                    .hint("ask again once another node with role control answers")
+                    .retryable();
+            }
             Ok(answer) => return Ok(answer.body),
             Err(ClientError::Problem { status, code, detail, hint, .. }) if code != "no-ca-key" => {
-                return Err(passed_on(status, &code, detail, hint));
+                let is_passed = is_passed(Err(&code));
+                let problem = passed_on(status, &code, detail, hint);
+                if !is_passed {
+                    return Err(problem);
+                }
+                last = problem;
             }
             Err(error) => {
                 let detail =

@@ -89,6 +89,12 @@ pub enum DaemonError {
     /// The node was gone when the epoch rose.
     #[error("this node was gone when the cluster's epoch rose: it has to be admitted again")]
     Outdated,
+    /// The same, of a voter that may not be alone.
+    #[error(
+        "this cluster goes on in a later epoch without this node, a voter, which looks for a quorum \
+         of the voters it knows before it gives up what it holds"
+    )]
+    LeftOut,
     /// Two clusters of one id, one of which was recovered.
     #[error(
         "a node of this cluster goes on alone in a later epoch: somebody has recovered from it \

@@ -39,6 +39,11 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// member there is, so that five thousand do not ask at once and all have asked in half their time.
 const SPREAD_PER_MEMBER: Duration = Duration::from_millis(5);
 
+/// How long a voter that was left out of a recovery looks for a quorum of the voters it knows
+/// before it gives up what it holds: as long as a voter that is silent keeps its seat. They may be
+/// starting as it is.
+const QUORUM_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Keeps one node's guards.
 pub(super) struct Keeper {
     pub(super) handle: Handle,
@@ -55,6 +60,8 @@ pub(super) struct Keeper {
     barred: u64,
     /// The latest epoch that others were heard to speak in.
     heard: Epoch,
+    /// When this node was first told that it is left out, since it last had a quorum.
+    left_out: Option<Instant>,
 }
 
 /// Why a node cannot go on as it is.
@@ -96,6 +103,7 @@ impl Keeper {
             shown,
             barred: 0,
             heard: Epoch(0),
+            left_out: None,
         }
     }
 
@@ -154,7 +162,7 @@ impl Keeper {
         }
         let renewed = self.renew(status, directory).await;
         match &renewed {
-            Ok(_) => self.retry.pause = RETRY_MIN,
+            Ok(_) | Err(DaemonError::LeftOut) => self.retry.pause = RETRY_MIN,
             Err(_) => self.retry.pause = (self.retry.pause * 2).min(RETRY_MAX),
         }
         let pause = self.retry.prng.duration(self.retry.pause / 2, self.retry.pause);
@@ -224,16 +232,21 @@ impl Keeper {
                 places.push(place.clone());
             }
         }
-        let answer = match self.ask(&identity, &places).await {
+        let asked = self.ask(&identity, &places).await;
+        let answer = match asked {
             Err(DaemonError::Removed | DaemonError::Outdated) if self.has_quorum(status).await => {
+                self.left_out = None;
                 return Err(DaemonError::Divided);
             }
             Err(DaemonError::Removed) => return Ok(Some(End::Removed)),
+            Err(DaemonError::Outdated) if self.may_have_quorum(status) => {
+                return Err(DaemonError::LeftOut);
+            }
             Err(DaemonError::Outdated) => {
                 afresh::begin(&identity, &places, directory).await?;
                 return Ok(Some(End::Afresh));
             }
-            asked => asked?,
+            answered => answered?,
         };
         self.barred = barred;
         self.roster.raise(answer.epoch());
@@ -250,13 +263,26 @@ impl Keeper {
         status.voter && matches!(read.await, Ok(Outcome { result: Ok(_), .. }))
     }
 
+    /// Whether it is too early to say that the other voters this node knows are gone.
+    fn may_have_quorum(&mut self, status: &NodeStatus) -> bool {
+        let since = *self.left_out.get_or_insert_with(Instant::now);
+        status.voter && since.elapsed() < QUORUM_PATIENCE
+    }
+
     /// Has a holder of the authority's key sign, and takes up what it gave.
     async fn ask(&self, identity: &Identity, places: &[Place]) -> Result<RenewAnswer, DaemonError> {
         let request = identity.request()?;
         let body = RenewRequest { csr_pem: request.csr_pem };
         let body = Bytes::from(serde_json::to_vec(&body).expect("text is always JSON"));
-        let asked = errand::ask(identity, places, "/v1/certificates:renew", &body);
-        let answer = asked.await.map_err(|problem| match problem.code {
+        // Others may be left behind as this node is: whoever is ahead is asked as well.
+        let is_behind = |said: Result<&Bytes, &str>| match said {
+            Ok(answer) => serde_json::from_slice::<RenewAnswer>(answer)
+                .is_ok_and(|answer| answer.epoch() < self.heard),
+            Err(code) => code == "no-quorum",
+        };
+        let asked = ("/v1/certificates:renew", &body);
+        let answer = errand::ask_past(identity, places, asked, is_behind).await;
+        let answer = answer.map_err(|problem| match problem.code {
             "removed" => DaemonError::Removed,
             "outdated" => DaemonError::Outdated,
             _ => DaemonError::Renewal(problem.detail),

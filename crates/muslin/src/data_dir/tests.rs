@@ -204,7 +204,7 @@ fn holds_a_directory_until_it_is_killed() {
     let Some(path) = std::env::var_os(HELD) else { return };
     let _open = DataDir::open(Path::new(&path)).unwrap();
     println!("held");
-    std::thread::sleep(std::time::Duration::from_secs(60));
+    std::thread::sleep(std::time::Duration::from_secs(600));
 }
 
 #[test]

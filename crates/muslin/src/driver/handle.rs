@@ -224,6 +224,12 @@ impl Handle {
         }
     }
 
+    /// Whether the threads of the disk have ended: they count for as long as they live.
+    #[cfg(test)]
+    pub(super) fn is_disk_left(&self) -> bool {
+        Arc::strong_count(&self.shared.disk) == 1
+    }
+
     /// What the store counts.
     pub fn disk(&self) -> DiskNumbers {
         self.shared.disk.numbers()

@@ -18,12 +18,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 const CLUSTER: ClusterId = ClusterId(9);
+
+/// How long something that must happen may take: far more than it does, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Small, so that segments come and go.
 const SEGMENT_BYTES: u64 = 1 << 18;
@@ -41,6 +44,21 @@ struct Running {
     task: JoinHandle<Result<(), DriverError>>,
     transport: Arc<MemTransport>,
     _contacts: mpsc::Sender<Vec<SocketAddr>>,
+}
+
+impl Running {
+    /// As a killed process: nothing more leaves it, and nobody is told.
+    async fn kill(self) {
+        self.transport.unplug();
+        self.task.abort();
+        let _ = self.task.await;
+        // Its log thread carries out what it was given, as a disk does, and ends.
+        let until = Instant::now() + PATIENCE;
+        while !self.handle.is_disk_left() {
+            assert!(Instant::now() < until, "the disk is left alone");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 fn address(id: u64) -> SocketAddr {
@@ -81,6 +99,7 @@ impl Cluster {
             Founding { members: (1..=3).map(member).collect(), ..Founding::default() };
         options.metadata.name = format!("n{id}");
         options.groups.snapshot_entries = 40;
+        options.request_timeout = PATIENCE;
         let seed = id << 8 | *boot;
         let (inbox, incoming) = mpsc::channel(4_096);
         let (contacts_sender, contacts) = mpsc::channel(1);
@@ -95,14 +114,8 @@ impl Cluster {
         self.nodes.insert(id, node);
     }
 
-    /// As a killed process: nothing more leaves it, and nobody is told.
     async fn kill(&mut self, id: u64) {
-        let node = self.nodes.remove(&id).unwrap();
-        node.transport.unplug();
-        node.task.abort();
-        let _ = node.task.await;
-        // Its log thread carries out what it was given, as a disk does, and ends.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.nodes.remove(&id).unwrap().kill().await;
     }
 
     fn handle(&self, id: u64) -> &Handle {
@@ -112,7 +125,8 @@ impl Cluster {
     /// Waits until every group is led by a node that runs, whom the record names.
     async fn all_led(&self, groups: &[GroupId]) {
         let mut missing = Vec::new();
-        for _ in 0..600 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             let mut led = BTreeMap::new();
             for (id, node) in &self.nodes {
                 for status in node.handle.group_status(None).await.unwrap() {
@@ -167,7 +181,8 @@ async fn write(
 
 /// What a node says of a group once it has read the record: until then it cannot know.
 async fn settled_status(handle: &Handle, group: GroupId) -> Result<Vec<GroupStatus>, Failure> {
-    for _ in 0..600 {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         match handle.group_status(Some(group)).await {
             Err(Failure::Starting) => tokio::time::sleep(Duration::from_millis(50)).await,
             known => return known,

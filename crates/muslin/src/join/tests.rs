@@ -19,6 +19,11 @@ use tokio::sync::mpsc;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// How long what must happen may take: far more than it does, on the slowest machine. And how long
+/// a quorum that is not there is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+const NO_QUORUM: Duration = Duration::from_millis(800);
+
 /// A cluster of one real node, with a token that admits two.
 struct Cluster {
     identity: Identity,
@@ -54,7 +59,7 @@ async fn cluster_that(others: u64) -> Cluster {
     };
     let mut options = Options::new(node, identity.cluster, address);
     options.founding = founding.clone();
-    options.request_timeout = Duration::from_millis(800);
+    options.request_timeout = if others > 0 { NO_QUORUM } else { PATIENCE };
     let (contacts_sender, contacts) = mpsc::channel(1);
     let store = Box::new(MemStore::new(Disk::new()));
     let driver = Driver { options, store, transport, incoming, contacts, seed: 1 };

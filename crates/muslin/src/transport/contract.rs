@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long something that must happen may take: far more than it does, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long something that must not happen is waited for.
 const SILENCE: Duration = Duration::from_millis(300);

@@ -24,7 +24,7 @@ impl Cluster {
         let base = format!("--base-port={}", ports::row(4));
         let etcd = format!("--etcd-base-port={}", ports::row(30));
         let mut command = Command::new(binary);
-        command.args(["dev", "-o", "json", "--exit-after", "300", &base, &etcd]);
+        command.args(["dev", "-o", "json", "--exit-after", "900", &base, &etcd]);
         let mut dev = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(dev.stdout.take().unwrap()).read_line(&mut line).unwrap();

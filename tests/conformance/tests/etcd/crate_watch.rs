@@ -5,7 +5,7 @@ use etcd_client::{EventType, WatchOptions, WatchResponse, WatchStream};
 use std::time::Duration;
 
 /// A wait longer than this is a failure.
-const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(120);
 
 async fn next(watch: &mut WatchStream) -> WatchResponse {
     let message = tokio::time::timeout(WAIT, watch.message()).await;

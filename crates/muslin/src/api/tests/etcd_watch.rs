@@ -47,7 +47,7 @@ impl Stream {
     }
 
     async fn next(&mut self) -> pb::WatchResponse {
-        let answer = tokio::time::timeout(Duration::from_secs(20), self.answers.message()).await;
+        let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await;
         answer.expect("an answer comes").unwrap().expect("the stream goes on")
     }
 
@@ -239,6 +239,6 @@ async fn a_stream_ends_with_the_process() {
     let end = stream.answers.message().await.unwrap_err();
     assert_eq!(end.message(), "etcdserver: server stopped");
     // The connection is still open at the client's end; the server does not wait for that.
-    let ended = tokio::time::timeout(Duration::from_secs(20), &mut world.serving).await;
+    let ended = tokio::time::timeout(PATIENCE, &mut world.serving).await;
     ended.expect("the server ends").unwrap();
 }

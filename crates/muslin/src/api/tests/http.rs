@@ -6,11 +6,11 @@ use hyper::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, ORIGIN};
 use serde_json::{Value, json};
 
 pub(super) fn client(world: &World) -> Client {
-    Client::new(world.addr.to_string(), None)
+    Client::new(world.addr.to_string(), None).timeout(PATIENCE)
 }
 
 pub(super) async fn line(lines: &mut Lines) -> Value {
-    let line = tokio::time::timeout(Duration::from_secs(20), lines.next()).await;
+    let line = tokio::time::timeout(PATIENCE, lines.next()).await;
     serde_json::from_slice(&line.expect("a line comes").unwrap().expect("it goes on")).unwrap()
 }
 

@@ -25,6 +25,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 
+/// How long something that must happen may take: far more than it does, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A quorum that is not there is waited for so long.
+const NO_QUORUM: Duration = Duration::from_millis(500);
+
 /// Reaches nobody.
 struct Nobody;
 
@@ -100,7 +106,7 @@ impl World {
                 etcd_address: recorded.etcd_address,
                 ..Metadata::default()
             },
-            request_timeout: Duration::from_millis(500),
+            request_timeout: if wishes.absent_voters > 0 { NO_QUORUM } else { PATIENCE },
             ..Options::new(NodeId(1), cluster, recorded.address.parse().unwrap())
         };
         let store = Box::new(MemStore::new(Disk::new()));

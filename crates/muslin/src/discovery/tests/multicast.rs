@@ -34,7 +34,7 @@ fn beacon(node: u64, boot: u64, counter: u64) -> Beacon {
 
 /// Until each has found what it should, or a while has passed.
 fn until_found(all: &mut [(Multicast, Vec<SocketAddr>)]) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(120);
     loop {
         let found: Vec<_> = all.iter_mut().map(|(one, _)| one.contacts()).collect();
         if found.iter().zip(all.iter()).all(|(found, (_, expected))| found == expected) {

@@ -1,6 +1,6 @@
 //! Disks that fail, are full, are slow or have lost data, under whole nodes.
 
-use super::{CLUSTER, Running, address};
+use super::{CLUSTER, PATIENCE, Running, address};
 use crate::driver::{Driver, DriverError, EventRecord, Handle, start};
 use crate::store::mem::{Disk, Leaves, MemStore};
 use crate::store::{Aside, RecoveredGroup, Store, StoreError};
@@ -13,7 +13,7 @@ use muslin_core::raft::{self, DiskRoom, Role, Write};
 use muslin_core::state::{Command, CommandKind, Founding, Member, Put, Query};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -93,6 +93,7 @@ impl Nodes {
         options.boot = boot;
         options.founding = Founding { members, ..Founding::default() };
         options.metadata.name = format!("n{id}");
+        options.request_timeout = PATIENCE;
         let (inbox, incoming) = mpsc::channel(4_096);
         let (contacts_sender, contacts) = mpsc::channel(1);
         let others = (1..=self.count).filter(|other| *other != id).map(address).collect();
@@ -110,10 +111,7 @@ impl Nodes {
     }
 
     async fn kill(&mut self, id: u64) {
-        let node = self.running.remove(&id).unwrap();
-        node.transport.unplug();
-        node.task.abort();
-        let _ = node.task.await;
+        self.running.remove(&id).unwrap().kill().await;
     }
 
     pub(super) fn handle(&self, id: u64) -> &Handle {
@@ -145,6 +143,13 @@ impl Nodes {
         (group, leader.await)
     }
 
+    /// Whether a node leads the nodes, or this group.
+    async fn leads(&self, id: u64, group: GroupId) -> bool {
+        let role = self.handle(id).status().await.unwrap().role;
+        let statuses = self.handle(id).group_status(Some(group)).await.unwrap_or_default();
+        role == Role::Leader || statuses.iter().any(|status| status.role == Role::Leader)
+    }
+
     /// The disk is full, or has room, and the node knows it.
     async fn fill(&self, id: u64, is_full: bool) {
         self.disks[&id].fill(is_full);
@@ -157,7 +162,8 @@ impl Nodes {
 }
 
 async fn until<T>(failing: &str, found: impl AsyncFn() -> Option<T>) -> T {
-    for _ in 0..600 {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         if let Some(found) = found().await {
             return found;
         }
@@ -213,8 +219,18 @@ async fn a_follower_with_a_full_disk_stands_still_and_the_others_go_on() {
     let nodes = Nodes::start(3).await;
     let (group, leader) = nodes.journal(&[1, 2, 3]).await;
     let control = nodes.until_led().await;
-    let follower = (1..=3).find(|id| ![leader, control].contains(id)).unwrap();
-    nodes.fill(follower, true).await;
+    let follower = until("every node leads in turn", async || {
+        for id in (1..=3).filter(|id| ![leader, control].contains(id)) {
+            nodes.fill(id, true).await;
+            // On a busy machine it may have been elected meanwhile.
+            if !nodes.leads(id, group).await {
+                return Some(id);
+            }
+            nodes.fill(id, false).await;
+        }
+        None
+    })
+    .await;
     let (full, led) = (nodes.handle(follower), nodes.handle(leader));
     assert_eq!(full.write(put("a")).await.map(drop), Err(Failure::StandsStill));
     assert_eq!(full.group_propose(group, command("a")).await, Err(Failure::StandsStill));

@@ -1,6 +1,6 @@
 //! Nodes whose datagrams are lost.
 
-use super::Cluster;
+use super::{Cluster, PATIENCE};
 use muslin_core::node::Event;
 use muslin_core::swim;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn a_node_that_no_datagram_reaches_is_probed_on_a_stream() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), by_stream).await.expect("a stream answers");
+    tokio::time::timeout(PATIENCE, by_stream).await.expect("a stream answers");
 }
 
 async fn until_all_know_each_other(cluster: &Cluster) {

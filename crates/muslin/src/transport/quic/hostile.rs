@@ -1,7 +1,7 @@
 //! A million datagrams of an attacker, against a node on a real socket. Run by hand, in release:
 //! `cargo test --release -p muslin --lib million -- --ignored --nocapture`
 
-use super::tests::QuicBench;
+use super::tests::{PATIENCE, QuicBench};
 use crate::transport::Incoming;
 use crate::transport::contract::{Bench, Place};
 use crate::transport::seal::Sealer;
@@ -60,9 +60,8 @@ fn a_million_hostile_datagrams_change_nothing_and_are_not_answered() {
     let wire = UdpSocket::bind("127.0.0.1:0").unwrap();
     let recorded = sealer.seal(Epoch(1), b"an honest word").unwrap();
     wire.send_to(&recorded, address).unwrap();
-    let heard = runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await.unwrap().unwrap()
-    });
+    let heard = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap() });
     let from = wire.local_addr().unwrap();
     assert_eq!(heard, Incoming::Datagram { from, bytes: Bytes::from_static(b"an honest word") });
     let counters = node.counters();
@@ -99,9 +98,8 @@ fn a_million_hostile_datagrams_change_nothing_and_are_not_answered() {
     assert!(wire.recv(&mut [0; 2_000]).is_err(), "nothing was answered");
     let next = sealer.seal(Epoch(1), b"the next one").unwrap();
     wire.send_to(&next, address).unwrap();
-    let heard = runtime.block_on(async {
-        tokio::time::timeout(Duration::from_secs(20), inbox.recv()).await.unwrap().unwrap()
-    });
+    let heard = runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, inbox.recv()).await.unwrap().unwrap() });
     assert_eq!(heard, Incoming::Datagram { from, bytes: Bytes::from_static(b"the next one") });
 }
 

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Every transport gets a runtime of its own, which ends as a process does when it is killed.
 pub(super) struct QuicBench {
@@ -95,7 +95,8 @@ impl Bench for QuicBench {
         runtime.shutdown_background();
         drop(transport);
         // The socket is free when the last task of the runtime is gone.
-        for _ in 0..2_000 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             if UdpSocket::bind(address).is_ok() {
                 return;
             }
@@ -123,13 +124,17 @@ impl Node {
         tokio::time::timeout(PATIENCE, self.inbox.recv()).await.unwrap().unwrap()
     }
 
+    /// Until the other hears it; nothing of it is under way any more then.
     async fn talks_to(&self, other: &mut Node, id: u64) {
         self.transport.route(NodeId(id), other.address);
-        for _ in 0..2_000 {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
             self.transport.send(NodeId(id), Bytes::from_static(b"hello"));
             let heard = tokio::time::timeout(Duration::from_millis(10), other.inbox.recv()).await;
             if matches!(heard, Ok(Some(Incoming::Message { bytes, .. })) if bytes == "hello") {
-                while other.inbox.try_recv().is_ok() {}
+                self.transport.send(NodeId(id), Bytes::from_static(b"over"));
+                let is_over = |heard: &Incoming| matches!(heard, Incoming::Message { bytes, .. } if bytes == "over");
+                while !is_over(&other.next().await) {}
                 return;
             }
         }
@@ -138,7 +143,8 @@ impl Node {
 }
 
 async fn until(condition: impl Fn() -> bool, what: &str) {
-    for _ in 0..20_000 {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
         if condition() {
             return;
         }
@@ -208,7 +214,15 @@ async fn noise_changes_nothing() {
     let mut sealed = vec![0; 2_000];
     let length = wire.recv(&mut sealed).unwrap();
     let mut prng = Prng::seeded(1);
-    for round in 0..100_000u32 {
+    let counters = two.transport.counters();
+    let dropped = [&counters.datagrams_forged, &counters.datagrams_short, &counters.datagrams_long];
+    let until = Instant::now() + PATIENCE;
+    for round in 0.. {
+        let has_read = dropped.iter().all(|counter| counter.value() > 1_000);
+        if round >= 100_000 && has_read {
+            break;
+        }
+        assert!(Instant::now() < until, "it is read: {:?}", counters.rows());
         let mut noise = sealed[..length].to_vec();
         match round % 4 {
             0 => noise = (0..prng.below(1_500)).map(|_| prng.draw() as u8).collect(),
@@ -222,9 +236,6 @@ async fn noise_changes_nothing() {
         // A full socket buffer may refuse some; the rest is enough.
         let _ = wire.send_to(&noise, two.address);
     }
-    let counters = two.transport.counters();
-    assert!(counters.datagrams_forged.value() > 1_000, "{:?}", counters.rows());
-    assert!(counters.datagrams_short.value() > 1_000 && counters.datagrams_long.value() > 1_000);
     one.talks_to(&mut two, 2).await;
     two.talks_to(&mut one, 1).await;
     assert_eq!(counters.connections.value(), 1, "the connection has outlived the noise");
@@ -235,7 +246,7 @@ async fn noise_changes_nothing() {
     while let Ok(bytes) = wire.recv(&mut sealed) {
         answered += bytes;
     }
-    assert!(answered < 1_000_000, "{answered} bytes of answers to 150 MB of noise");
+    assert!(answered < 1_000_000, "{answered} bytes of answers to 150 MB of noise or more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -321,7 +332,7 @@ async fn two_that_dial_each_other_end_with_one_connection() {
         two.next().await;
         for node in [&one, &two] {
             let counters = node.transport.counters();
-            assert_eq!(counters.connections.value(), 1);
+            until(|| counters.connections.value() == 1, "one connection is left").await;
             assert_eq!(counters.frames_lost.value(), 0);
         }
     }
