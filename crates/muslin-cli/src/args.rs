@@ -127,10 +127,11 @@ pub(crate) struct Dev {
     /// Node i serves plain etcd clients on this port plus 10 * (i - 1)
     #[arg(long, default_value_t = 2379)]
     pub(crate) etcd_base_port: u16,
-    /// Keep the nodes here [default: a temporary directory]
+    /// Keep the nodes here [default: a temporary directory]. What it made there (n1, n1.log and so
+    /// on) is removed when it ends, unless --retain is given; nodes of an earlier run stay
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Keep the data when it ends
+    /// Keep the data when it ends, so that the next `dev` with this --data-dir goes on with it
     #[arg(long)]
     pub(crate) retain: bool,
     /// End by itself after so many seconds
@@ -230,9 +231,14 @@ pub(crate) struct Join {
     /// Any node of the cluster; may be left out where --seeds or --discover find one
     #[arg(value_name = "HOST:PORT", required_unless_present_any = ["seeds", "discover"])]
     pub(crate) contact: Option<String>,
-    /// What `init` or `token create` printed; without one somebody has to approve the join
+    /// What `init` or `token create` printed; without one somebody has to approve the join. The
+    /// list of processes shows it to everybody on this machine: the variable and --token-file do
+    /// not
     #[arg(long, env = "MUSLIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+    /// Read the token from a file, whatever else says one; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) node: NewNode,
     /// Seconds to wait for a join that is held; the same command goes on with it later
@@ -247,6 +253,10 @@ pub(crate) struct Join {
     /// What the node shares its fate with: a rack, a room, a provider's zone
     #[arg(long, default_value = "", value_name = "ZONE")]
     pub(crate) zone: String,
+    /// Ask although the others cannot reach the node's address before it runs: without this, the
+    /// node takes its ports while it asks, and is tried there before it is admitted
+    #[arg(long)]
+    pub(crate) no_reach_check: bool,
     #[command(flatten)]
     pub(crate) find: Find,
     /// Run the node as soon as it has joined
@@ -664,6 +674,7 @@ Examples:
 Examples:
   muslin join 127.0.0.1:7401 --token MSL1-.. --data-dir n2 --name n2 --listen 127.0.0.1:7402
   muslin join 10.0.0.1:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400 --up
+  muslin join 10.0.0.1:7400 --token-file t --data-dir n2 --name n2 --listen 10.0.0.2:7400
   muslin join 10.0.0.1:7400 --data-dir w1 --name w1 --listen 10.0.0.9:7400 --roles worker
   muslin join --discover multicast --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400
   muslin join --seeds db:7400 --token MSL1-.. --data-dir n2 --name n2 --listen 10.0.0.2:7400";

@@ -126,6 +126,48 @@ fn nodes_join_through_a_worker_by_tokens_and_by_approval() {
 }
 
 #[test]
+fn a_node_that_could_not_be_reached_is_refused_with_the_reason_and_spends_no_use() {
+    let mut cluster = Cluster::found();
+    let made = cluster.ask(&["token", "create", "--name", "once", "--uses", "1"]);
+    let token = made["token"].as_str().unwrap().to_string();
+    let (taken, free) = (cluster.address(0), cluster.address(4));
+    let own = cluster.address(1);
+    let cases = [
+        (vec!["--advertise", &taken], "n0"),
+        (vec!["--advertise", &free], "is not there"),
+        (vec!["--advertise", "239.1.1.1:7400"], "--advertise"),
+        (vec!["--name", "n0"], "the name n0 is taken"),
+        (vec!["--listen", &taken], "cannot listen"),
+        (vec!["--etcd-listen", &taken], "cannot listen"),
+        (vec!["--roles", "worker,"], "cannot be a role"),
+    ];
+    for (more, reason) in cases {
+        let mut words = vec!["--token", token.as_str()];
+        words.extend(more);
+        let place = cluster.text_of(1);
+        let contact = cluster.address(0);
+        let mut line = vec!["join", &contact, "--data-dir", &place];
+        if !words.contains(&"--name") {
+            line.extend(["--name", "n1"]);
+        }
+        if !words.contains(&"--listen") {
+            line.extend(["--listen", &own]);
+        }
+        let said = run(&[&line[..], &words].concat());
+        assert!(said.code.is_some_and(|code| code != 0), "{words:?}: {said:?}");
+        assert!(said.stderr.contains(reason), "{words:?}: {said:?}");
+        assert!(!cluster.place(1).exists(), "{words:?} leaves nothing");
+    }
+    assert_eq!(cluster.ask(&["node", "ls"])["items"].as_array().unwrap().len(), 1);
+    cluster.join(1, 0, &token).ok();
+    cluster.up(1);
+    // What works only once the node runs is let in without a try, where a person says so.
+    let more = ["--token", &cluster.token, "--advertise", &free, "--no-reach-check"];
+    let line = cluster.line(2, 0, &more);
+    run(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+}
+
+#[test]
 fn certificates_and_gossip_keys_are_rotated_while_all_go_on() {
     let mut cluster = Cluster::found();
     cluster.join(1, 0, &cluster.token.clone()).ok();

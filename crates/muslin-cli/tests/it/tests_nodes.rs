@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::ports;
-use crate::process::{Running, answered, run, until};
+use crate::process::{Running, answered, run, run_with_input, until};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -136,7 +136,30 @@ fn a_node_that_joins_with_up_goes_on_as_the_node() {
     let mut command = crate::process::muslin(&[&line[..], &node[..]].concat());
     let mut running = Running::start(command.stdout(std::process::Stdio::null()));
     until("the second node answers", || http::get(&addresses[1], "founded").flatten());
+    let words = std::fs::read_to_string(format!("/proc/{}/cmdline", running.pid()));
+    let words = words.unwrap();
+    assert!(!words.contains("MSL1-") && words.contains("\0up\0"), "{words}");
     running.stop();
+    first.stop();
+}
+
+#[test]
+fn a_token_is_read_from_a_file_or_from_stdin() {
+    let directory = tempfile::tempdir().unwrap();
+    let addresses = new_addresses();
+    let (token, mut first) = found(&directory.path().join("n1"), &addresses[0]);
+    let file = directory.path().join("token");
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let join = |number: usize, from: &str, input: &[u8]| {
+        let (name, place) = (format!("n{number}"), directory.path().join(format!("n{number}")));
+        let line = ["join", &addresses[0], "--token-file", from, "--name", &name];
+        let node = ["--listen", &addresses[number - 1], "--data-dir", place.to_str().unwrap()];
+        run_with_input(&[&line[..], &node[..]].concat(), input)
+    };
+    let missing = join(2, directory.path().join("none").to_str().unwrap(), b"");
+    assert!(missing.code == Some(2) && missing.stderr.contains("none"), "{missing:?}");
+    join(2, file.to_str().unwrap(), b"").ok();
+    join(3, "-", token.as_bytes()).ok();
     first.stop();
 }
 

@@ -270,6 +270,7 @@ impl State {
             Query::Revision => Ok(Response::Done),
             Query::Record => Ok(Response::Record(Box::new(self.record()))),
             Query::Join(id) => Ok(Response::Join(self.join_state(*id))),
+            Query::Admission(admit) => self.members.foresee(admit),
             Query::GossipKeys => {
                 let keys = self.gossip_keys().values().cloned().collect();
                 Ok(Response::GossipKeys(GossipKeys(keys)))

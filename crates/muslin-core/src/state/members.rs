@@ -210,13 +210,7 @@ impl Members {
             change.news.push(MemberNews::TokenRefused { token, fault });
             return Err(Refusal::TokenInvalid);
         }
-        let allowed = &self.tokens[&admit.token_id].roles;
-        let is_allowed = |role: &String| allowed.is_empty() || allowed.contains(role);
-        if let Some(role) = admit.member.roles.iter().find(|role| !is_allowed(role)) {
-            return Err(Refusal::TokenRole(role.clone()));
-        }
-        // After the token: without one, nobody learns which names there are.
-        self.check_conflicts(&admit.member, None)?;
+        self.check_wish(admit)?;
         let missing = self.missing_roles(&admit.member);
         if !missing.is_empty() {
             return self.hold_for_roles(admit, missing, change);
@@ -225,6 +219,42 @@ impl Members {
         self.use_token(&admit.token_id, change.unix_ms);
         self.enter(&admit.member, &admit.token_id, change);
         Ok(Admission::Admitted { epoch: self.epoch(), known: false })
+    }
+
+    /// Whether a good token admits what is asked for.
+    fn check_wish(&self, admit: &Admit) -> Result<(), Refusal> {
+        let allowed = &self.tokens[&admit.token_id].roles;
+        let is_allowed = |role: &String| allowed.is_empty() || allowed.contains(role);
+        if let Some(role) = admit.member.roles.iter().find(|role| !is_allowed(role)) {
+            return Err(Refusal::TokenRole(role.clone()));
+        }
+        // After the token: without one, nobody learns which names there are.
+        self.check_conflicts(&admit.member, None)
+    }
+
+    /// Refuses what [`Members::admit`] would refuse of an admission by a token, and changes
+    /// nothing.
+    pub(super) fn foresee(&self, admit: &Admit) -> Result<Response, Refusal> {
+        let id = admit.member.node();
+        if self.is_removed(id) {
+            return Err(Refusal::MemberExists);
+        }
+        if self.present.contains_key(&id) {
+            let known = Admission::Admitted { epoch: self.epoch(), known: true };
+            return Ok(Response::Admission(known));
+        }
+        if let Some(held) = self.held.get(&id) {
+            return Ok(Response::Admission(self.answer_held(held)));
+        }
+        form::check_member(&admit.member)?;
+        if admit.token_id.is_empty() {
+            let reason = HoldReason::Approval;
+            let admission = Admission::Held { reason, expires_unix_ms: admit.unix_ms };
+            return Ok(Response::Admission(admission));
+        }
+        self.check_token(admit).map_err(|_| Refusal::TokenInvalid)?;
+        self.check_wish(admit)?;
+        Ok(Response::Done)
     }
 
     /// Admits a member anew that stayed behind when the epoch rose: under another id, as what it

@@ -1,7 +1,7 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
 use super::{
-    Admission, BadForm, ClusterSize, GossipKey, GroupRecord, JoinState, KeyRange, Member,
+    Admission, Admit, BadForm, ClusterSize, GossipKey, GroupRecord, JoinState, KeyRange, Member,
     QuorumNeeded, Range, RecordView,
 };
 use crate::base::quorum::Tally;
@@ -175,6 +175,10 @@ pub enum Query {
     Record,
     /// Where a request for admission stands.
     Join(NodeId),
+    /// What would be refused of a request for admission by a token, were it made: refused likewise,
+    /// and nothing is used up. [`Response::Done`] if it would be let in or held for roles it
+    /// requires; [`Response::Admission`] if it was made before, or came without a token.
+    Admission(Box<Admit>),
     /// The keys that seal gossip, secrets and all: for the node itself.
     GossipKeys,
 }

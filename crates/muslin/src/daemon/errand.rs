@@ -108,13 +108,15 @@ fn passed_on(status: u16, code: &str, detail: String, hint: String) -> Problem {
 }
 
 /// What those who decide may say.
-const CODES: [&str; 17] = [
+const CODES: [&str; 20] = [
+    "address-unreachable",
     "bad-address",
     "bad-certificate-request",
     "bad-name",
     "bad-request",
     "bad-role",
     "busy",
+    "denied",
     "held",
     "member-exists",
     "name-taken",
@@ -125,5 +127,6 @@ const CODES: [&str; 17] = [
     "outdated",
     "removed",
     "token-refused",
+    "token-role",
     "too-large",
 ];

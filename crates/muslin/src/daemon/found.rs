@@ -1,11 +1,13 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
 use super::DaemonError;
+use super::presence::Presence;
 use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer};
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{FIRST_EPOCH, Identity, draw_node_id};
 use crate::join::{
     JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_roles, greet,
+    one_node_at,
 };
 use muslin_core::base::NodeId;
 use muslin_core::state::{Founding, Member};
@@ -94,7 +96,14 @@ pub async fn join(
         zone: options.zone.clone(),
     };
     let contact = super::ways::contact(&options).await?;
-    let joiner = prepare(&options, wish, contact).await?;
+    let listens = options.reach_check;
+    let joiner = prepare(&options, wish, contact).await?.listening(listens);
+    let presence = match listens {
+        true => {
+            Some(Presence::begin(joiner.node(), options.listen, options.etcd_listen).await?)
+        }
+        false => None,
+    };
     let was_begun = Joiner::is_pending(&options.data_dir);
     joiner.begin(&options.data_dir)?;
     let joined = match wait(&joiner, &options, contact, tell).await {
@@ -122,6 +131,9 @@ pub async fn join(
     let answer = JoinedAnswer { node: joiner.node(), cluster: joined.identity.cluster };
     settle(&options.data_dir, config, joined)?;
     Joiner::end(&options.data_dir);
+    if let Some(presence) = presence {
+        presence.end().await;
+    }
     Ok(answer)
 }
 
@@ -225,10 +237,7 @@ pub(super) fn reachable(
     advertise: Option<SocketAddr>,
 ) -> Result<SocketAddr, DaemonError> {
     let address = advertise.unwrap_or(listen);
-    if address.ip().is_unspecified() || address.port() == 0 {
-        return Err(DaemonError::Unspecified(address));
-    }
-    Ok(address)
+    one_node_at(address).ok_or(DaemonError::Unspecified(address))
 }
 
 fn check_founders(founders: &[InitOptions]) -> Result<(), DaemonError> {

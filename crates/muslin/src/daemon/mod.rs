@@ -21,6 +21,7 @@ mod found;
 mod keeper;
 mod load;
 mod options;
+mod presence;
 mod recovery;
 mod rotation;
 mod run;

@@ -60,6 +60,8 @@ pub struct JoinOptions {
     pub requires_for_bootstrap: Vec<String>,
     /// What it shares its fate with: a rack, a room; empty when unknown.
     pub zone: String,
+    /// Whether it takes its ports while it asks, so that whoever admits can try to reach it.
+    pub reach_check: bool,
     /// As in [`InitOptions`].
     pub data_dir: PathBuf,
     /// As in [`InitOptions`].

@@ -1,6 +1,7 @@
 //! The member's side: checks, has the admission committed, answers.
 
 use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest, REQUEST_BYTES_MAX};
+use super::reach::{one_node_at, reach};
 use super::words::{Unfit, check_name, check_roles};
 use crate::driver::Handle;
 use crate::identity::{Identity, IdentityError, NodeSubject, Papers, SignedRequest};
@@ -111,7 +112,37 @@ impl Door<'_> {
             }
             None => Claim::Nothing,
         };
+        self.foresee(&wanted, &claim, request.listens).await?;
         self.propose(&wanted, claim).await
+    }
+
+    /// Refuses what would be refused, and a node that is not where it says, before anything is
+    /// written. Only for whoever has a good token is anybody called.
+    async fn foresee(
+        &self,
+        wanted: &Wanted,
+        claim: &Claim,
+        listens: bool,
+    ) -> Result<(), JoinRefusal> {
+        let query = Query::Admission(Box::new(self.admission(wanted, claim)));
+        let read = self.handle.read(query, Consistency::Linearizable).await.map_err(unsettled)?;
+        let foreseen = match read.result {
+            // It is written that a token was refused, so that the cluster's people learn of it.
+            Err(Refusal::TokenInvalid) => Ok(()),
+            Err(refusal) => Err(refused(refusal)),
+            Ok(Response::Done) if listens => reach(wanted.address, wanted.node).await,
+            Ok(_) => Ok(()),
+        };
+        foreseen.inspect_err(|refusal| wanted.tell(refusal))
+    }
+
+    fn admission(&self, wanted: &Wanted, claim: &Claim) -> Admit {
+        Admit {
+            member: wanted.member.clone(),
+            unix_ms: self.unix_ms,
+            may_wait: true,
+            ..claim.admission()
+        }
     }
 
     /// Admits a member anew that slept through a rise of the epoch: under another id, with its
@@ -147,12 +178,7 @@ impl Door<'_> {
         // Signed before it is proposed: if that fails, nothing has changed.
         let epoch = self.handle.glance().epoch;
         let mut papers = wanted.sign(self.identity, epoch).map_err(unsigned)?;
-        let admission = Admit {
-            member: wanted.member.clone(),
-            unix_ms: self.unix_ms,
-            may_wait: true,
-            ..claim.admission()
-        };
+        let admission = self.admission(wanted, &claim);
         let written = self.write(CommandKind::Admit(admission.into())).await;
         match written.inspect_err(|refusal| wanted.tell(refusal))? {
             Response::Admission(Admission::Held { reason, expires_unix_ms }) => {
@@ -213,12 +239,14 @@ enum Claim {
 }
 
 impl Claim {
-    fn admission(self) -> Admit {
+    fn admission(&self) -> Admit {
         match self {
             Claim::Nothing => Admit::default(),
-            Claim::Token(token_id, secret_hash) => {
-                Admit { token_id, secret_hash, ..Admit::default() }
-            }
+            Claim::Token(token_id, secret_hash) => Admit {
+                token_id: token_id.clone(),
+                secret_hash: secret_hash.clone(),
+                ..Admit::default()
+            },
             Claim::Place(node) => Admit { in_place_of: node.0, ..Admit::default() },
         }
     }
@@ -259,9 +287,11 @@ impl Wanted {
             check_roles(roles).map_err(|e| unfit("bad-role", e, "change --requires"))?;
         }
         let address = reachable(&request.address)?;
-        if !request.etcd_address.is_empty() {
-            reachable(&request.etcd_address)?;
-        }
+        // As the record compares them: one text for one address.
+        let etcd_address = match request.etcd_address.as_str() {
+            "" => String::new(),
+            text => reachable(text)?.to_string(),
+        };
         let signed = SignedRequest::parse(&request.csr_pem).map_err(|error| {
             JoinRefusal::new(400, "bad-certificate-request", error.to_string(), "join again")
         })?;
@@ -272,7 +302,7 @@ impl Wanted {
             id: node.0,
             name: request.name.clone(),
             address: address.to_string(),
-            etcd_address: request.etcd_address.clone(),
+            etcd_address,
             roles: request.roles.clone(),
             requires: request.requires.clone(),
             requires_for_bootstrap: request.requires_for_bootstrap.clone(),
@@ -296,9 +326,7 @@ impl Wanted {
 }
 
 fn reachable(text: &str) -> Result<SocketAddr, JoinRefusal> {
-    let address = text.parse::<SocketAddr>().ok();
-    let address = address.filter(|address| !address.ip().is_unspecified() && address.port() != 0);
-    address.ok_or_else(|| {
+    text.parse::<SocketAddr>().ok().and_then(one_node_at).ok_or_else(|| {
         let detail = format!("{text:?} is not an address that others can reach");
         let hint = "give an ip:port that the other nodes can reach with --advertise";
         JoinRefusal::new(400, "bad-address", detail, hint)

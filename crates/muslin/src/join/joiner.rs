@@ -175,6 +175,7 @@ impl Wish {
             requires_for_bootstrap: self.requires_for_bootstrap,
             zone: self.zone,
             csr_pem,
+            listens: false,
             proof: None,
         }
     }
@@ -204,9 +205,16 @@ impl Joiner {
         self
     }
 
+    /// The same node, which answers at its address while it asks, or does not.
+    #[must_use]
+    pub fn listening(mut self, listens: bool) -> Joiner {
+        self.request.listens = listens;
+        self
+    }
+
     /// Whether this is what it asks for, with whatever token.
     pub fn wants(&self, wish: Wish) -> bool {
-        let asked = JoinRequest { proof: None, ..self.request.clone() };
+        let asked = JoinRequest { proof: None, listens: false, ..self.request.clone() };
         asked == wish.request(self.node, self.request.csr_pem.clone())
     }
 

@@ -11,6 +11,9 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// Largest answer taken: certificates, keys and some thousands of members.
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// What a joiner that listens says to whoever connects to it: its id in hexadecimal digits.
+pub const NAMED_BYTES: usize = 16;
+
 /// No signature for something else begins like that.
 const SIGNED_LABEL: &[u8] = b"muslin join 1";
 
@@ -40,6 +43,10 @@ pub struct JoinRequest {
     pub zone: String,
     /// A request for a certificate (PKCS #10, PEM) that names the node.
     pub csr_pem: String,
+    /// The joiner answers at its address while it asks, so that whoever admits can try it, see
+    /// [`NAMED_BYTES`]. Not signed: whoever passes the request on could spare or cost a try.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listens: bool,
     /// Shows that the joiner has a token, which asks for exactly this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,

@@ -18,6 +18,8 @@
 //!   of the public half, and whoever passes a request on can ask for nothing else with it.
 //! - The joiner speaks only to a node of the cluster that made the token.
 //! - Whatever is wrong with a token, the answer is the same.
+//! - What can be known to be wrong with a request is refused before anything is written, and uses
+//!   nothing of its token: also an address that belongs to another, or where the joiner is not.
 //!
 //! # Limits
 //! [`REQUEST_BYTES_MAX`] and [`ANSWER_BYTES_MAX`]; [`ROLES_MAX`] roles.
@@ -38,6 +40,7 @@ mod code;
 mod joiner;
 mod message;
 mod pending;
+mod reach;
 mod renew;
 #[cfg(feature = "client")]
 mod request;
@@ -48,8 +51,11 @@ pub use admit::{Door, JoinRefusal};
 pub use code::join_code;
 pub use joiner::{JoinError, Joined, Joiner, Progress, Trust, Wish};
 pub use message::{
-    ANSWER_BYTES_MAX, JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest, REQUEST_BYTES_MAX,
+    ANSWER_BYTES_MAX, JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest, NAMED_BYTES,
+    REQUEST_BYTES_MAX,
 };
+#[cfg(feature = "api")]
+pub(crate) use reach::one_node_at;
 pub use renew::{RenewAnswer, RenewRequest, renew};
 #[cfg(feature = "client")]
 pub use request::{greet, request};

@@ -6,10 +6,10 @@ use crate::identity::{Identity, SigningRequest};
 use crate::store::mem::{Disk, MemStore};
 use crate::transport::mem::MemNetwork;
 use muslin_core::base::{ClusterId, NodeId};
-use muslin_core::node::Options;
+use muslin_core::node::{Consistency, Options};
 use muslin_core::state::{
-    Approve, Command, CommandKind, Founding, Life, Member, Membership, MembershipChange,
-    RaiseEpoch, Remove, Settings, Whom,
+    Approve, Command, CommandKind, Founding, Life, Member, Membership, MembershipChange, Query,
+    RaiseEpoch, Remove, Response, Settings, Whom,
 };
 use std::net::SocketAddr;
 #[cfg(feature = "client")]
@@ -235,6 +235,77 @@ async fn a_living_members_address_is_not_given_away() {
     let second = Joiner::new(&cluster.token.expose(), Wish { address, ..wish("n10") }).unwrap();
     let second = cluster.admit(second.request()).await.unwrap_err();
     assert_eq!((second.status, second.code), (409, "address-taken"));
+}
+
+impl Cluster {
+    /// How long the log is, and what is left of the token.
+    async fn written(&self) -> (u64, u64) {
+        let last = self.handle.status().await.unwrap().last_index;
+        let read = self.handle.read(Query::Record, Consistency::Local).await.unwrap();
+        let Ok(Response::Record(record)) = read.result else { panic!("it is the record") };
+        (last.0, record.tokens[0].uses_left)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_be_foreseen_is_refused_before_anything_is_written_or_used_up() {
+    let cluster = cluster_that(0).await;
+    cluster.admit(joiner(&cluster.token, "n9").request()).await.unwrap();
+    let before = cluster.written().await;
+    let at = |address: &str| Wish { address: address.parse().unwrap(), ..wish("n10") };
+    let cases = [
+        (at("10.0.0.9:7400"), "address-taken"),
+        (at("[::ffff:10.0.0.9]:7400"), "address-taken"),
+        (at("239.1.1.1:7400"), "bad-address"),
+        (at("[::]:7400"), "bad-address"),
+        (wish("n9"), "name-taken"),
+        (Wish { roles: vec![String::new()], ..wish("n10") }, "bad-role"),
+        (Wish { requires: vec!["a b".into()], ..wish("n10") }, "bad-role"),
+        (Wish { zone: "a\nb".into(), ..wish("n10") }, "bad-request"),
+    ];
+    for (wish, code) in cases {
+        let joiner = Joiner::new(&cluster.token.expose(), wish).unwrap();
+        let refusal = cluster.admit(joiner.request()).await.unwrap_err();
+        assert_eq!(refusal.code, code, "{refusal}");
+        assert!(!refusal.hint.is_empty(), "{refusal}");
+    }
+    assert_eq!(cluster.written().await, before);
+    assert_eq!(cluster.names().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_not_where_it_says_is_not_admitted() {
+    use tokio::io::AsyncWriteExt;
+    let cluster = cluster_that(0).await;
+    let before = cluster.written().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let asking = |address| {
+        let wish = Wish { address, ..wish("n9") };
+        Joiner::new(&cluster.token.expose(), wish).unwrap().listening(true)
+    };
+    let is_there = asking(own);
+    let name = is_there.node().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(name.as_bytes()).await.unwrap();
+        }
+    });
+    // Nobody is there, and another joiner is.
+    for elsewhere in [asking(free), asking(own)] {
+        let refusal = cluster.admit(elsewhere.request()).await.unwrap_err();
+        assert_eq!((refusal.status, refusal.code), (409, "address-unreachable"), "{refusal}");
+        assert!(refusal.hint.contains("--advertise"), "{refusal}");
+    }
+    // Whoever has no good token has nobody called.
+    let stranger = Token::generate(cluster.identity.cluster, [0; 32]);
+    let wish = Wish { address: free, ..wish("n9") };
+    let stranger = Joiner::new(&stranger.expose(), wish).unwrap().listening(true);
+    assert_eq!(cluster.written().await, before);
+    assert_eq!(cluster.admit(stranger.request()).await.unwrap_err().code, "token-refused");
+    is_there.accept(cluster.admit(is_there.request()).await.unwrap()).unwrap();
+    assert_eq!(cluster.names().await.len(), 2);
 }
 
 #[test]
