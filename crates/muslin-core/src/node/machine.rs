@@ -232,7 +232,7 @@ impl Node {
             view: self.view(now),
             voter_plan: self.voter_plan().copied(),
             progress: self.raft.progress(),
-            silent: self.raft.silent(now),
+            silent: self.raft.silent_as_told(now),
             is_rebuilding: self.raft.is_rebuilding(),
             rebuilding: self.raft.rebuilding(),
             full: self.without_room(now),

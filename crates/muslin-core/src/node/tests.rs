@@ -445,6 +445,26 @@ fn a_removed_voter_is_heard_until_the_group_can_do_without_it() {
 }
 
 #[test]
+fn every_node_that_reads_is_told_who_is_silent_to_the_leader() {
+    let mut world = World::of(3);
+    let (leader, silent) = (world.leader(), world.follower());
+    let other = (1..=3).find(|id| *id != leader && *id != silent).unwrap();
+    world.answer(other, read("a", Consistency::Linearizable), 100).unwrap();
+    assert_eq!(world.nodes[&other].status(world.now).silent, []);
+    world.cut.insert(silent);
+    // Longer than an election time-out.
+    world.run(1_000);
+    for node in [leader, other] {
+        world.answer(node, read("a", Consistency::Linearizable), 100).unwrap();
+        assert_eq!(world.nodes[&node].status(world.now).silent, [NodeId(silent)], "n{node}");
+    }
+    world.cut.clear();
+    world.run(1_000);
+    world.answer(other, read("a", Consistency::Linearizable), 100).unwrap();
+    assert_eq!(world.nodes[&other].status(world.now).silent, []);
+}
+
+#[test]
 fn a_replica_whose_disk_lost_what_it_acknowledged_says_so() {
     use crate::base::Index;
     use crate::raft::{self, Configuration, Message, Raft, SessionId, SnapshotMeta, Unbound};

@@ -512,8 +512,9 @@ pub struct NodeStatus {
     pub voter_plan: Option<VoterPlan>,
     /// How far each peer's log is known to match (leader only), in id order.
     pub progress: Vec<(NodeId, Index)>,
-    /// Peers whose log has not answered this leader for an election time-out, in id order: known
-    /// sooner than the view can tell.
+    /// Peers whose log has not answered the leader for an election time-out, in id order: known
+    /// sooner than the view can tell. On others than the leader as it told the last linearizable
+    /// read, if that was lately.
     pub silent: Vec<NodeId>,
     /// Whether this node lost what it had acknowledged, and fetches it from the others (R11).
     pub is_rebuilding: bool,

@@ -1,6 +1,7 @@
 //! How a message finds its handler: terms first, then kinds.
 
 use super::follower::Append;
+use super::reads::Answer;
 use super::sanity::{is_sane, term_of};
 use super::snapshots::{Piece, Taken};
 use super::{Bound, Message, Output, Raft, Unbound};
@@ -94,8 +95,8 @@ impl Raft {
             }
             Unbound::TimeoutNow { .. } => self.on_timeout_now(from, out),
             Unbound::ReadIndex { id, lease, .. } => self.on_read_index(from, id, lease, out),
-            Unbound::ReadIndexReply { id, index, .. } => {
-                self.on_read_index_reply(from, id, index, out);
+            Unbound::ReadIndexReply { id, index, silent, .. } => {
+                self.on_read_index_reply(from, id, Answer { index, silent }, out);
             }
         }
     }

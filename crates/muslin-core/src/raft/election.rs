@@ -10,6 +10,7 @@ use crate::base::{LogId, NodeId, Now, Outputs, Term};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
+use alloc::vec::Vec;
 
 impl Raft {
     /// Whether it may ask for votes: it is not about to go, and it is a voter, or was one in the
@@ -339,7 +340,8 @@ impl Raft {
                 out.push(Output::send(from, Unbound::PreVoteReply { term, granted: false }));
             }
             Message::Unbound(Unbound::ReadIndex { id, .. }) => {
-                out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));
+                let (index, silent) = (None, Vec::new());
+                out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index, silent }));
             }
             Message::Bound(Bound::Vote { .. }) if !self.stopping => {
                 self.promise(from, Bound::VoteReply { term, granted: false }, out);

@@ -5,7 +5,8 @@
 //! can only be sent behind a [`PersistId`](crate::base::PersistId).
 
 use super::{Configuration, Entries};
-use crate::base::{ClusterId, Index, LogId, Term};
+use crate::base::{ClusterId, Index, LogId, NodeId, Term};
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// One place of the log.
@@ -154,6 +155,8 @@ pub enum Unbound {
         /// The commit index to wait for; `None` when the asked one cannot tell (it is not the
         /// leader).
         index: Option<Index>,
+        /// Who has answered the leader nothing for an election time-out, in id order.
+        silent: Vec<NodeId>,
     },
 }
 

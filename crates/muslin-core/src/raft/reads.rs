@@ -70,6 +70,15 @@ pub(super) struct Asking {
     number: u64,
     gathered: Vec<Question>,
     asked: Option<Asked>,
+    /// Who is silent to the leader, as it told last, and when.
+    told: Option<(Now, Vec<NodeId>)>,
+}
+
+/// What a leader answers.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) index: Option<Index>,
+    pub(super) silent: Vec<NodeId>,
 }
 
 /// What a follower asks an index for.
@@ -132,8 +141,9 @@ impl Raft {
         out: &mut Outputs<Output>,
     ) {
         if self.answers_at_once(lease) {
-            let (term, index) = (self.term, Some(self.commit));
-            return out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index }));
+            let (term, index, silent) = (self.term, Some(self.commit), self.silent(self.now));
+            let reply = Unbound::ReadIndexReply { term, id, index, silent };
+            return out.push(Output::send(from, reply));
         }
         if let Part::Leader(leader) = &mut self.part
             && leader.rounds.gathered.len() < READS_WAITING_MAX
@@ -142,8 +152,8 @@ impl Raft {
             self.begin_gathered(out);
             return self.fail_hopeless_reads(out);
         }
-        let term = self.term;
-        out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index: None }));
+        let (term, index, silent) = (self.term, None, Vec::new());
+        out.push(Output::send(from, Unbound::ReadIndexReply { term, id, index, silent }));
     }
 
     /// A lease read, or a read by a mutant.
@@ -220,11 +230,13 @@ impl Raft {
     /// Answers the rounds that a quorum (R8: of both configurations) has confirmed.
     pub(super) fn settle_reads(&mut self, out: &mut Outputs<Output>) {
         let term = self.term;
-        let Part::Leader(leader) = &mut self.part else { return };
+        let Part::Leader(leader) = &self.part else { return };
         if leader.rounds.under_way.is_empty() {
             return;
         }
         let confirmed = confirmed_round(self.id, leader, self.configurations.in_force());
+        let silent = self.silent(self.now);
+        let Part::Leader(leader) = &mut self.part else { return };
         let mut is_settled = false;
         while let Some(round) = leader.rounds.under_way.front()
             && round.number <= confirmed
@@ -232,7 +244,7 @@ impl Raft {
             let Some(round) = leader.rounds.under_way.pop_front() else { break };
             is_settled = true;
             for reader in round.readers {
-                out.push(answer(reader, term, Some(round.index)));
+                out.push(answer(reader, term, Some(round.index), &silent));
             }
         }
         if is_settled {
@@ -244,12 +256,12 @@ impl Raft {
     pub(super) fn fail_rounds(&mut self, rounds: &mut Rounds, out: &mut Outputs<Output>) {
         if mutant::is_active(Mutant::DeposedAnswersReads) {
             for reader in rounds.under_way.drain(..).flat_map(|round| round.readers) {
-                out.push(answer(reader, self.term, Some(self.commit)));
+                out.push(answer(reader, self.term, Some(self.commit), &[]));
             }
         }
         let under_way = rounds.under_way.drain(..).flat_map(|round| round.readers);
         for reader in under_way.chain(rounds.gathered.drain(..)) {
-            out.push(answer(reader, self.term, None));
+            out.push(answer(reader, self.term, None, &[]));
         }
     }
 
@@ -267,6 +279,17 @@ impl Raft {
         self.asking.asked = Some(Asked { number, questions, retry });
         let term = self.term;
         out.push(Output::send(leader, Unbound::ReadIndex { term, id: number, lease }));
+    }
+
+    /// Who answers its leader nothing: as this replica sees that leads, or as the leader told the
+    /// last read, if that was lately.
+    pub fn silent_as_told(&self, now: Now) -> Vec<NodeId> {
+        let lately = self.options.election_timeout_max * 2;
+        match (&self.part, &self.asking.told) {
+            (Part::Leader(_), _) => self.silent(now),
+            (_, Some((at, silent))) if now.since(*at) <= lately => silent.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// R11: under a number of its own, so that no answer of before the rebuilding is taken for it.
@@ -294,13 +317,15 @@ impl Raft {
         &mut self,
         from: NodeId,
         number: u64,
-        index: Option<Index>,
+        answer: Answer,
         out: &mut Outputs<Output>,
     ) {
         if self.leader != Some(from) {
             return;
         }
         let Some(asked) = self.asking.asked.take_if(|asked| asked.number == number) else { return };
+        let Answer { index, silent } = answer;
+        self.asking.told = index.map(|_| (self.now, silent));
         for question in asked.questions {
             match (question, index) {
                 (Question::Read { id, .. }, Some(index)) => {
@@ -317,6 +342,7 @@ impl Raft {
 
     /// The leader or the term changed: what was asked will not be answered.
     pub(super) fn fail_asked(&mut self, out: &mut Outputs<Output>) {
+        self.asking.told = None;
         let asked = self.asking.asked.take().map(|asked| asked.questions).unwrap_or_default();
         for question in asked.into_iter().chain(self.asking.gathered.drain(..)) {
             if let Question::Read { id, .. } = question {
@@ -339,12 +365,18 @@ fn confirmed_round(id: NodeId, leader: &Leader, configuration: &super::Configura
     answered.0
 }
 
-fn answer(reader: Reader, term: crate::base::Term, index: Option<Index>) -> Output {
+fn answer(
+    reader: Reader,
+    term: crate::base::Term,
+    index: Option<Index>,
+    silent: &[NodeId],
+) -> Output {
     match (reader, index) {
         (Reader::Local(id), Some(index)) => Output::ReadReady { id, index },
         (Reader::Local(id), None) => Output::ReadFailed { id },
         (Reader::Peer { from, id }, index) => {
-            Output::send(from, Unbound::ReadIndexReply { term, id, index })
+            let silent = silent.to_vec();
+            Output::send(from, Unbound::ReadIndexReply { term, id, index, silent })
         }
     }
 }

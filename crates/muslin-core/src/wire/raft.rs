@@ -2,7 +2,7 @@
 
 use super::WireError;
 use super::log::{Entry, SnapshotMeta, log_id};
-use crate::base::{ClusterId, GroupId, Index, Term};
+use crate::base::{ClusterId, GroupId, Index, NodeId, Term};
 use crate::raft::{self, AppendResult, Bound, Condition, RebuildId, SessionId, Unbound};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -215,7 +215,7 @@ struct ReadIndex {
     lease: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 struct ReadIndexReply {
     #[prost(uint64, tag = "1")]
     term: u64,
@@ -223,6 +223,8 @@ struct ReadIndexReply {
     id: u64,
     #[prost(uint64, optional, tag = "3")]
     index: Option<u64>,
+    #[prost(fixed64, repeated, tag = "4")]
+    silent: Vec<u64>,
 }
 
 impl Raft {
@@ -292,11 +294,14 @@ impl From<&Unbound> for Kind {
             Unbound::ReadIndex { term, id, lease } => {
                 Kind::ReadIndex(ReadIndex { term: term.0, id: *id, lease: *lease })
             }
-            Unbound::ReadIndexReply { term, id, index } => Kind::ReadIndexReply(ReadIndexReply {
-                term: term.0,
-                id: *id,
-                index: index.map(|index| index.0),
-            }),
+            Unbound::ReadIndexReply { term, id, index, silent } => {
+                Kind::ReadIndexReply(ReadIndexReply {
+                    term: term.0,
+                    id: *id,
+                    index: index.map(|index| index.0),
+                    silent: silent.iter().map(|node| node.0).collect(),
+                })
+            }
         }
     }
 }
@@ -388,9 +393,12 @@ impl TryFrom<Kind> for raft::Message {
             Kind::ReadIndex(m) => {
                 Unbound::ReadIndex { term: Term(m.term), id: m.id, lease: m.lease }
             }
-            Kind::ReadIndexReply(m) => {
-                Unbound::ReadIndexReply { term: Term(m.term), id: m.id, index: m.index.map(Index) }
-            }
+            Kind::ReadIndexReply(m) => Unbound::ReadIndexReply {
+                term: Term(m.term),
+                id: m.id,
+                index: m.index.map(Index),
+                silent: m.silent.into_iter().map(NodeId).collect(),
+            },
             Kind::Vote(m) => return Ok(raft::Message::Bound(m.into())),
             Kind::VoteReply(m) => return Ok(raft::Message::Bound(m.into())),
             Kind::AppendReply(m) => return Ok(raft::Message::Bound(m.try_into()?)),

@@ -133,8 +133,14 @@ fn unbound() -> impl Strategy<Value = Unbound> {
             id,
             lease
         }),
-        (term(), number(), proptest::option::of(index()))
-            .prop_map(|(term, id, index)| Unbound::ReadIndexReply { term, id, index }),
+        (term(), number(), proptest::option::of(index()), many(number(), 0..5)).prop_map(
+            |(term, id, index, silent)| Unbound::ReadIndexReply {
+                term,
+                id,
+                index,
+                silent: silent.into_iter().map(NodeId).collect(),
+            }
+        ),
     ]
 }
 
@@ -586,8 +592,9 @@ fn example_questions() -> Vec<Unbound> {
         },
         Unbound::TimeoutNow { term },
         Unbound::ReadIndex { term, id: 5, lease: true },
-        Unbound::ReadIndexReply { term, id: 5, index: Some(commit) },
-        Unbound::ReadIndexReply { term, id: 5, index: None },
+        Unbound::ReadIndexReply { term, id: 5, index: Some(commit), silent: Vec::new() },
+        Unbound::ReadIndexReply { term, id: 5, index: None, silent: Vec::new() },
+        Unbound::ReadIndexReply { term, id: 5, index: Some(commit), silent: vec![NodeId(3)] },
     ]
 }
 

@@ -304,10 +304,11 @@ fn fold_unbound(hash: &mut WordHash, message: &Unbound) {
             hash.word(term.0 << 8 | 47);
             hash.word(*id);
         }
-        Unbound::ReadIndexReply { term, id, index } => {
+        Unbound::ReadIndexReply { term, id, index, silent } => {
             hash.word(term.0 << 8 | 48);
             hash.word(*id);
             hash.word(index.map_or(u64::MAX, |index| index.0));
+            silent.iter().for_each(|node| hash.word(node.0));
         }
     }
 }

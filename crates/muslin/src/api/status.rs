@@ -516,7 +516,7 @@ fn group_words(groups: &GroupCounts) -> String {
     format!("{count} of {} groups here {what}; ", groups.replicas)
 }
 
-/// Voters that are not alive in the view, or silent to this leader, and what they are.
+/// Voters that are not alive in the view, or silent to the leader, and what they are.
 fn missing_voters(status: &NodeStatus) -> BTreeMap<NodeId, &'static str> {
     let configuration = &status.configuration;
     configuration
