@@ -54,9 +54,7 @@ impl Table {
     /// For programs: one line per row, cells between tabs. Tabs and line ends inside are escaped,
     /// and so is what else a terminal would obey.
     pub(crate) fn separated(&self) -> String {
-        let escape = |cell: &String| printable(&cell.replace('\\', "\\\\"));
-        let line = |row: &Vec<String>| row.iter().map(escape).collect::<Vec<_>>().join("\t") + "\n";
-        self.rows.iter().map(line).collect()
+        self.rows.iter().map(|row| separated(row)).collect()
     }
 
     /// Prints it in the form stdout asks for.
@@ -66,6 +64,12 @@ impl Table {
             false => text(&self.separated()),
         }
     }
+}
+
+/// One line, its cells between tabs, as [`Table::separated`] has them.
+pub(crate) fn separated(cells: &[String]) -> String {
+    let escape = |cell: &String| printable(&cell.replace('\\', "\\\\"));
+    cells.iter().map(escape).collect::<Vec<_>>().join("\t") + "\n"
 }
 
 /// A text that moves no cursor and changes no colour: control characters as `\t`, `\n` or

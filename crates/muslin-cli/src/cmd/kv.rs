@@ -223,28 +223,18 @@ async fn watch(client: &Client, format: Format, watching: Watching) -> Result<()
     Ok(())
 }
 
-/// A line of a watch for people; nothing for what only programs need.
+/// A line of a watch for people; nothing for what only programs need. What others wrote commands
+/// no terminal.
 fn watch_line(item: &Value) -> String {
     let kind = cell(item, "type");
+    let pair = |revision: &str| {
+        [kind.clone(), cell(item, revision), readable(item, "key"), readable(item, "value")]
+    };
     match kind.as_str() {
-        "item" => {
-            format!(
-                "{kind}\t{}\t{}\t{}\n",
-                cell(item, "mod_revision"),
-                readable(item, "key"),
-                readable(item, "value")
-            )
-        }
-        "put" => {
-            format!(
-                "{kind}\t{}\t{}\t{}\n",
-                cell(item, "revision"),
-                readable(item, "key"),
-                readable(item, "value")
-            )
-        }
-        "delete" => format!("{kind}\t{}\t{}\n", cell(item, "revision"), readable(item, "key")),
-        "resync" => format!("{kind}\t{}\n", cell(item, "index")),
+        "item" => output::separated(&pair("mod_revision")),
+        "put" => output::separated(&pair("revision")),
+        "delete" => output::separated(&pair("revision")[..3]),
+        "resync" => output::separated(&[kind, cell(item, "index")]),
         _ => String::new(),
     }
 }
@@ -260,6 +250,8 @@ mod tests {
         let delete = json!({"type": "delete", "key": "a", "revision": 8});
         assert_eq!(watch_line(&delete), "delete\t8\ta\n");
         assert_eq!(watch_line(&json!({"type": "progress", "index": 9})), "");
+        let odd = json!({"type": "put", "key": "a\u{1b}[2J\n", "value": "b\t\\", "revision": 9});
+        assert_eq!(watch_line(&odd), "put\t9\ta\\u{1b}[2J\\n\tb\\t\\\\\n");
     }
 
     #[test]

@@ -11,6 +11,9 @@ const NODES: u16 = 3;
 /// Between two nodes' etcd ports, so that 2380, etcd's usual peer port, stays free.
 const ETCD_STEP: u16 = 10;
 
+/// Names of temporary directories that are tried.
+const TEMPORARY_MAX: u32 = 100;
+
 /// A cluster to run.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -30,7 +33,10 @@ pub(crate) enum Removal {
     /// It stays.
     Nothing,
     /// What we put into a directory somebody named.
-    Nodes,
+    Nodes {
+        /// And the directory, which was not there.
+        and_directory: bool,
+    },
     /// The temporary directory we made.
     Everything,
 }
@@ -69,16 +75,19 @@ pub(crate) fn plan(dev: &Dev) -> Result<Plan, Failure> {
         check_free(number + 1, *listen, "--base-port")?;
         check_free(number + 1, *etcd, "--etcd-base-port")?;
     }
-    let directory = directory(dev)?;
+    let (directory, is_made) = directory(dev)?;
     let place = |(number, (listen, etcd)): (usize, (SocketAddr, SocketAddr))| {
         let name = format!("n{}", number + 1);
         let (data_dir, log) = (directory.join(&name), directory.join(format!("{name}.log")));
         NodePlan { name, data_dir, log, listen, etcd }
     };
-    let nodes = addresses.into_iter().enumerate().map(place).collect();
+    let nodes: Vec<NodePlan> = addresses.into_iter().enumerate().map(place).collect();
+    if held == 0 {
+        nodes.iter().flat_map(|node| [&node.data_dir, &node.log]).try_for_each(|p| check_absent(p))?;
+    }
     let removal = match (&dev.data_dir, dev.retain || held > 0) {
         (_, true) => Removal::Nothing,
-        (Some(_), false) => Removal::Nodes,
+        (Some(_), false) => Removal::Nodes { and_directory: is_made },
         (None, false) => Removal::Everything,
     };
     Ok(Plan { directory, nodes, is_resumed: held > 0, removal })
@@ -114,15 +123,41 @@ fn check_free(number: usize, address: SocketAddr, flag: &str) -> Result<(), Fail
     })
 }
 
-fn directory(dev: &Dev) -> Result<PathBuf, Failure> {
-    let directory = match &dev.data_dir {
-        Some(directory) => directory.clone(),
-        None => std::env::temp_dir().join(format!("muslin-dev-{}", std::process::id())),
-    };
-    std::fs::create_dir_all(&directory).map_err(|error| {
+/// Nothing that is there is ever taken for ours: it would be removed at the end.
+fn check_absent(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let sentence = format!("{} is there, and is not a node of an earlier `dev`", path.display());
+    Err(Failure::new(Kind::Conflict, sentence).hint("move it away, or name another --data-dir"))
+}
+
+/// The directory, and whether it was made.
+fn directory(dev: &Dev) -> Result<(PathBuf, bool), Failure> {
+    let failed = |directory: &Path, error: std::io::Error| {
         Failure::new(Kind::Failed, format!("cannot make {}: {error}", directory.display()))
-    })?;
-    Ok(directory.canonicalize()?)
+    };
+    if let Some(directory) = &dev.data_dir {
+        let is_there = directory.exists();
+        std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+        return Ok((directory.canonicalize()?, !is_there));
+    }
+    let first = std::env::temp_dir().join(format!("muslin-dev-{}", std::process::id()));
+    let mut directory = first.clone();
+    // Process ids come again; what an earlier one left is not ours.
+    for number in 2..=TEMPORARY_MAX {
+        match std::fs::create_dir(&directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                directory = first.with_extension(number.to_string());
+            }
+            made => {
+                made.map_err(|error| failed(&directory, error))?;
+                return Ok((directory.canonicalize()?, true));
+            }
+        }
+    }
+    let sentence = format!("{} and the names after it are taken", first.display());
+    Err(Failure::new(Kind::Conflict, sentence).hint("name a directory with --data-dir"))
 }
 
 impl Plan {
@@ -131,13 +166,15 @@ impl Plan {
         match self.removal {
             Removal::Nothing => {}
             Removal::Everything => drop(std::fs::remove_dir_all(&self.directory)),
-            Removal::Nodes => {
+            Removal::Nodes { and_directory } => {
                 for node in &self.nodes {
                     let _ = std::fs::remove_dir_all(&node.data_dir);
                     let _ = std::fs::remove_file(&node.log);
                 }
-                // Only when nothing else is in it.
-                let _ = std::fs::remove_dir(&self.directory);
+                if and_directory {
+                    // Only when nothing else is in it.
+                    let _ = std::fs::remove_dir(&self.directory);
+                }
             }
         }
     }
@@ -204,10 +241,37 @@ mod tests {
         let [base, etcd] = ports();
         let flags = dev(&["--data-dir", named.path().to_str().unwrap(), &base, &etcd]);
         let found = plan(&flags).unwrap();
-        assert_eq!(found.removal, Removal::Nodes);
+        assert_eq!(found.removal, Removal::Nodes { and_directory: false });
         std::fs::create_dir(&found.nodes[0].data_dir).unwrap();
         found.clean_up();
         assert!(named.path().join("precious").exists());
         assert!(!named.path().join("n1").exists());
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_node_is_refused_and_stays() {
+        // No node n1: so these are of no earlier run.
+        for name in ["n2", "n3", "n1.log"] {
+            let named = tempfile::tempdir().unwrap();
+            let precious = named.path().join(name);
+            std::fs::create_dir(&precious).unwrap();
+            std::fs::write(precious.join("precious"), "").unwrap();
+            let [base, etcd] = ports();
+            let flags = dev(&["--data-dir", named.path().to_str().unwrap(), &base, &etcd]);
+            let failure = plan(&flags).unwrap_err();
+            assert_eq!(failure.kind, Kind::Conflict, "{failure}");
+            assert!(failure.sentence.contains(precious.to_str().unwrap()), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_was_there_before_stays_and_one_that_was_made_goes() {
+        let named = tempfile::tempdir().unwrap();
+        for (place, is_made) in [(named.path().to_owned(), false), (named.path().join("a"), true)] {
+            let [base, etcd] = ports();
+            let flags = dev(&["--data-dir", place.to_str().unwrap(), &base, &etcd]);
+            plan(&flags).unwrap().clean_up();
+            assert_eq!(place.exists(), !is_made);
+        }
     }
 }

@@ -112,7 +112,7 @@ impl Voice {
     pub(crate) fn stopped(self, plan: &Plan) -> Result<(), Failure> {
         let kept = match plan.removal {
             Removal::Nothing => Some(plan.directory.to_string_lossy()),
-            Removal::Nodes | Removal::Everything => None,
+            Removal::Nodes { .. } | Removal::Everything => None,
         };
         match self.format {
             Format::Json => line(&json!({ "event": "stopped", "retained": kept })),
@@ -164,7 +164,7 @@ fn ready_text(nodes: &[ReadyNode], plan: &Plan) -> String {
     let last = &nodes[nodes.len() - 1];
     let fate = match plan.removal {
         Removal::Nothing => "kept",
-        Removal::Nodes | Removal::Everything => "removed at the end, unless --retain",
+        Removal::Nodes { .. } | Removal::Everything => "removed at the end, unless --retain",
     };
     format!(
         "{table}\nTry:\n  \
