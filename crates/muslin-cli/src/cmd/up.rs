@@ -130,7 +130,9 @@ fn kind(error: &DaemonError) -> Kind {
         | DaemonError::StaticAndMore
         | DaemonError::MulticastWithoutToken => Kind::Usage,
         DaemonError::NobodyFound { .. } => Kind::Unreachable,
-        DaemonError::Listen { .. } => Kind::Conflict,
+        DaemonError::Listen { .. }
+        | DaemonError::RunsElsewhere { .. }
+        | DaemonError::Copied { .. } => Kind::Conflict,
         DaemonError::Store(StoreError::Locked { .. } | StoreError::Foreign { .. }) => {
             Kind::Conflict
         }

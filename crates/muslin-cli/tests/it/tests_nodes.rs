@@ -2,7 +2,8 @@
 
 use crate::http;
 use crate::ports;
-use crate::process::{Running, answered, run, run_with_input, until};
+use crate::process::{Running, answered, copy, run, run_with_input, until};
+use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -238,4 +239,67 @@ fn a_certificate_of_the_cluster_opens_the_door_and_one_of_another_does_not() {
     assert_eq!(ask(&directory.path().join("absent")).code, Some(2));
     node.stop();
     other.stop();
+}
+
+impl Cluster {
+    /// Another directory of that node, as its is now, and an address for it.
+    fn copied(&self, number: usize) -> (PathBuf, String) {
+        let place = self.places[number].with_extension("copy");
+        copy(&self.places[number], &place);
+        (place, format!("127.0.0.1:{}", ports::row(1)))
+    }
+
+    fn events(&self, number: usize) -> String {
+        run(&["events", "--addr", &self.addresses[number]]).ok().stdout
+    }
+}
+
+#[test]
+fn a_copy_of_a_node_that_runs_is_not_started_and_both_are_told() {
+    let mut cluster = Cluster::make();
+    let (place, address) = cluster.copied(1);
+    let said = Running::refused_up(&place, &["--listen", &address, "--advertise", &address]);
+    assert!(said.contains(&format!("runs already, at {}", cluster.addresses[1])), "{said}");
+    assert!(said.contains("join"), "{said}");
+    assert!(cluster.events(1).contains("node-copied"), "{}", cluster.events(1));
+    let status = http::status(&cluster.addresses[1]).unwrap();
+    assert_eq!(status["health"], "degraded", "{status}");
+    assert!(status["sentence"].as_str().unwrap().contains(&address), "{status}");
+    // A node that has moved is known to the others at its next place: its old directory is not
+    // started there either.
+    cluster.nodes.remove(1).stop();
+    let flags = ["--listen", &address, "--advertise", &address];
+    let moved = Running::up(&place, &flags);
+    until("the others see it where it is", || {
+        let row = http::ask(&cluster.addresses[0], "GET", "/v1/nodes/n2", b"")?.json();
+        (row["addr"] == address.as_str() && row["state"] == "alive").then_some(())
+    });
+    let said = Running::refused_up(&cluster.places[1], &[]);
+    assert!(said.contains(&format!("runs already, at {address}")), "{said}");
+    assert!(http::put(&cluster.addresses[0], "still", "here"));
+    drop(moved);
+}
+
+#[test]
+fn of_two_copies_that_could_not_know_the_earlier_one_ends_and_says_why() {
+    let mut cluster = Cluster::make();
+    let (place, address) = cluster.copied(1);
+    // Nobody can be asked.
+    cluster.nodes.iter().for_each(|node| node.signal(Signal::SIGSTOP));
+    let flags = ["--listen", &address, "--advertise", &address];
+    let mut later = Running::up(&place, &flags);
+    until("the later one serves", || http::ask(&address, "GET", "/livez", b""));
+    cluster.nodes.iter().for_each(|node| node.signal(Signal::SIGCONT));
+    let status = cluster.nodes[1].wait();
+    assert_ne!(status.code(), Some(0), "{status}");
+    let said = std::fs::read_to_string(cluster.places[1].with_extension("log")).unwrap();
+    assert!(said.contains("was started later as another process"), "{said}");
+    assert!(said.contains(&address), "{said}");
+    until("a peer tells of it", || {
+        [0, 2].iter().any(|peer| cluster.events(*peer).contains("node-copied")).then_some(())
+    });
+    let said = std::fs::read_to_string(place.with_extension("log")).unwrap();
+    assert!(said.contains("another process has this node's identity"), "{said}");
+    assert!(later.is_alive());
+    until("the cluster goes on", || http::put(&address, "after", "it").then_some(()));
 }

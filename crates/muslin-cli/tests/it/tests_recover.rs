@@ -109,20 +109,6 @@ fn up(place: &Path, more: &[&str]) -> Running {
     Running::start(command.stdout(log.try_clone().unwrap()).stderr(log))
 }
 
-/// A directory as it is, for a second try.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), &to).unwrap();
-        }
-    }
-}
-
 #[test]
 fn a_survivor_of_three_goes_on_with_all_it_had_and_two_others_join() {
     let mut cluster = Cluster::make();

@@ -464,6 +464,14 @@ pub enum Event {
         /// Which file, where, and what became of it.
         what: String,
     },
+    /// Two processes are one node: its data directory was copied, or set back to an earlier time.
+    /// Told by the shell, which knows them apart.
+    Copied {
+        /// Which node.
+        node: NodeId,
+        /// Where they are, and what became of it.
+        what: String,
+    },
     /// A peer's message could not be read; it was dropped.
     BadMessage {
         /// Why.

@@ -8,6 +8,7 @@ use muslin_core::state::{Member, MemberState, NodeLoad, VoteWish};
 use muslin_core::swim::{Liveness, ViewEntry};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// What does not change while a node runs.
 #[derive(Clone, Debug)]
@@ -251,6 +252,22 @@ impl Status {
             groups: GroupsRow::of(&status.groups),
             voters: verdict.voters,
             nodes: node_rows(status),
+        }
+    }
+}
+
+impl Status {
+    /// Says of nodes that they run more than once: that is worse than whatever else is wrong, for
+    /// as long as the cluster works.
+    pub(super) fn warn_of_copies(&mut self, known: &NodeStatus, copied: &[(NodeId, [SocketAddr; 2])]) {
+        let Some((node, [heard, other])) = copied.first() else { return };
+        let name = name_of(known, *node);
+        let what = format!("{name} runs more than once, at {heard} and {other}: stop one");
+        if self.health == Health::Unavailable {
+            self.sentence += &format!("; {what}");
+        } else {
+            self.health = Health::Degraded;
+            self.sentence = format!("Degraded - {what}; {}", can_lose_words(self.can_lose));
         }
     }
 }

@@ -95,6 +95,10 @@ pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
             Story::new("snapshot-taken", text)
         }
         Event::DiskDamaged { what } => Story::new("disk-damaged", what.clone()),
+        Event::Copied { node, what } => {
+            let text = format!("{} runs more than once: {what}", names.of(*node));
+            Story { node: Some(*node), ..Story::new("node-copied", text) }
+        }
         Event::BadMessage { why } => {
             Story::new("message-dropped", format!("dropped a peer's message: {why}"))
         }

@@ -90,7 +90,7 @@ pub(super) async fn ask_past(
 
 /// Shows this node's certificate, whatever administrator's stands beside it, and demands that
 /// node's.
-fn as_node(identity: &Identity, place: &Place) -> Result<Client, Problem> {
+pub(super) fn as_node(identity: &Identity, place: &Place) -> Result<Client, Problem> {
     let own = Identity { admin: None, ..identity.clone() };
     let tls = own.client_tls().map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())

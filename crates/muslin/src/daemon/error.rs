@@ -86,6 +86,30 @@ pub enum DaemonError {
          machine back, join with an empty --data-dir: the name is free"
     )]
     Removed,
+    /// Another process is this node.
+    #[error(
+        "this node runs already, at {at}, from another copy of this data directory: two of them \
+         would break each other's promises, so this one is not started. To run another node, join \
+         with an empty --data-dir; to go on here, stop that one first and never start it again"
+    )]
+    RunsElsewhere {
+        /// Where.
+        at: SocketAddr,
+    },
+    /// Another process became this node.
+    #[error(
+        "{}, so the cluster listens to that one and this one ends: this data directory was \
+         copied, or set back to an earlier time. Stop the other one before this is started again; \
+         whichever of them does not go on must join anew, with an empty --data-dir",
+        match at {
+            Some(at) => format!("this node was started later as another process, which runs at {at}"),
+            None => String::from("a later start of this node than this one is known to the others"),
+        }
+    )]
+    Copied {
+        /// Where it is, if it answers.
+        at: Option<SocketAddr>,
+    },
     /// The node was gone when the epoch rose.
     #[error("this node was gone when the cluster's epoch rose: it has to be admitted again")]
     Outdated,

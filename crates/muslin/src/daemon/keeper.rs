@@ -7,6 +7,7 @@
 
 use super::DaemonError;
 use super::afresh;
+use super::copies;
 use super::errand::{self, Place};
 use super::rotation::Rotation;
 use super::wallet::Wallet;
@@ -20,6 +21,8 @@ use muslin_core::base::{Epoch, Prng};
 use muslin_core::node::{Consistency, Event, NodeStatus};
 use muslin_core::state::{GossipKeys, Member, Outcome, Query, Response};
 use muslin_core::swim;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
@@ -62,6 +65,8 @@ pub(super) struct Keeper {
     heard: Epoch,
     /// When this node was first told that it is left out, since it last had a quorum.
     left_out: Option<Instant>,
+    /// Peers' refusals for another process of this node.
+    refused: copies::Refused,
 }
 
 /// Why a node cannot go on as it is.
@@ -71,6 +76,11 @@ pub(super) enum End {
     Removed,
     /// It was admitted again, under another id: the directory of that node is ready.
     Afresh,
+    /// A later process is this node.
+    Copied {
+        /// Where, if it answers.
+        at: Option<SocketAddr>,
+    },
 }
 
 struct Retry {
@@ -104,6 +114,7 @@ impl Keeper {
             barred: 0,
             heard: Epoch(0),
             left_out: None,
+            refused: copies::Refused::default(),
         }
     }
 
@@ -143,6 +154,10 @@ impl Keeper {
         directory: &mut DataDir,
     ) -> Result<Option<End>, DaemonError> {
         self.follow(status);
+        self.tell_copies().await;
+        if self.refused.note(self.counters.dials_copied.value(), Instant::now()) {
+            return Ok(Some(self.give_way(status, directory).await));
+        }
         directory.set_epoch(status.epoch)?;
         self.follow_keys().await?;
         self.show_ticket().await;
@@ -168,6 +183,26 @@ impl Keeper {
         let pause = self.retry.prng.duration(self.retry.pause / 2, self.retry.pause);
         self.retry.next = Instant::now() + pause;
         renewed
+    }
+
+    /// Peers that were heard twice.
+    async fn tell_copies(&self) {
+        for (node, [heard, other]) in self.roster.take_copied() {
+            let what = format!("at {heard}, which is listened to, and at {other}, which is not");
+            tracing::error!(%node, "a node runs more than once: {what}");
+            self.handle.report(Event::Copied { node, what }).await;
+        }
+    }
+
+    /// Another process is this node, and was started later. It is told of this one, which ends.
+    async fn give_way(&self, status: &NodeStatus, directory: &DataDir) -> End {
+        let own = directory.config().addresses.advertise;
+        let places = errand::holders(status).into_iter().chain(self.known.iter().cloned());
+        let places: Vec<Place> = places.collect();
+        let word = copies::Word { address: own, runs: true };
+        let identity = self.wallet.identity();
+        let at = copies::elsewhere(&identity, BTreeSet::new(), &places, word).await;
+        End::Copied { at: at.filter(|at| *at != own) }
     }
 
     /// The door is kept like the record.

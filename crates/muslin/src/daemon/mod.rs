@@ -14,6 +14,7 @@
 mod admission;
 mod afresh;
 mod contacts;
+mod copies;
 mod errand;
 mod error;
 mod files;

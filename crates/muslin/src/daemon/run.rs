@@ -2,6 +2,7 @@
 
 use super::admission::{Gatekeeper, JOINS_MAX};
 use super::afresh;
+use super::copies;
 use super::errand::Place;
 use super::found::reachable;
 use super::keeper::{End, Keeper};
@@ -61,6 +62,7 @@ pub async fn run(
         let (mut directory, identity) = open(&options.data_dir)?;
         check_words(directory.config())?;
         directory.check_first_room()?;
+        alone(&options, &directory, &identity).await?;
         let sockets = Sockets::bind_within(patience, &options, &directory).await?;
         directory.set_addresses(sockets.addresses)?;
         if let Some(profile) = options.profile {
@@ -71,6 +73,7 @@ pub async fn run(
         match running.until(shutdown.as_mut(), &mut directory).await? {
             None => return Ok(()),
             Some(End::Removed) => return Err(DaemonError::Removed),
+            Some(End::Copied { at }) => return Err(DaemonError::Copied { at }),
             Some(End::Afresh) => {
                 tracing::warn!(
                     "the epoch rose while this node was away: it was admitted again, and fetches \
@@ -89,6 +92,23 @@ fn open(path: &Path) -> Result<(DataDir, Identity), DaemonError> {
         Ok(identity) => Ok((DataDir::open_as(path, identity.cluster, identity.node)?, identity)),
         // A directory that is no node's is the better reason, if it is one.
         Err(error) => DataDir::open(path).map_err(DaemonError::from).and(Err(error.into())),
+    }
+}
+
+/// Refuses to be a node that runs already. Its ports are not taken yet: whoever answers is another.
+async fn alone(
+    options: &UpOptions,
+    directory: &DataDir,
+    identity: &Identity,
+) -> Result<(), DaemonError> {
+    let before = directory.config().addresses;
+    let places = copies::own_places(before.advertise, options.listen, options.advertise);
+    let kept = options.listen.is_none().then_some(before.advertise);
+    let address = options.advertise.or(kept).or(options.listen).unwrap_or(before.advertise);
+    let word = copies::Word { address, runs: false };
+    match copies::elsewhere(identity, places, &last_known(directory), word).await {
+        None => Ok(()),
+        Some(at) => Err(DaemonError::RunsElsewhere { at }),
     }
 }
 

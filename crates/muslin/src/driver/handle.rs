@@ -71,6 +71,7 @@ pub(crate) enum Mail {
     Cancel(RequestId),
     Ticket(Bytes),
     Places(BTreeMap<String, SocketAddr>),
+    Report(Box<Event>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -209,6 +210,12 @@ impl Handle {
     /// Whether it was taken: a node that has stopped takes nothing.
     pub async fn place_members(&self, places: BTreeMap<String, SocketAddr>) -> bool {
         self.shared.mail.send(Mail::Places(places)).await.is_ok()
+    }
+
+    /// Tells, among the node's events, what the shell around it has seen.
+    pub async fn report(&self, event: Event) {
+        // A driver that is gone tells nothing any more.
+        let _ = self.shared.mail.send(Mail::Report(Box::new(event))).await;
     }
 
     /// Whether the driver has ended.

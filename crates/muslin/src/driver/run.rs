@@ -343,6 +343,7 @@ impl Run {
             }
             Mail::Ticket(ticket) => self.step(Input::Ticket(ticket)),
             Mail::Places(places) => self.step(Input::Places(places)),
+            Mail::Report(event) => self.report(*event),
             Mail::Shutdown(done) => {
                 let until = Instant::now() + STOPPING_TIME;
                 let stopping = Stopping { until, waiters: Vec::new() };

@@ -76,6 +76,8 @@ counters! {
         "Attempts to connect to a peer that failed.",
     dials_barred = "transport_dials_barred_total" ""
         "Connections that a peer refused to this node as one of an older epoch, or removed.",
+    dials_copied = "transport_dials_copied_total" ""
+        "Connections that a peer refused since another process runs as this node.",
     datagrams_in = "transport_datagrams_in_total" ""
         "Gossip datagrams taken in and opened.",
     datagrams_out = "transport_datagrams_out_total" ""
@@ -136,6 +138,8 @@ counters! {
         "Handshakes of nodes of an older epoch.",
     handshakes_version = "transport_handshakes_refused_total" "version"
         "Handshakes of nodes with no protocol version in common.",
+    handshakes_copied = "transport_handshakes_refused_total" "copied"
+        "Handshakes of a node of which another process, of a later start, is connected.",
     handshakes_duplicate = "transport_handshakes_refused_total" "duplicate"
         "Handshakes given up because both sides dialled, or of an earlier start of the peer.",
 }

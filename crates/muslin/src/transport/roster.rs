@@ -17,16 +17,34 @@
 
 use muslin_core::base::{Epoch, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 /// Removed nodes remembered; beyond it the one of the smallest id is forgotten, and the record,
 /// which names it no more, keeps it out once the epoch has risen.
 const REMOVED_MAX: usize = 65_536;
 
+/// How long a node that was seen to run more than once is spoken of, and not told of again.
+const COPIED_FOR: Duration = Duration::from_secs(60);
+
+/// Nodes remembered to have run more than once; beyond it the one of the smallest id is forgotten.
+const COPIED_MAX: usize = 64;
+
 /// Who may be heard. Shared by all that listen.
 #[derive(Debug)]
 pub struct Roster {
     inner: RwLock<Inner>,
+    copied: Mutex<BTreeMap<NodeId, Copied>>,
+}
+
+/// Two processes that were seen to be one node.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    since: Instant,
+    /// Where the one is that is heard, and where the other.
+    places: [SocketAddr; 2],
+    is_told: bool,
 }
 
 /// Why a node is not let in.
@@ -62,7 +80,44 @@ impl Roster {
     /// Begins with the epoch that the node last knew.
     pub fn new(epoch: Epoch) -> Roster {
         let (members, removed) = (BTreeMap::new(), BTreeSet::new());
-        Roster { inner: RwLock::new(Inner { epoch, members, removed }) }
+        let inner = RwLock::new(Inner { epoch, members, removed });
+        Roster { inner, copied: Mutex::default() }
+    }
+
+    /// A node was seen twice: heard at one address, and at another one as well.
+    pub fn note_copied(&self, node: NodeId, heard: SocketAddr, other: SocketAddr) {
+        let mut copied = self.copied();
+        if copied.get(&node).is_some_and(|one| one.since.elapsed() < COPIED_FOR) {
+            return;
+        }
+        let places = [heard, other];
+        copied.insert(node, Copied { since: Instant::now(), places, is_told: false });
+        if copied.len() > COPIED_MAX {
+            copied.pop_first();
+        }
+    }
+
+    /// Nodes that were seen to run more than once within the last minute, and where.
+    pub fn copied_lately(&self) -> Vec<(NodeId, [SocketAddr; 2])> {
+        let copied = self.copied();
+        let lately = copied.iter().filter(|(_, one)| one.since.elapsed() < COPIED_FOR);
+        lately.map(|(node, one)| (*node, one.places)).collect()
+    }
+
+    /// The same, those of which nobody has been told: each is given once.
+    pub fn take_copied(&self) -> Vec<(NodeId, [SocketAddr; 2])> {
+        let mut copied = self.copied();
+        let fresh = copied.iter_mut().filter(|(_, one)| !one.is_told);
+        fresh
+            .map(|(node, one)| {
+                one.is_told = true;
+                (*node, one.places)
+            })
+            .collect()
+    }
+
+    fn copied(&self) -> MutexGuard<'_, BTreeMap<NodeId, Copied>> {
+        self.copied.lock().expect("no holder of this lock panics")
     }
 
     /// The present epoch.
@@ -159,6 +214,23 @@ mod tests {
             assert_eq!(roster.check(node, OLD), Err(Barred::Outdated));
         }
         assert_eq!(roster.check(STRANGER, NOW), Ok(()), "one admitted while this was away");
+    }
+
+    #[test]
+    fn a_node_that_runs_twice_is_told_of_once_and_spoken_of_for_a_while() {
+        let roster = roster();
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for _ in 0..3 {
+            roster.note_copied(LIVED, at(1), at(2));
+        }
+        assert_eq!(roster.take_copied(), [(LIVED, [at(1), at(2)])]);
+        roster.note_copied(LIVED, at(1), at(3));
+        assert_eq!(roster.take_copied(), []);
+        assert_eq!(roster.copied_lately(), [(LIVED, [at(1), at(2)])]);
+        for id in 100..100 + 2 * COPIED_MAX as u64 {
+            roster.note_copied(NodeId(id), at(1), at(2));
+        }
+        assert_eq!(roster.copied_lately().len(), COPIED_MAX);
     }
 
     #[test]

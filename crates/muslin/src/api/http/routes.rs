@@ -266,6 +266,8 @@ fn node_routes() -> Vec<Route> {
             [], Some(JSON) => JSON, nodes::join),
         route!(Post "/v1/certificates:renew", "Gives the node that calls other papers",
             [], Some(JSON) => JSON, nodes::renew),
+        route!(Post "/v1/copies", "For a node: says that another process has its identity, \
+            {\"address\"}; asked with that identity", [], Some(JSON) => JSON, nodes::copied),
         route!(Get "/livez", "Answers while the process lives", [], None => TEXT, health::live),
         route!(Get "/readyz", "Answers ok when the node serves", [], None => TEXT, health::ready),
         route!(Get "/metrics", "Numbers for Prometheus", [], None => TEXT, health::metrics),

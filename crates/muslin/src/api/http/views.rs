@@ -153,9 +153,16 @@ pub(super) async fn status(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     params.finish()?;
     let quorum = judge(&desk).await;
     let Look { status, mut basis, headers, .. } = look(&desk, wish).await?;
-    let status = Status::of(&status, &desk.facts, quorum);
+    let status = judged(&desk, &status, quorum);
     basis.correct(quorum, &status.sentence);
     Ok((headers, Json(StatusAnswer { status, basis })).into_response())
+}
+
+fn judged(desk: &Desk, known: &NodeStatus, quorum: Quorum) -> Status {
+    let mut status = Status::of(known, &desk.facts, quorum);
+    let copied = desk.roster.as_ref().map(|roster| roster.copied_lately()).unwrap_or_default();
+    status.warn_of_copies(known, &copied);
+    status
 }
 
 impl Basis {
@@ -293,7 +300,7 @@ pub(super) async fn health(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     params.finish()?;
     let quorum = judge(&desk).await;
     let Look { status: known, record, mut basis, headers } = look(&desk, wish).await?;
-    let status = Status::of(&known, &desk.facts, quorum);
+    let status = judged(&desk, &known, quorum);
     basis.correct(quorum, &status.sentence);
     let needed = status.voters.total / 2 + 1;
     let checks: Vec<Value> = checks(&status, &record)

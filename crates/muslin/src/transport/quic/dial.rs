@@ -111,10 +111,14 @@ impl Engine {
             Err(StreamError::Refused(Refusal::Version)) => counters.handshakes_version.raise(),
             Err(StreamError::Refused(Refusal::Duplicate)) => counters.handshakes_duplicate.raise(),
             Err(StreamError::Refused(Refusal::Busy)) => counters.handshakes_busy.raise(),
+            Err(StreamError::Refused(Refusal::Copied)) => counters.handshakes_copied.raise(),
             Err(error) => {
                 counters.handshakes_failed.raise();
                 if is_barred(&error) {
                     counters.dials_barred.raise();
+                }
+                if is_copied(&error) {
+                    counters.dials_copied.raise();
                 }
                 tracing::debug!(%error, "handshake failed");
             }
@@ -181,6 +185,11 @@ pub(super) fn is_duplicate(error: &StreamError) -> bool {
 /// Whether the other end says that this node must be admitted again, or was removed.
 pub(super) fn is_barred(error: &StreamError) -> bool {
     has_said(error, Refusal::Epoch) || has_said(error, Refusal::Removed)
+}
+
+/// Whether the other end says that another process runs as this node.
+pub(super) fn is_copied(error: &StreamError) -> bool {
+    has_said(error, Refusal::Copied)
 }
 
 /// Whether the other end has closed the connection with this.

@@ -38,6 +38,10 @@ pub(super) struct Hello {
     /// from one sent after that was lost.
     #[prost(uint64, tag = "7")]
     pub(super) links: u64,
+    /// Drawn by the sender's process: two that say the same start are told apart by it. 0 in
+    /// greetings of programs that draw none.
+    #[prost(fixed64, tag = "8")]
+    pub(super) session: u64,
 }
 
 /// Who greets, with which numbers.
@@ -47,6 +51,7 @@ pub(super) struct Greeter {
     pub(super) epoch: Epoch,
     pub(super) node: NodeId,
     pub(super) boot: u64,
+    pub(super) session: u64,
 }
 
 /// Why a connection is not taken. Also the code it is closed with.
@@ -67,6 +72,9 @@ pub(super) enum Refusal {
     Frame = 6,
     /// More peers than [`PEERS_MAX`](super::PEERS_MAX).
     Busy = 7,
+    /// A later process of that node is connected, or another one of the same start: its directory
+    /// was copied, or set back.
+    Copied = 8,
 }
 
 /// A later connection took over.
@@ -87,9 +95,10 @@ impl From<Barred> for Refusal {
 impl Hello {
     pub(super) fn of(greeter: Greeter, links: u64) -> Hello {
         let (version_min, version_max) = VERSIONS;
-        let Greeter { cluster, epoch, node, boot } = greeter;
+        let Greeter { cluster, epoch, node, boot, session } = greeter;
         let cluster = Bytes::copy_from_slice(&cluster.to_bytes());
-        Hello { version_min, version_max, cluster, epoch: epoch.0, node: node.0, boot, links }
+        let (epoch, node) = (epoch.0, node.0);
+        Hello { version_min, version_max, cluster, epoch, node, boot, links, session }
     }
 
     /// As it is written to a stream.

@@ -61,6 +61,11 @@ impl Link {
         self.hello.boot
     }
 
+    /// Which process of the peer it is, of those of one start; 0 where that is not said.
+    pub(super) fn session(&self) -> u64 {
+        self.hello.session
+    }
+
     /// How many connections the peer had taken into use, as it said on this one.
     pub(super) fn links(&self) -> u64 {
         self.hello.links

@@ -12,7 +12,9 @@
 //! - Otherwise the latest connection replaces the one before: a node that dials has lost the old
 //!   one. Which is the latest is counted, not timed: each `Hello` says how many connections its
 //!   sender had taken into use when it was sent.
-//! - A connection of an earlier start of the peer never replaces one of a later start.
+//! - A connection of an earlier start of the peer never replaces one of a later start, nor one of
+//!   the same start one of another process: whoever still speaks then is a copy of the peer, and is
+//!   told so.
 //! - The messages of the replaced connection end before those of the next begin: order holds.
 //!
 //! # How a restarted peer is found again

@@ -166,6 +166,10 @@ impl Peer {
     ) -> Result<(), Refusal> {
         let mut state = self.state();
         if let Err(refusal) = state.weigh(self.id, registry.node, &candidate) {
+            if let (Refusal::Copied, Some(link)) = (refusal, &state.link) {
+                let from = canonical(candidate.connection.remote_address());
+                registry.roster.note_copied(self.id, link.address(), from);
+            }
             drop(state);
             self.wake.notify_one();
             return Err(refusal);
@@ -270,8 +274,13 @@ impl State {
         if self.phase != Phase::Open {
             return Err(Refusal::Removed);
         }
-        let (boot, links) = (candidate.hello.boot, candidate.hello.links);
+        let Hello { boot, links, session, .. } = candidate.hello;
         if let Some(link) = self.link.as_ref().filter(|link| link.is_alive()) {
+            let is_told = session != 0 && link.session() != 0;
+            let is_other = is_told && session != link.session();
+            if is_told && boot < link.boot() || is_other && boot == link.boot() {
+                return Err(Refusal::Copied);
+            }
             let least = link.links() + u64::from(candidate.is_dialled);
             if boot < link.boot() || (boot == link.boot() && links < least) {
                 return Err(Refusal::Duplicate);

@@ -18,6 +18,8 @@ pub(super) struct Registry {
     pub(super) cluster: ClusterId,
     pub(super) node: NodeId,
     pub(super) boot: u64,
+    /// Drawn at the start.
+    pub(super) session: u64,
     pub(super) counters: Arc<TransportCounters>,
     pub(super) incoming: IncomingSender,
     pub(super) sealer: Sealer,
@@ -43,7 +45,7 @@ impl Registry {
     /// What greetings of this node say.
     pub(super) fn greeter(&self) -> Greeter {
         let (cluster, node, boot) = (self.cluster, self.node, self.boot);
-        Greeter { cluster, epoch: self.epoch(), node, boot }
+        Greeter { cluster, epoch: self.epoch(), node, boot, session: self.session }
     }
 
     /// Opens a gossip datagram and hands it up. Never waits, never answers.

@@ -352,7 +352,7 @@ async fn an_oversized_frame_ends_the_connection() {
     let connection = dialled.await.unwrap();
     let (mut stream, _receive) = connection.open_bi().await.unwrap();
     let (cluster, epoch, node, boot) = (identity.cluster, Epoch(1), NodeId(3), 1);
-    let hello = hello::Hello::of(hello::Greeter { cluster, epoch, node, boot }, 0).framed();
+    let hello = hello::Hello::of(hello::Greeter { cluster, epoch, node, boot, session: 1 }, 0).framed();
     stream.write_all(&hello).await.unwrap();
     stream.write_all(&[0, 0, 0, 2, b'o', b'k']).await.unwrap();
     let expected = Incoming::Message { from: NodeId(3), bytes: Bytes::from_static(b"ok") };
@@ -461,4 +461,44 @@ async fn a_dual_stack_socket_speaks_with_peers_on_ipv4() {
         inbox.recv().await,
         Some(Incoming::Datagram { from, bytes: Bytes::from_static(b"pong") })
     );
+}
+
+/// Says something until it is refused as another process of its node.
+async fn is_refused_as_a_copy(node: &Node) {
+    for _ in 0..2_000 {
+        node.transport.send(NodeId(1), Bytes::from_static(b"hello"));
+        if node.transport.counters().dials_copied.value() > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it is never told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_processes_of_one_node_one_is_heard_and_the_other_is_told() {
+    // The one that is heard first, and the other, by their starts.
+    for (first, second) in [(1, 2), (2, 1), (3, 3)] {
+        let bench = QuicBench::new();
+        let mut peer = start(&bench, 1, 1);
+        let mut run = |boot| {
+            bench.boot.store(boot, Ordering::Relaxed);
+            start(&bench, 2, 1)
+        };
+        let (one, two) = (run(first), run(second));
+        one.talks_to(&mut peer, 1).await;
+        two.transport.route(NodeId(1), peer.address);
+        let (heard, other) = match second > first {
+            true => {
+                two.talks_to(&mut peer, 1).await;
+                (&two, &one)
+            }
+            false => (&one, &two),
+        };
+        is_refused_as_a_copy(other).await;
+        assert_eq!(heard.transport.counters().dials_copied.value(), 0);
+        let seen = peer.transport.roster().take_copied();
+        assert_eq!(seen, [(NodeId(2), [heard.address, other.address])], "{first}, {second}");
+        assert!(peer.transport.counters().handshakes_copied.value() > 0);
+    }
 }

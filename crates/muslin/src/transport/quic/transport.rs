@@ -5,7 +5,7 @@ use super::hello::{CLOSING, Refusal};
 use super::registry::{Registry, Table};
 use super::socket::SplitSocket;
 use super::tuning::Configs;
-use crate::identity::{Identity, IdentityError, Keyring};
+use crate::identity::{Identity, IdentityError, Keyring, draw_node_id};
 use crate::transport::gate::{Gate, HANDSHAKES_MAX};
 use crate::transport::outbox::Full;
 use crate::transport::seal::Sealer;
@@ -74,6 +74,7 @@ impl QuicTransport {
             cluster,
             node,
             boot,
+            session: draw_node_id().0,
             counters: Arc::default(),
             incoming,
             sealer: Sealer::new(cluster, node, boot, identity.keyring.clone()),

@@ -1,6 +1,6 @@
 //! The task of one peer: connects when there is something to say, and writes it.
 
-use super::dial::{Engine, HANDSHAKE_TIMEOUT, is_barred, is_duplicate};
+use super::dial::{Engine, HANDSHAKE_TIMEOUT, is_barred, is_copied, is_duplicate};
 use super::peer::{Fresh, Peer, Step};
 use super::stream::StreamError;
 use muslin_core::base::Prng;
@@ -133,6 +133,9 @@ async fn give_up(peer: &Peer, engine: &Engine, error: StreamError, back_off: &mu
         engine.registry.counters.dials_failed.raise();
         if is_barred(&error) {
             engine.registry.counters.dials_barred.raise();
+        }
+        if is_copied(&error) {
+            engine.registry.counters.dials_copied.raise();
         }
         // The peers' protocols repeat what still matters; what is older only delays that.
         engine.registry.counters.frames_lost.add(peer.outbox.clear());
