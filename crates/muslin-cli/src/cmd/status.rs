@@ -4,11 +4,13 @@ use crate::args::{Format, Global};
 use crate::client::{Call, Client};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, cell};
+use muslin::daemon::RemovedNote;
 use serde_json::Value;
 
 /// Prints it; healthy or not is the exit code.
 pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
-    let status = Client::new(global).await?.json(Call::get("/v1/status")).await?;
+    let asked = async { Client::new(global).await?.json(Call::get("/v1/status")).await };
+    let status = asked.await.map_err(|failure| removed(global).unwrap_or(failure))?;
     match global.output {
         Format::Json => output::json(&status)?,
         Format::Table => output::text(&text(&status))?,
@@ -17,6 +19,13 @@ pub(crate) async fn run(global: &Global) -> Result<(), Failure> {
         Some("healthy") => Ok(()),
         _ => Err(Failure::silent(Kind::Unhealthy)),
     }
+}
+
+/// What the directory that was named says, if its node was removed: such a node does not run, and
+/// the others answer nothing to its certificate.
+fn removed(global: &Global) -> Option<Failure> {
+    let note = RemovedNote::read(global.identity.as_deref()?)?;
+    Some(Failure::new(Kind::Unhealthy, note.to_string()))
 }
 
 /// The status as text; `dev` prints it too.

@@ -213,3 +213,39 @@ fn whoever_was_away_over_a_rise_of_the_epoch_comes_back_by_itself() {
     });
     assert_eq!(http::read(&cluster.address(2), "founded"), Some("yes".into()));
 }
+
+#[test]
+fn a_node_that_was_removed_says_when_and_what_to_do_at_each_start() {
+    let mut cluster = Cluster::found();
+    for number in [1, 2] {
+        cluster.join(number, 0, &cluster.token.clone()).ok();
+        cluster.up(number);
+    }
+    // One is stopped first, and one is removed while it runs.
+    cluster.nodes.remove(2).stop();
+    for name in ["n1", "n2"] {
+        cluster.ask(&["node", "rm", name, "--force", "--yes"]);
+    }
+    let status = cluster.nodes[1].wait();
+    assert_ne!(status.code(), Some(0), "{status}");
+    let running = std::fs::read_to_string(cluster.place(1).with_extension("log")).unwrap();
+    for (number, said) in [
+        (1, running),
+        (1, Running::refused_up(&cluster.place(1), &[])),
+        (2, Running::refused_up(&cluster.place(2), &[])),
+        (2, Running::refused_up(&cluster.place(2), &[])),
+    ] {
+        let year = "by an operator (`muslin node rm`), at 20";
+        assert!(said.contains(year), "n{number}: {said}");
+        let line = format!(
+            "muslin join {} --token TOKEN --data-dir NEW --name n{number} --listen {} --roles worker",
+            cluster.address(0),
+            cluster.address(number),
+        );
+        assert!(said.contains(&line), "n{number}: {said}");
+        let place = cluster.text_of(number);
+        let asked = run(&["status", "--addr", &cluster.address(number), "--identity", &place]);
+        assert_eq!(asked.code, Some(8), "{asked:?}");
+        assert!(asked.stderr.contains(year) && asked.stderr.contains(&line), "{asked:?}");
+    }
+}

@@ -413,7 +413,7 @@ fn a_dead_voter_is_taken_out_and_another_takes_its_seat() {
     let ended = cluster.nodes.get_mut(&2).unwrap().wait();
     assert_ne!(ended.code(), Some(0));
     let log = std::fs::read_to_string(cluster.place(2).with_extension("log")).unwrap();
-    assert!(log.contains("was removed from its cluster"), "{log}");
+    assert!(log.contains("was removed from the cluster"), "{log}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub enum Caller {
     /// A node whose certificate is of an earlier epoch.
     Outdated(NodeId),
     /// A node that was removed.
-    Removed,
+    Removed(NodeId),
     /// Someone who showed no certificate.
     Anonymous,
     /// Someone on this machine who did not even encrypt, where that is not enough.
@@ -65,7 +65,7 @@ impl Shown {
             Shown::Node(node, epoch) => match roster.map_or(Ok(()), |r| r.check(node, epoch)) {
                 Ok(()) => Caller::Node(node),
                 Err(Barred::Outdated) => Caller::Outdated(node),
-                Err(Barred::Removed) => Caller::Removed,
+                Err(Barred::Removed) => Caller::Removed(node),
             },
         }
     }
@@ -82,10 +82,15 @@ impl Caller {
                 Err(Problem::plain_text_refused())
             }
             _ if is_open => Ok(()),
-            Caller::Outdated(_) if method == Method::POST && uri.path() == RENEW => Ok(()),
+            // One that was removed is told there when, and why.
+            Caller::Outdated(_) | Caller::Removed(_)
+                if method == Method::POST && uri.path() == RENEW =>
+            {
+                Ok(())
+            }
             Caller::Outdated(_) => Err(barred("outdated", Barred::Outdated)
                 .hint("start the node: it asks to be admitted again by itself")),
-            Caller::Removed => Err(barred("removed", Barred::Removed)
+            Caller::Removed(_) => Err(barred("removed", Barred::Removed)
                 .hint("join again with an empty data directory: the name is free")),
             Caller::Anonymous | Caller::PlainLocal => Err(Problem::unauthorized()),
         }

@@ -4,6 +4,7 @@ use super::caller::{Caller, Shown};
 use super::desk::stopping;
 use super::front::Front;
 use super::sniff::{Speech, TLS_HANDSHAKE, sniff};
+use super::worded::Worded;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -134,7 +135,6 @@ impl Line {
         let (speech, stream) = timeout(self.patience.handshake, sniff(stream)).await??;
         let front = self.front;
         let is_trusted = front.caller(shown).is_trusted();
-        let stream = TokioIo::new(stream);
         let reader = front.reader();
         let cut = reader.clone();
         let watched = front.clone();
@@ -145,6 +145,7 @@ impl Line {
         // Two kinds of connection without a trait in common: the same four lines for each.
         match speech {
             Speech::Http1 => {
+                let stream = TokioIo::new(Worded::new(stream, HTTP1_BUFFER_BYTES));
                 let mut connection = pin!(http1(self.patience).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),
@@ -157,6 +158,7 @@ impl Line {
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
             }
             Speech::Http2 => {
+                let stream = TokioIo::new(stream);
                 let mut connection = pin!(http2(is_trusted).serve_connection(stream, service));
                 tokio::select! {
                     end = connection.as_mut() => return end.map_err(io::Error::other),

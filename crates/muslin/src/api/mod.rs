@@ -49,6 +49,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod worded;
 
 pub use caller::Caller;
 pub use connection::{Patience, Tls};

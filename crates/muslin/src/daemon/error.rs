@@ -1,5 +1,6 @@
 //! Why a node was not made, or does not run.
 
+use super::removed::RemovedNote;
 use crate::discovery::SeedError;
 use crate::driver::DriverError;
 use crate::identity::IdentityError;
@@ -81,11 +82,8 @@ pub enum DaemonError {
     #[error("node.json names the profile `{0}`; {1}")]
     Profile(String, UnknownProfile),
     /// The cluster has removed this node.
-    #[error(
-        "this node was removed from its cluster, and its id is barred for ever; to bring the \
-         machine back, join with an empty --data-dir: the name is free"
-    )]
-    Removed,
+    #[error(transparent)]
+    Removed(#[from] Box<RemovedNote>),
     /// Another process is this node.
     #[error(
         "this node runs already, at {at}, from another copy of this data directory: two of them \

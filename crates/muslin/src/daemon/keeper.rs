@@ -9,9 +9,10 @@ use super::DaemonError;
 use super::afresh;
 use super::copies;
 use super::errand::{self, Place};
+use super::removed::RemovedNote;
 use super::rotation::Rotation;
 use super::wallet::Wallet;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NodeConfig};
 use crate::driver::Handle;
 use crate::identity::{Identity, Keyring};
 use crate::join::{RenewAnswer, RenewRequest};
@@ -70,10 +71,10 @@ pub(super) struct Keeper {
 }
 
 /// Why a node cannot go on as it is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum End {
     /// It was removed.
-    Removed,
+    Removed(Box<RemovedNote>),
     /// It was admitted again, under another id: the directory of that node is ready.
     Afresh,
     /// A later process is this node.
@@ -267,13 +268,15 @@ impl Keeper {
                 places.push(place.clone());
             }
         }
-        let asked = self.ask(&identity, &places).await;
+        let asked = self.ask(&identity, &places, config).await;
         let answer = match asked {
-            Err(DaemonError::Removed | DaemonError::Outdated) if self.has_quorum(status).await => {
+            Err(DaemonError::Removed(_) | DaemonError::Outdated)
+                if self.has_quorum(status).await =>
+            {
                 self.left_out = None;
                 return Err(DaemonError::Divided);
             }
-            Err(DaemonError::Removed) => return Ok(Some(End::Removed)),
+            Err(DaemonError::Removed(note)) => return Ok(Some(End::Removed(note))),
             Err(DaemonError::Outdated) if self.may_have_quorum(status) => {
                 return Err(DaemonError::LeftOut);
             }
@@ -305,7 +308,12 @@ impl Keeper {
     }
 
     /// Has a holder of the authority's key sign, and takes up what it gave.
-    async fn ask(&self, identity: &Identity, places: &[Place]) -> Result<RenewAnswer, DaemonError> {
+    async fn ask(
+        &self,
+        identity: &Identity,
+        places: &[Place],
+        config: &NodeConfig,
+    ) -> Result<RenewAnswer, DaemonError> {
         let request = identity.request()?;
         let body = RenewRequest { csr_pem: request.csr_pem };
         let body = Bytes::from(serde_json::to_vec(&body).expect("text is always JSON"));
@@ -318,7 +326,10 @@ impl Keeper {
         let asked = ("/v1/certificates:renew", &body);
         let answer = errand::ask_past(identity, places, asked, is_behind).await;
         let answer = answer.map_err(|problem| match problem.code {
-            "removed" => DaemonError::Removed,
+            "removed" => {
+                let member = places.first().map(|place| place.address.as_str());
+                Box::new(RemovedNote::new(config, member, problem.detail)).into()
+            }
             "outdated" => DaemonError::Outdated,
             _ => DaemonError::Renewal(problem.detail),
         })?;

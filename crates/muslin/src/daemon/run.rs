@@ -7,7 +7,7 @@ use super::errand::Place;
 use super::found::reachable;
 use super::keeper::{End, Keeper};
 use super::wallet::Wallet;
-use super::{DaemonError, Profile, UpOptions, contacts, files, load, ways};
+use super::{DaemonError, Profile, UpOptions, contacts, files, load, removed, ways};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir, NodeConfig, finish_rewrite};
 use crate::discovery::{Announcement, Listed};
@@ -56,6 +56,7 @@ pub async fn run(
     ways::check(&options.seeds, &options.discover)?;
     let mut shutdown = std::pin::pin!(shutdown);
     let mut patience = Duration::ZERO;
+    removed::check(&options.data_dir)?;
     loop {
         finish_rewrite(&options.data_dir)?;
         afresh::finish(&options.data_dir)?;
@@ -72,7 +73,10 @@ pub async fn run(
         let running = Running::start(&options, &directory, identity, sockets)?;
         match running.until(shutdown.as_mut(), &mut directory).await? {
             None => return Ok(()),
-            Some(End::Removed) => return Err(DaemonError::Removed),
+            Some(End::Removed(note)) => {
+                note.write(&options.data_dir);
+                return Err(note.into());
+            }
             Some(End::Copied { at }) => return Err(DaemonError::Copied { at }),
             Some(End::Afresh) => {
                 tracing::warn!(

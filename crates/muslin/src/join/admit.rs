@@ -12,7 +12,7 @@ use muslin_core::base::{Epoch, NodeId};
 use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::{
     Admission, Admit, CONTROL_ROLE, Command, CommandKind, Founding, HoldReason, Member, Query,
-    Refusal, Response,
+    Refusal, RemovedFor, Response, Tombstone,
 };
 use prost::Message;
 use serde::Serialize;
@@ -163,7 +163,7 @@ impl Door<'_> {
             return match record.members.iter().any(|member| member.node() == wanted.node) {
                 // Its first try was admitted, and the answer was lost.
                 true => self.propose(&wanted, Claim::Nothing).await,
-                false => Err(removed(predecessor)),
+                false => Err(removed(predecessor, None)),
             };
         };
         if record.voters.contains(&predecessor) {
@@ -262,10 +262,29 @@ fn held(reason: HoldReason, expires_unix_ms: u64) -> JoinHeld {
     JoinHeld { waits_for, missing_roles, expires_unix_ms }
 }
 
-pub(super) fn removed(node: NodeId) -> JoinRefusal {
-    let detail = format!("node {node} was removed from the cluster, and its id is barred for ever");
+/// What a removed node is told: as much as is still known of how that came.
+pub(super) fn removed(node: NodeId, stone: Option<&Tombstone>) -> JoinRefusal {
+    let how = stone.map_or(String::new(), |stone| {
+        let why = match stone.why() {
+            RemovedFor::Asked => "by an operator (`muslin node rm`)",
+            RemovedFor::Reaped => "since it was gone for longer than the settings allow",
+            RemovedFor::Replaced => "since another node has taken its name over",
+        };
+        format!(" {why}, at {}", moment(stone.removed_unix_ms))
+    });
+    let detail =
+        format!("node {node} was removed from the cluster{how}; its id is barred for ever");
     let hint = "join again with an empty data directory: the name is free";
     JoinRefusal::new(403, "removed", detail, hint)
+}
+
+/// A moment as people write it.
+fn moment(unix_ms: u64) -> String {
+    #[cfg(feature = "api")]
+    if let Some(text) = crate::api::status::rfc3339(unix_ms) {
+        return text;
+    }
+    format!("{} s after the beginning of 1970", unix_ms / 1_000)
 }
 
 /// What a request asks for, checked.

@@ -66,20 +66,13 @@ pub async fn renew(
         return Err(JoinRefusal::new(413, "too-large", detail, "this is a bug: report it"));
     }
     identity.authority().map_err(super::admit::unsigned)?;
-    let request: RenewRequest = serde_json::from_slice(body)
-        .map_err(|error| JoinRefusal::bad(format!("line {} is not as expected", error.line())))?;
-    let request = SignedRequest::parse(&request.csr_pem).map_err(|error| {
-        JoinRefusal::new(400, "bad-certificate-request", error.to_string(), "ask again")
-    })?;
-    if !request.is_for(identity.cluster, node) {
-        return Err(JoinRefusal::bad("the certificate request is for another node or cluster"));
-    }
     let read = handle.read(Query::Record, Consistency::Linearizable).await.map_err(unsettled)?;
     let Ok(Response::Record(record)) = read.result else {
         return Err(JoinRefusal::bad("the record was not told"));
     };
     let Some(member) = record.members.iter().find(|member| member.node() == node) else {
-        return Err(super::admit::removed(node));
+        let stone = record.tombstones.iter().find(|stone| stone.id == node.0);
+        return Err(super::admit::removed(node, stone));
     };
     if member.epoch() < record.epoch {
         let detail = format!(
@@ -87,6 +80,14 @@ pub async fn renew(
             member.name, record.epoch
         );
         return Err(JoinRefusal::new(403, "outdated", detail, "a node that runs asks by itself"));
+    }
+    let request: RenewRequest = serde_json::from_slice(body)
+        .map_err(|error| JoinRefusal::bad(format!("line {} is not as expected", error.line())))?;
+    let request = SignedRequest::parse(&request.csr_pem).map_err(|error| {
+        JoinRefusal::new(400, "bad-certificate-request", error.to_string(), "ask again")
+    })?;
+    if !request.is_for(identity.cluster, node) {
+        return Err(JoinRefusal::bad("the certificate request is for another node or cluster"));
     }
     let addresses: Vec<_> =
         member.address.parse::<SocketAddr>().map(|address| address.ip()).into_iter().collect();

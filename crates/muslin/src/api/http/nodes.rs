@@ -33,7 +33,7 @@ pub(super) async fn join(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
 pub(super) async fn renew(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     let (admission, asked) = asked(&desk, request).await?;
     let node = match asked.caller {
-        Caller::Node(node) | Caller::Outdated(node) => node,
+        Caller::Node(node) | Caller::Outdated(node) | Caller::Removed(node) => node,
         _ => {
             let detail = "only a node can have its own certificate renewed";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not-a-node", detail)

@@ -120,6 +120,24 @@ async fn a_body_that_claims_to_be_huge_is_refused_before_it_is_read() {
     assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("1572864"), "{answer}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_long_is_refused_in_words() {
+    let world = impatient().await;
+    let long = "k".repeat(70_000);
+    for head in [
+        format!("GET /v1/kv/{long} HTTP/1.1\r\nhost: a\r\n\r\n"),
+        format!("GET /v1/kv/a HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
+    ] {
+        let answer = answer_to(&world, head.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 4") && head.contains("application/problem+json"));
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "head-too-large", "{body}");
+        assert!(body["hint"].as_str().unwrap().contains("etcd"), "{body}");
+    }
+    serves(&world).await;
+}
+
 #[tokio::test]
 async fn a_message_that_claims_to_be_huge_is_refused_before_it_is_read() {
     let world = World::new().await;
