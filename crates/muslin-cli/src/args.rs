@@ -202,8 +202,9 @@ pub(crate) struct NewNode {
     /// Duties of the node
     #[arg(long, value_delimiter = ',', default_value = "control")]
     pub(crate) roles: Vec<String>,
-    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic, `wan`
-    /// for several data centres, `slimcluster` as users of that know it; the same on all nodes
+    /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic,
+    /// `wan` for several data centres, `slimcluster` as users of that know it; the same on all
+    /// nodes
     #[arg(long, value_enum, default_value_t = Profile::Lan)]
     pub(crate) profile: Profile,
     /// Allow plain etcd clients from other machines: no encryption, no identity

@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::ports;
-use crate::process::{Running, Said, answered, muslin, run, until};
+use crate::process::{Running, Said, answered, copy, muslin, run, until};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -259,7 +259,11 @@ impl Status {
 impl Status {
     /// Says of nodes that they run more than once: that is worse than whatever else is wrong, for
     /// as long as the cluster works.
-    pub(super) fn warn_of_copies(&mut self, known: &NodeStatus, copied: &[(NodeId, [SocketAddr; 2])]) {
+    pub(super) fn warn_of_copies(
+        &mut self,
+        known: &NodeStatus,
+        copied: &[(NodeId, [SocketAddr; 2])],
+    ) {
         let Some((node, [heard, other])) = copied.first() else { return };
         let name = name_of(known, *node);
         let what = format!("{name} runs more than once, at {heard} and {other}: stop one");

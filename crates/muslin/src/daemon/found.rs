@@ -1,8 +1,8 @@
 //! Making a node: as the first of a cluster, beside others, or by joining.
 
 use super::DaemonError;
-use super::presence::Presence;
 use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer};
+use super::presence::Presence;
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{FIRST_EPOCH, Identity, draw_node_id};
 use crate::join::{
@@ -99,9 +99,7 @@ pub async fn join(
     let listens = options.reach_check;
     let joiner = prepare(&options, wish, contact).await?.listening(listens);
     let presence = match listens {
-        true => {
-            Some(Presence::begin(joiner.node(), options.listen, options.etcd_listen).await?)
-        }
+        true => Some(Presence::begin(joiner.node(), options.listen, options.etcd_listen).await?),
         false => None,
     };
     let was_begun = Joiner::is_pending(&options.data_dir);

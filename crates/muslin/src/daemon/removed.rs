@@ -1,8 +1,8 @@
 //! A node that its cluster has removed: its person is told, at this start and at each later one.
 //!
-//! What was said is kept beside the node's data, so that a supervisor that starts it again and again
-//! finds the reason in the log each time, and nobody is asked in vain. Only the node's own cluster
-//! can have said it: over TLS, by a node with a certificate of its authority.
+//! What was said is kept beside the node's data, so that a supervisor that starts it again and
+//! again finds the reason in the log each time, and nobody is asked in vain. Only the node's own
+//! cluster can have said it: over TLS, by a node with a certificate of its authority.
 
 use super::DaemonError;
 use crate::data_dir::NodeConfig;

@@ -240,8 +240,9 @@ async fn a_living_members_address_is_not_given_away() {
 impl Cluster {
     /// How long the log is, and what is left of the token.
     async fn written(&self) -> (u64, u64) {
+        // Linearizable: what the leader writes by itself is written.
+        let read = self.handle.read(Query::Record, Consistency::Linearizable).await.unwrap();
         let last = self.handle.status().await.unwrap().last_index;
-        let read = self.handle.read(Query::Record, Consistency::Local).await.unwrap();
         let Ok(Response::Record(record)) = read.result else { panic!("it is the record") };
         (last.0, record.tokens[0].uses_left)
     }

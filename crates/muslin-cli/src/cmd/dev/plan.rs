@@ -83,7 +83,10 @@ pub(crate) fn plan(dev: &Dev) -> Result<Plan, Failure> {
     };
     let nodes: Vec<NodePlan> = addresses.into_iter().enumerate().map(place).collect();
     if held == 0 {
-        nodes.iter().flat_map(|node| [&node.data_dir, &node.log]).try_for_each(|p| check_absent(p))?;
+        nodes
+            .iter()
+            .flat_map(|node| [&node.data_dir, &node.log])
+            .try_for_each(|p| check_absent(p))?;
     }
     let removal = match (&dev.data_dir, dev.retain || held > 0) {
         (_, true) => Removal::Nothing,

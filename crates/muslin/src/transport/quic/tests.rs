@@ -352,7 +352,8 @@ async fn an_oversized_frame_ends_the_connection() {
     let connection = dialled.await.unwrap();
     let (mut stream, _receive) = connection.open_bi().await.unwrap();
     let (cluster, epoch, node, boot) = (identity.cluster, Epoch(1), NodeId(3), 1);
-    let hello = hello::Hello::of(hello::Greeter { cluster, epoch, node, boot, session: 1 }, 0).framed();
+    let hello =
+        hello::Hello::of(hello::Greeter { cluster, epoch, node, boot, session: 1 }, 0).framed();
     stream.write_all(&hello).await.unwrap();
     stream.write_all(&[0, 0, 0, 2, b'o', b'k']).await.unwrap();
     let expected = Incoming::Message { from: NodeId(3), bytes: Bytes::from_static(b"ok") };
@@ -481,7 +482,7 @@ async fn of_two_processes_of_one_node_one_is_heard_and_the_other_is_told() {
     for (first, second) in [(1, 2), (2, 1), (3, 3)] {
         let bench = QuicBench::new();
         let mut peer = start(&bench, 1, 1);
-        let mut run = |boot| {
+        let run = |boot| {
             bench.boot.store(boot, Ordering::Relaxed);
             start(&bench, 2, 1)
         };
