@@ -136,7 +136,10 @@ fn words(survivors: &Survivors, answering: &[Answering]) -> String {
             "compare   with the other machines that are left: the higher epoch, then the \
                  higher term, then the higher index has more"
         ),
-        format!("goes on   {name}, alone, with all of its log, in epoch {}", best.next_epoch()),
+        format!(
+            "goes on   {name}, alone, with all of its log, in epoch {}",
+            survivors.next_epoch()
+        ),
         format!("left out  voters: {voters}; other members: {others}; they must join again, empty"),
         format!(
             "lost      what others have acknowledged without {name} behind term {term}, index \
@@ -192,7 +195,7 @@ fn plan(survivors: &Survivors, answering: &[Answering]) -> Value {
         "left_out": { "voters": best.voters_left_out(), "others": best.others_left_out() },
         "unsettled_entries": best.unsettled(),
         "answering": answering,
-        "epoch": best.next_epoch().0,
+        "epoch": survivors.next_epoch().0,
         "recovered": false,
     })
 }

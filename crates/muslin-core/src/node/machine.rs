@@ -216,6 +216,7 @@ impl Node {
             id: self.options.id,
             cluster: self.options.cluster,
             epoch: self.epoch(),
+            left_behind_by: self.swim.left_behind_by(),
             role: self.raft.role(),
             voter: self.raft.configuration().is_voter(self.options.id),
             term: self.raft.term(),

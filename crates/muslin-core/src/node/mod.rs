@@ -60,6 +60,8 @@ pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};
 pub use feed::{FedBy, FedMember, Feed, FeedId, FeedRefusal, Health, Piece, Taken, Told};
 pub use machine::Node;
 pub use placement::{Placement, Seen, Vitals};
-pub use recovery::{Position, Recovery, RecoveryRefusal, Survey, Survivor, recover, survey};
+pub use recovery::{
+    EPOCH_LEAP_MAX, Position, Recovery, RecoveryRefusal, Survey, Survivor, recover, survey,
+};
 pub use reports::Report;
 pub use types::*;

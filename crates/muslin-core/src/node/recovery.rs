@@ -4,6 +4,10 @@
 //! log: a configuration in which it votes alone, and a rise of the epoch that leaves everybody else
 //! behind. Started again, it elects itself and commits all that its log has.
 //!
+//! The epoch rises by a number that is drawn, not by one: two survivors of one cluster that are
+//! recovered apart must never take each other for members, since their logs may agree in term and
+//! index and not in what they say.
+//!
 //! # What it rests on
 //! - No other voter of before comes back in the old epoch: two of three could elect a leader among
 //!   themselves and go on as the cluster of before. They are refused by the survivor and by all who
@@ -113,6 +117,21 @@ pub struct Survivor {
     pub heard: Epoch,
     /// It may be one whose disk lost data (R11): what it lacks is lost for all.
     pub may_be_damaged: bool,
+    /// By how much the epoch rises beyond all that is known, from 1 to [`EPOCH_LEAP_MAX`]: drawn
+    /// anew for each recovery.
+    pub leap: u64,
+}
+
+/// By how much a recovery raises the epoch at most: two that know nothing of each other begin the
+/// same epoch once in a million times.
+pub const EPOCH_LEAP_MAX: u64 = 1 << 20;
+
+impl Survivor {
+    /// The epoch that begins, after this one.
+    pub fn next_epoch(&self, present: Epoch) -> Epoch {
+        let leap = self.leap.clamp(1, EPOCH_LEAP_MAX);
+        Epoch(present.max(self.heard).0.saturating_add(leap))
+    }
 }
 
 /// What a recovery writes, and what it means.
@@ -183,23 +202,16 @@ pub fn recover(
     let position = survey.position;
     let hard_state = recovered.raft.hard_state;
     let term = hard_state.term.max(position.last.term).next();
-    let mut last = LogId::new(term, position.last.index.next());
+    let first = LogId::new(term, position.last.index.next());
+    let second = LogId::new(term, first.index.next());
     let alone = Payload::Configuration(Configuration::of_voters([survivor.id]));
-    let mut entries = Vec::from([Entry { id: last, payload: alone }]);
-    // The epoch that begins is nobody's, even if the log has not the rises that were heard of.
-    for sequence in 1.. {
-        let raise = raise_epoch(survivor, state.epoch(), sequence);
-        last.index = last.index.next();
-        entries.push(Entry { id: last, payload: Payload::Command(raise.clone()) });
-        let applied = state.apply(last.index, raise);
-        if applied.duplicate || applied.outcome.result.is_err() {
-            return Err(RecoveryRefusal::OldBoot);
-        }
-        if state.epoch() > survivor.heard {
-            break;
-        }
+    let raise = raise_epoch(survivor, state.epoch());
+    let applied = state.apply(second.index, raise.clone());
+    if applied.duplicate || applied.outcome.result.is_err() {
+        return Err(RecoveryRefusal::OldBoot);
     }
-    let entries = entries.into_iter().collect();
+    let entries = [(first, alone), (second, Payload::Command(raise))];
+    let entries = entries.into_iter().map(|(id, payload)| Entry { id, payload }).collect();
     let hard_state =
         HardState { term, vote: Some(survivor.id), commit: hard_state.commit, rebuilding: false };
     let write = Write::Log { hard_state: Some(hard_state), entries };
@@ -225,16 +237,16 @@ fn state_of(founding: &Founding, recovered: &Recovered) -> Result<State, Recover
     Ok(state)
 }
 
-fn raise_epoch(survivor: &Survivor, from: Epoch, sequence: u64) -> Bytes {
-    let why = RaisedFor::Recovered.into();
-    let raise = RaiseEpoch { from: from.0, why, survivor: survivor.id.0 };
+fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
+    let (why, to) = (RaisedFor::Recovered.into(), survivor.next_epoch(from).0);
+    let raise = RaiseEpoch { from: from.0, why, survivor: survivor.id.0, to };
     let change = MembershipChange::RaiseEpoch(raise);
     let membership = Membership::at(survivor.unix_ms, change);
     let proposal = Proposal {
         origin: survivor.id.0,
         boot: survivor.boot,
-        sequence,
-        settled_below: sequence,
+        sequence: 1,
+        settled_below: 1,
         command: Some(Command::of(CommandKind::Membership(membership.into()))),
     };
     proposal.encode_to_vec().into()

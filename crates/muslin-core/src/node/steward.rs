@@ -176,7 +176,10 @@ impl Node {
         }
         if self.state.is_collection_due(unix_ms) {
             let (from, why) = (self.state.epoch().0, RaisedFor::Tombstones.into());
-            self.decide(now, MembershipChange::RaiseEpoch(RaiseEpoch { from, why, survivor: 0 }));
+            self.decide(
+                now,
+                MembershipChange::RaiseEpoch(RaiseEpoch { from, why, survivor: 0, to: 0 }),
+            );
         }
     }
 

@@ -488,6 +488,8 @@ pub struct NodeStatus {
     pub cluster: ClusterId,
     /// The cluster's membership history.
     pub epoch: Epoch,
+    /// The epoch in which others of this cluster go on without this node, as far as it heard.
+    pub left_behind_by: Option<Epoch>,
     /// Its part in the control group.
     pub role: Role,
     /// Whether it votes there.

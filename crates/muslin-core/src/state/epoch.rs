@@ -1,6 +1,7 @@
 //! The number of the membership history, the cluster's settings and its gossip keys.
 
 use super::members::{BARRED_MAX, Change, Members};
+use super::snapshot::NUMBER_MAX;
 use super::{
     AddGossipKey, BadForm, DeclaredDown, FIRST_EPOCH, GossipKey, Member, MemberNews, RaiseEpoch,
     RaisedFor, Refusal, Response, Settings, Standing, TOMBSTONES_MAX,
@@ -75,7 +76,7 @@ impl Members {
             return Err(Refusal::VotersGone(tally));
         }
         if !mutant::is_active(Mutant::CollectedWithoutEpoch) {
-            self.epoch = present.next();
+            self.epoch = Epoch(raise.to.min(NUMBER_MAX)).max(present.next());
         }
         let epoch = self.epoch();
         let follows =

@@ -82,6 +82,12 @@ impl Swim {
         }
     }
 
+    /// The latest epoch in which others were heard, if that is beyond what a rise of this epoch that
+    /// has not come here yet explains.
+    pub fn left_behind_by(&self) -> Option<Epoch> {
+        (self.heard_epoch > self.epoch.next()).then_some(self.heard_epoch)
+    }
+
     fn note_epoch(&mut self, epoch: Epoch, out: &mut Outputs<Output>) {
         if epoch > self.epoch.max(self.heard_epoch) {
             self.heard_epoch = epoch;

@@ -113,7 +113,7 @@ impl Nodes {
             3 => admit(GHOSTS[0], TOKEN),
             _ => {
                 let (from, why) = (self.crowd.ledger.epoch().0, RaisedFor::Tombstones.into());
-                let raise = RaiseEpoch { from, why, survivor: 0 };
+                let raise = RaiseEpoch { from, why, survivor: 0, to: 0 };
                 let long_after = u64::MAX / 2;
                 let change = MembershipChange::RaiseEpoch(raise);
                 CommandKind::Membership(Membership::at(long_after, change).into())

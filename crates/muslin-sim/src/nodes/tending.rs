@@ -49,7 +49,7 @@ impl Nodes {
             Deed::Auto(place) => MembershipChange::VoteAuto(whom(place)),
             Deed::Raise(epoch) => {
                 let (from, why) = (epoch.0, RaisedFor::Asked.into());
-                MembershipChange::RaiseEpoch(RaiseEpoch { from, why, survivor: 0 })
+                MembershipChange::RaiseEpoch(RaiseEpoch { from, why, survivor: 0, to: 0 })
             }
         };
         CommandKind::Membership(Membership::at(self.time.wall_ms(), change).into())

@@ -1,7 +1,7 @@
 //! What `GET /v1/status` and `GET /v1/nodes` say, as a pure function of what the node knows.
 
 use jiff::Timestamp;
-use muslin_core::base::{Index, NodeId, Now};
+use muslin_core::base::{Epoch, Index, NodeId, Now};
 use muslin_core::groups::GroupCounts;
 use muslin_core::node::{NodeStatus, role_name};
 use muslin_core::state::{Member, MemberState, NodeLoad, VoteWish};
@@ -447,40 +447,57 @@ impl Verdict {
         };
         let disks = disk_words(status);
         let groups = group_words(&status.groups);
-        let (health, sentence) = match quorum {
-            Quorum::Answers if !disks.is_empty() => {
-                (Health::Degraded, format!("{disks}; {groups}{}", can_lose_words(can_lose)))
+        let (health, sentence) = match (quorum, status.left_behind_by) {
+            (Quorum::Answers, Some(later)) => {
+                let words = parted_words(status.epoch, later);
+                (Health::Degraded, format!("Degraded - {words}; {}", can_lose_words(can_lose)))
             }
-            Quorum::Silent => (Health::Unavailable, unavailable(status, count)),
-            Quorum::Answers if missing.is_empty() && !groups.is_empty() => {
-                let sentence = format!("Degraded - {groups}{}", can_lose_words(can_lose));
-                (Health::Degraded, sentence)
-            }
-            Quorum::Answers if count.total == 1 => (Health::Healthy, single(status)),
-            Quorum::Answers if missing.is_empty() && can_lose > 0 => {
-                (Health::Healthy, format!("Healthy - {}", can_lose_words(can_lose)))
-            }
-            Quorum::Answers if missing.is_empty() && voters.is_joint() => {
-                let sentence = "Degraded - the voters are being changed; can lose 0 more nodes";
-                (Health::Degraded, String::from(sentence))
-            }
-            Quorum::Answers if missing.is_empty() => {
-                let sentence =
-                    format!("Degraded - {} voters can lose 0 more nodes; add another", count.total);
-                (Health::Degraded, sentence)
-            }
-            Quorum::Answers => {
-                let who: Vec<String> = missing
-                    .iter()
-                    .map(|(id, state)| missing_words(&name_of(status, *id), state))
-                    .collect();
-                let who = who.join(", ");
-                let sentence = format!("Degraded - {who}; {groups}{}", can_lose_words(can_lose));
-                (Health::Degraded, sentence)
-            }
+            (quorum, _) => match quorum {
+                Quorum::Answers if !disks.is_empty() => {
+                    (Health::Degraded, format!("{disks}; {groups}{}", can_lose_words(can_lose)))
+                }
+                Quorum::Silent => (Health::Unavailable, unavailable(status, count)),
+                Quorum::Answers if missing.is_empty() && !groups.is_empty() => {
+                    let sentence = format!("Degraded - {groups}{}", can_lose_words(can_lose));
+                    (Health::Degraded, sentence)
+                }
+                Quorum::Answers if count.total == 1 => (Health::Healthy, single(status)),
+                Quorum::Answers if missing.is_empty() && can_lose > 0 => {
+                    (Health::Healthy, format!("Healthy - {}", can_lose_words(can_lose)))
+                }
+                Quorum::Answers if missing.is_empty() && voters.is_joint() => {
+                    let sentence = "Degraded - the voters are being changed; can lose 0 more nodes";
+                    (Health::Degraded, String::from(sentence))
+                }
+                Quorum::Answers if missing.is_empty() => {
+                    let sentence = format!(
+                        "Degraded - {} voters can lose 0 more nodes; add another",
+                        count.total
+                    );
+                    (Health::Degraded, sentence)
+                }
+                Quorum::Answers => {
+                    let who: Vec<String> = missing
+                        .iter()
+                        .map(|(id, state)| missing_words(&name_of(status, *id), state))
+                        .collect();
+                    let who = who.join(", ");
+                    let sentence =
+                        format!("Degraded - {who}; {groups}{}", can_lose_words(can_lose));
+                    (Health::Degraded, sentence)
+                }
+            },
         };
         Verdict { health, sentence, can_lose, voters: count }
     }
+}
+
+/// That the cluster is in two parts, of which this node is in the one that was left behind.
+fn parted_words(epoch: Epoch, later: Epoch) -> String {
+    format!(
+        "others of this cluster go on in epoch {later} without this node, which is in epoch \
+         {epoch}: decide which part is right and stop the other"
+    )
 }
 
 /// What is wrong with disks, as far as this node knows; empty when nothing is.

@@ -9,12 +9,12 @@
 use super::DaemonError;
 use super::found::unix_ms;
 use crate::data_dir::{NodeConfig, Stopped};
-use crate::identity::Identity;
+use crate::identity::{Identity, draw_cluster_id};
 use crate::join::{Trust, greet};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use muslin_core::base::quorum;
 use muslin_core::base::{Epoch, GroupId, NodeId};
-use muslin_core::node::{self, RecoveryRefusal, Survey, Survivor};
+use muslin_core::node::{self, EPOCH_LEAP_MAX, RecoveryRefusal, Survey, Survivor};
 use muslin_core::state::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 pub struct Survivors {
     all: Vec<Candidate>,
     best: usize,
+    /// By how much the epoch is to rise.
+    leap: u64,
 }
 
 /// One of them.
@@ -76,7 +78,7 @@ pub fn survey(paths: &[PathBuf]) -> Result<Survivors, DaemonError> {
     // Of equals the one that was named first.
     let best = (0..all.len()).rev().max_by_key(|at| all[*at].survey.rank());
     let best = best.ok_or(DaemonError::Recovery(RecoveryRefusal::NoMember))?;
-    Ok(Survivors { all, best })
+    Ok(Survivors { all, best, leap: draw_leap() })
 }
 
 impl Candidate {
@@ -113,11 +115,6 @@ impl Candidate {
     /// What its disk says.
     pub fn survey(&self) -> &Survey {
         &self.survey
-    }
-
-    /// The epoch that a recovery from it begins.
-    pub fn next_epoch(&self) -> Epoch {
-        self.survey.epoch.max(self.config().epoch).next()
     }
 
     /// The voters that a recovery from it leaves out; a member that is gone from the record has no
@@ -167,6 +164,12 @@ impl Survivors {
         &self.all[self.best]
     }
 
+    /// The epoch that a recovery begins: drawn, so that it differs each time that somebody looks.
+    pub fn next_epoch(&self) -> Epoch {
+        let best = self.best();
+        best.survivor((0, self.leap), false).next_epoch(best.survey.epoch)
+    }
+
     /// Voters that are not among these, and answer.
     pub async fn answering(&self) -> Vec<Answering> {
         let best = self.best();
@@ -208,7 +211,7 @@ impl Survivors {
         let best = self.best();
         let mut groups = best.directory.look()?;
         let control = groups.remove(&GroupId::CONTROL).unwrap_or_default();
-        let survivor = best.survivor(best.directory.next_boot(), may_be_damaged);
+        let survivor = best.survivor((best.directory.next_boot(), self.leap), may_be_damaged);
         node::recover(&survivor, best.directory.founding(), &recovered(control))?;
         Ok(())
     }
@@ -220,7 +223,7 @@ impl Survivors {
         let mut store = rewrite.store();
         let mut groups = store.recover()?;
         let control = groups.remove(&GroupId::CONTROL).unwrap_or_default();
-        let survivor = best.survivor(rewrite.boot(), may_be_damaged);
+        let survivor = best.survivor((rewrite.boot(), self.leap), may_be_damaged);
         let planned = node::recover(&survivor, best.directory.founding(), &recovered(control))?;
         store.write(&[(GroupId::CONTROL, planned.write)])?;
         store.rest()?;
@@ -238,10 +241,14 @@ impl Survivors {
 }
 
 impl Candidate {
-    fn survivor(&self, boot: u64, may_be_damaged: bool) -> Survivor {
-        let config = self.config();
-        Survivor { id: config.node, boot, unix_ms: unix_ms(), heard: config.epoch, may_be_damaged }
+    fn survivor(&self, (boot, leap): (u64, u64), may_be_damaged: bool) -> Survivor {
+        let (id, heard) = (self.config().node, self.config().epoch);
+        Survivor { id, boot, unix_ms: unix_ms(), heard, may_be_damaged, leap }
     }
+}
+
+fn draw_leap() -> u64 {
+    1 + draw_cluster_id().0 as u64 % EPOCH_LEAP_MAX
 }
 
 fn recovered(control: RecoveredGroup) -> node::Recovered {

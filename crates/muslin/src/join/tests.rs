@@ -345,7 +345,7 @@ async fn whoever_was_gone_when_the_epoch_rose_is_admitted_anew_by_its_old_certif
     assert_eq!(ask(&anew, &before).await.unwrap_err().code, "outdated");
     let gone = Life { id: before.node().0, incarnation: 1 };
     cluster.decide(MembershipChange::Leave(gone)).await;
-    let raise = RaiseEpoch { from: 1, why: 0, survivor: 0 };
+    let raise = RaiseEpoch { from: 1, why: 0, survivor: 0, to: 0 };
     cluster.decide(MembershipChange::RaiseEpoch(raise)).await;
     // Strangers are held no more; it is none.
     let settings = Settings { tokens_only: true, ..Settings::default() };

@@ -147,7 +147,8 @@ fn survivors_disk() -> Recovered {
 }
 
 fn survivor() -> Survivor {
-    Survivor { id: NodeId(1), boot: 5, unix_ms: 77, heard: Epoch(1), may_be_damaged: false }
+    let (id, heard) = (NodeId(1), Epoch(1));
+    Survivor { id, boot: 5, unix_ms: 77, heard, may_be_damaged: false, leap: 1 }
 }
 
 #[test]
@@ -194,6 +195,18 @@ fn the_epoch_of_a_recovery_is_later_than_any_that_the_survivor_heard_of() {
     let before = survey(&founding, &disk).expect("it can be read");
     let longer = Position { last: LogId::new(Term(9), Index(90)), ..before.position };
     assert!(after.rank() > Survey { position: longer, ..before }.rank());
+}
+
+#[test]
+fn two_survivors_recovered_apart_begin_epochs_of_their_own() {
+    let (disk, founding) = (survivors_disk(), options(1, 3).founding);
+    let begin = |leap| {
+        let survivor = Survivor { leap, ..survivor() };
+        recover(&survivor, &founding, &disk).expect("it is a voter").epoch
+    };
+    assert_eq!((begin(7), begin(700_000)), (Epoch(8), Epoch(700_001)));
+    assert_eq!(begin(u64::MAX), Epoch(1 + EPOCH_LEAP_MAX), "no further than is allowed");
+    assert_eq!(begin(0), Epoch(2), "but further than before");
 }
 
 #[test]

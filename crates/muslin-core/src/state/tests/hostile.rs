@@ -86,7 +86,12 @@ fn changes(admit: impl Fn(u64) -> CommandKind) -> [CommandKind; 9] {
         membership(MembershipChange::SetSettings(settings)),
         membership(MembershipChange::Down(Down { id: 4, declared })),
         membership(MembershipChange::Leave(Life { id: 6, incarnation: 1 })),
-        membership(MembershipChange::RaiseEpoch(RaiseEpoch { from: 1, why: 0, survivor: 0 })),
+        membership(MembershipChange::RaiseEpoch(RaiseEpoch {
+            from: 1,
+            why: 0,
+            survivor: 0,
+            to: 0,
+        })),
         CommandKind::Remove(Remove { id: 6, force: false, unix_ms: 9 }),
         membership(MembershipChange::Promote(Whom { id: 2 })),
     ]
@@ -118,6 +123,7 @@ fn exercise(mut state: State) {
                     from: state.epoch().0,
                     why: 1,
                     survivor: 0,
+                    to: u64::MAX,
                 }),
             )
             .into(),

@@ -118,7 +118,7 @@ fn keys_and_tokens(
                 Some("tombstones") => RaisedFor::Tombstones,
                 _ => RaisedFor::Asked,
             };
-            Change::RaiseEpoch(RaiseEpoch { from, why: why.into(), survivor: 0 })
+            Change::RaiseEpoch(RaiseEpoch { from, why: why.into(), survivor: 0, to: 0 })
         }
         "revoke-token" => Change::RevokeToken(TokenName { id: id(args)? }),
         "rotate-token" => {

@@ -302,7 +302,7 @@ pub(super) async fn bump_epoch(
 ) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
     let from = fresh(&desk).await?.record.epoch;
-    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into(), survivor: 0 };
+    let raise = RaiseEpoch { from: from.0, why: RaisedFor::Asked.into(), survivor: 0, to: 0 };
     let asker = Asker::of(&desk, &request);
     let (response, revision) =
         write(&desk, asker.wants(MembershipChange::RaiseEpoch(raise))).await?;

@@ -38,6 +38,7 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         id: NodeId(1),
         cluster: ClusterId(5),
         epoch: Epoch(1),
+        left_behind_by: None,
         role: Role::Leader,
         voter: voters.contains(&1),
         term: Term(3),
@@ -270,6 +271,16 @@ fn a_majority_that_rebuilds_is_named_by_every_node_that_is_asked() {
     let sentence = "Unavailable - n2 is rebuilding and cannot vote: 1 of 3 voters can, 2 are \
                     needed; reads with consistency=local still work";
     check(&status, Quorum::Silent, Health::Unavailable, sentence);
+}
+
+#[test]
+fn a_part_that_others_go_on_without_is_not_healthy_although_it_has_a_quorum() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP)]);
+    status.left_behind_by = Some(Epoch(700_001));
+    let sentence = "Degraded - others of this cluster go on in epoch 700001 without this node, \
+                    which is in epoch 1: decide which part is right and stop the other; can lose 1 \
+                    more node";
+    check(&status, Quorum::Answers, Health::Degraded, sentence);
 }
 
 #[test]
