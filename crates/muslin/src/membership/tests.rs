@@ -69,10 +69,15 @@ async fn whoever_joins_changes_dies_and_leaves_is_told_with_evidence() {
     let mut events = one.subscribe();
     let two = world.start(2).await;
     let three = world.start(3).await;
-    for id in [2, 3] {
-        let member = joined(&mut events, id).await;
-        assert_eq!((member.name, member.state), (format!("n{id}"), Liveness::Alive));
-        assert!(one.member(NodeId(id)).is_some(), "what was told is in the view");
+    // In whichever order they are heard of.
+    let mut awaited = vec![NodeId(2), NodeId(3)];
+    while !awaited.is_empty() {
+        let event = next_event(&mut events, |event| matches!(event, Event::Joined(_))).await;
+        let Event::Joined(member) = event else { unreachable!("it was looked for") };
+        assert_eq!((member.name, member.state), (format!("n{}", member.id.0), Liveness::Alive));
+        assert!(one.member(member.id).is_some(), "what was told is in the view");
+        assert!(awaited.contains(&member.id), "{:?} has joined before", member.id);
+        awaited.retain(|id| *id != member.id);
     }
     assert!(two.set_metadata("blue").await.unwrap());
     assert_eq!(two.myself().metadata, "blue");
