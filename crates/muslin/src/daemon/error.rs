@@ -113,8 +113,8 @@ pub enum DaemonError {
     Outdated,
     /// The same, of a voter that may not be alone.
     #[error(
-        "this cluster goes on in a later epoch without this node, a voter, which looks for a quorum \
-         of the voters it knows before it gives up what it holds"
+        "this cluster goes on in a later epoch without this node, a voter, which looks for a \
+         quorum of the voters it knows before it gives up what it holds"
     )]
     LeftOut,
     /// Two clusters of one id, one of which was recovered.

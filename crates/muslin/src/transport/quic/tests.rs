@@ -133,8 +133,10 @@ impl Node {
             let heard = tokio::time::timeout(Duration::from_millis(10), other.inbox.recv()).await;
             if matches!(heard, Ok(Some(Incoming::Message { bytes, .. })) if bytes == "hello") {
                 self.transport.send(NodeId(id), Bytes::from_static(b"over"));
-                let is_over = |heard: &Incoming| matches!(heard, Incoming::Message { bytes, .. } if bytes == "over");
-                while !is_over(&other.next().await) {}
+                while !matches!(
+                    other.next().await,
+                    Incoming::Message { bytes, .. } if bytes == "over"
+                ) {}
                 return;
             }
         }
