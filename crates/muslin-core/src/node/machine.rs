@@ -300,6 +300,7 @@ impl Machine for Node {
             }
             Input::Clock(unix_ms) => self.steward.set_clock(now, unix_ms),
             Input::Ticket(ticket) => self.handle_swim(now, swim::Input::Ticket(ticket), out),
+            Input::Epoch(epoch) => self.handle_swim(now, swim::Input::Epoch(epoch), out),
             Input::Places(places) => self.on_places(places, out),
             Input::Shutdown => self.on_shutdown(now, out),
         }

@@ -109,7 +109,9 @@ impl Raft {
     /// R3: what is committed there is committed here. What does not continue what is here is left.
     pub(super) fn on_fed(&mut self, fed: Fed, out: &mut Outputs<Output>) {
         let Fed { prev, mut entries, standing, patience } = fed;
-        if !is_sane_standing(standing) || !self.hear_of(standing, patience, out) {
+        let committed = entries.last().map_or(Term::ZERO, |entry| entry.id.term);
+        let vouched = self.vouched(standing, committed);
+        if !is_sane_standing(standing) || !self.hear_of(vouched, patience, out) {
             return;
         }
         let term = standing.term;
@@ -148,7 +150,8 @@ impl Raft {
         out: &mut Outputs<Output>,
     ) {
         let (standing, patience) = fed;
-        if !is_sane_standing(standing) || !self.hear_of(standing, patience, out) {
+        let vouched = self.vouched(standing, snapshot.meta.last.term);
+        if !is_sane_standing(standing) || !self.hear_of(vouched, patience, out) {
             return;
         }
         let meta = &snapshot.meta;
@@ -157,6 +160,15 @@ impl Raft {
             self.incoming = None;
             self.install(snapshot, out);
         }
+    }
+
+    /// What of it a quorum has on its disks. A term in which nobody was elected may be on no disk at
+    /// all: its candidate crashes and the group goes on in an earlier term, whose leader somebody
+    /// who had entered the later one would not know (R5).
+    fn vouched(&self, told: Standing, committed: Term) -> Standing {
+        let is_elected = told.leader.is_some() || told.term <= self.term;
+        let term = if is_elected { told.term } else { committed.max(self.term).min(told.term) };
+        Standing { term, ..told }
     }
 
     /// Takes over the teller's term, and its leader. False when this replica leads: it has all.

@@ -26,7 +26,7 @@ use muslin_core::raft::{
     Unbound, Write,
 };
 use muslin_core::state::{Command, CommandKind, Founding, Member, Token};
-use muslin_core::swim::Swim;
+use muslin_core::swim::{self, Swim};
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -76,6 +76,8 @@ pub(crate) struct Crowd {
 pub(crate) struct Connections {
     routes: BTreeMap<NodeId, SocketAddr>,
     refused: BTreeSet<NodeId>,
+    /// When it heard others in a later epoch: it asks for papers of it.
+    outpaced: Option<Time>,
 }
 
 /// A world of nodes from a profile.
@@ -145,6 +147,9 @@ pub(super) fn member_at(place: usize, profile: &Profile) -> Member {
 
 /// The wall clock of a machine: up to two seconds off.
 const WALL_OFF_MS: u64 = 2_000;
+
+/// So long a node waits for papers of a later epoch.
+const PAPERS_TAKE: Duration = Duration::from_millis(500);
 
 /// How often a node is told what its wall clock says, in looks at everything.
 const LOOKS_PER_CLOCK: u64 = 10;
@@ -419,6 +424,7 @@ impl Subject for Node {
         if world.crowd.looks.is_multiple_of(LOOKS_PER_CLOCK) {
             for place in 0..world.hosts.len() {
                 world.tell_wall(place);
+                world.give_papers(place);
                 if world.profile.moves_ppm > 0 {
                     world.tell_contacts(place);
                 }
@@ -553,6 +559,18 @@ impl Nodes {
         self.arrive(place, Input::Contacts(contacts));
     }
 
+    /// Whoever has heard of a later epoch is given papers of the present one after a while, if it is
+    /// of it.
+    fn give_papers(&mut self, place: usize) {
+        let Some(process) = &self.hosts[place].process else { return };
+        let is_due = process.local.outpaced.is_some_and(|at| self.time >= at + PAPERS_TAKE);
+        let ledger = &self.crowd.ledger;
+        if is_due && ledger.is_current(self.hosts[place].id) {
+            let epoch = ledger.epoch();
+            self.arrive(place, Input::Epoch(epoch));
+        }
+    }
+
     /// A node hears what its wall clock says.
     fn tell_wall(&mut self, place: usize) {
         // Each is off by something of its own, which stays.
@@ -583,6 +601,11 @@ impl Nodes {
             Event::Raft { event: raft::Event::Diverged { .. }, .. } => {
                 let facts = format!("{:?}: {event:?}", self.hosts[place].id);
                 return Err(Broken::new("R3", facts));
+            }
+            Event::Swim(swim::Event::Outpaced { .. }) => {
+                if let Some(process) = &mut self.hosts[place].process {
+                    process.local.outpaced = Some(self.time);
+                }
             }
             Event::BadMessage { .. } => {
                 let facts = format!("{:?} of its peers: {event:?}", self.hosts[place].id);

@@ -69,6 +69,10 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(14);
             hash.word(*unix_ms);
         }
+        Input::Epoch(epoch) => {
+            hash.word(15);
+            hash.word(epoch.0);
+        }
         Input::Ticket(ticket) => {
             hash.word(13);
             hash.bytes(ticket);

@@ -289,6 +289,8 @@ impl Keeper {
         self.barred = barred;
         self.roster.raise(answer.epoch());
         directory.set_epoch(answer.epoch())?;
+        // Whoever was away over two epochs is heard by gossip only in the present one.
+        self.handle.set_epoch(answer.epoch()).await;
         tracing::info!(epoch = answer.epoch, "this node's certificate was renewed");
         Ok(None)
     }

@@ -70,6 +70,7 @@ pub(crate) enum Mail {
     Request { id: RequestId, request: Request, reply: ReplyTo },
     Cancel(RequestId),
     Ticket(Bytes),
+    Epoch(Epoch),
     Places(BTreeMap<String, SocketAddr>),
     Report(Box<Event>),
     Shutdown(oneshot::Sender<()>),
@@ -204,6 +205,12 @@ impl Handle {
     pub async fn set_ticket(&self, ticket: Bytes) {
         // A driver that is gone shows nothing any more.
         let _ = self.shared.mail.send(Mail::Ticket(ticket)).await;
+    }
+
+    /// Speaks in this epoch from now on, if it is later than the present one.
+    pub async fn set_epoch(&self, epoch: Epoch) {
+        // A driver that is gone says nothing any more.
+        let _ = self.shared.mail.send(Mail::Epoch(epoch)).await;
     }
 
     /// Tells a node with static membership where members are, by name: replaces the last list.

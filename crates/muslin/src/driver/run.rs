@@ -342,6 +342,7 @@ impl Run {
                 self.step(Input::Cancel(id));
             }
             Mail::Ticket(ticket) => self.step(Input::Ticket(ticket)),
+            Mail::Epoch(epoch) => self.step(Input::Epoch(epoch)),
             Mail::Places(places) => self.step(Input::Places(places)),
             Mail::Report(event) => self.report(*event),
             Mail::Shutdown(done) => {

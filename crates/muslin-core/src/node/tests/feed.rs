@@ -1,6 +1,8 @@
 //! The record's way to members that have no part in the control group.
 
 use super::*;
+use crate::base::{Index, LogId};
+use crate::raft;
 use crate::state::{Membership, MembershipChange, Whom};
 use std::string::String;
 
@@ -147,4 +149,22 @@ fn one_that_the_record_does_not_know_is_not_fed() {
     assert_eq!(world.nodes[&9].raft().applied(), crate::base::Index::ZERO);
     let fed = world.nodes[&world.leader()].fed_members(world.now);
     assert!(fed.iter().all(|one| one.node != NodeId(9)), "{fed:?}");
+}
+
+#[test]
+fn one_that_is_told_of_a_term_without_a_leader_stays_in_the_term_it_knows() {
+    let mut world = world();
+    let leader = world.leader();
+    let now = world.now;
+    let node = world.nodes.get_mut(&4).expect("it runs");
+    let term = node.raft().term();
+    let standing = raft::Standing { term: term.next(), leader: None, commit: Index::ZERO };
+    let (prev, entries, patience) = (LogId::ZERO, raft::Entries::default(), Duration::from_secs(1));
+    let told = raft::Fed { prev, entries, standing, patience };
+    node.raft.handle(now, raft::Input::Fed(told), &mut Outputs::new());
+    assert_eq!(node.raft().term(), term);
+    // Whoever wanted to be elected has crashed, and the others never heard of it.
+    world.run(3_000);
+    assert_eq!(world.nodes[&4].raft().leader(), Some(NodeId(leader)));
+    world.revision_of(4, put("a", "1", 0));
 }
