@@ -52,7 +52,8 @@ cargo xtask COMMAND
   chaos --minutes N        real nodes in network namespaces on disks of their own, faults of every
                            kind, judged histories (root) [--seed S] [--nodes K] [--kinds A,B]
   membership [--only NAME] real nodes in network namespaces: deaths, cuts, crowds, lost quorums,
-                           epochs, hostile datagrams, strangers (root) [--dev: not in release]
+                           epochs, hostile datagrams, strangers, recovery (root) [--crowd N]
+                           [--dev: not in release]
   bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
 ";
 

@@ -2,6 +2,7 @@
 //!
 //! Faults, loss and reordering are the simulator's business; these tests say what is meant.
 
+mod crowd;
 mod feed;
 mod groups;
 mod places;
@@ -38,7 +39,8 @@ struct World {
     last_request: u64,
     /// Where each is told to reach the others.
     routes: BTreeMap<(u64, u64), SocketAddr>,
-    datagrams: u64,
+    /// Datagrams sent, by to whom.
+    datagrams: BTreeMap<u64, u64>,
 }
 
 fn address(id: u64) -> SocketAddr {
@@ -100,7 +102,7 @@ impl World {
             barred: BTreeSet::new(),
             last_request: 0,
             routes: BTreeMap::new(),
-            datagrams: 0,
+            datagrams: BTreeMap::new(),
         };
         for id in 1..=founders {
             world.start(options(id, founders));
@@ -163,8 +165,8 @@ impl World {
                     self.post(id, to.0, hops, Input::Peer { from: NodeId(id), message });
                 }
                 Output::Datagram { to, bytes } => {
-                    self.datagrams += 1;
                     let to = u64::from(to.port()) - 7400;
+                    *self.datagrams.entry(to).or_default() += 1;
                     self.post(id, to, HOP, Input::Datagram { from: address(id), bytes });
                 }
                 Output::Reply { id: request, reply } => {

@@ -316,6 +316,7 @@ impl Machine for Swim {
             Input::Packet { from, packet } => self.on_packet(now, from, packet, out),
             Input::Stream { from, packet } => self.on_stream(now, from, packet, out),
             Input::Contacts(addresses) => self.on_contacts(addresses, out),
+            Input::Seek(addresses) => self.on_seek(addresses, out),
             Input::Heard(node) => self.on_heard(now, node),
             Input::Describe(metadata) => self.on_describe(metadata, out),
             Input::Ticket(ticket) => self.on_ticket(ticket, out),

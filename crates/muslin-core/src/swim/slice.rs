@@ -2,7 +2,7 @@
 
 use super::machine::Swim;
 use super::ring;
-use super::{Liveness, Output, Scope, Transition};
+use super::{Liveness, Output, PacketKind, Scope, Transition};
 use crate::base::{NodeId, Outputs};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -33,6 +33,14 @@ impl Swim {
         self.rng.shuffle(&mut sought);
         for address in sought.into_iter().take(SOUGHT_PER_PERIOD) {
             self.ping_contact(address, out);
+        }
+    }
+
+    /// Asks whoever is at these addresses who it is. Nobody has to answer: who asks, counts.
+    pub(super) fn on_seek(&mut self, addresses: Vec<SocketAddr>, out: &mut Outputs<Output>) {
+        for address in addresses {
+            let number = self.next_number();
+            self.send(address, PacketKind::Ping { number, target: None }, &[self.id], out);
         }
     }
 

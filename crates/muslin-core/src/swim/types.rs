@@ -158,6 +158,8 @@ pub enum Input {
     /// Addresses where members may be: seeds, last known members, a static list. Replaces the last
     /// list.
     Contacts(Vec<SocketAddr>),
+    /// Ask who is there: the record has members at these addresses, and nobody speaks of them.
+    Seek(Vec<SocketAddr>),
     /// A peer was heard on a stream: it is alive, at no cost.
     Heard(NodeId),
     /// What this node says about itself has changed.

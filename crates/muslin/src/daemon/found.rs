@@ -9,7 +9,7 @@ use crate::join::{
     JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_roles, greet,
     one_node_at,
 };
-use muslin_core::base::NodeId;
+use muslin_core::base::{NodeId, Prng};
 use muslin_core::state::{Founding, Member};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,6 +21,13 @@ const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 
 /// How often a join that waits is asked for: one entry of no consequence in the log, each time.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// When a member whom too many ask at once is asked again, about: those that it refused together
+/// must not come back together.
+const BUSY_AGAIN: Duration = Duration::from_secs(1);
+
+/// And for how long: thousands have been let in by then.
+const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes the first node of a new cluster: its id, CA, gossip key, and a token for those who join.
 pub fn init(options: InitOptions) -> Result<InitAnswer, DaemonError> {
@@ -168,7 +175,7 @@ async fn wait(
     let until = tokio::time::Instant::now() + options.wait;
     let mut told = None;
     loop {
-        let held = match joiner.ask(contact).await? {
+        let held = match ask(joiner, contact).await? {
             Progress::Admitted(joined) => return Ok(*joined),
             Progress::Held(held) => held,
         };
@@ -181,6 +188,21 @@ async fn wait(
             return Err(JoinError::Held { waits_for, name });
         }
         tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Asks once, and again while the member has too much to do.
+async fn ask(joiner: &Joiner, contact: SocketAddr) -> Result<Progress, JoinError> {
+    let mut prng = Prng::seeded(joiner.node().0);
+    let until = tokio::time::Instant::now() + BUSY_PATIENCE;
+    loop {
+        let asked = joiner.ask(contact).await;
+        let is_busy = matches!(&asked, Err(JoinError::Refused { code, .. }) if code == "busy");
+        let pause = prng.duration(BUSY_AGAIN / 2, BUSY_AGAIN * 3 / 2);
+        if !is_busy || tokio::time::Instant::now() + pause > until {
+            return asked;
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 

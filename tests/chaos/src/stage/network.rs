@@ -8,6 +8,10 @@ use std::path::PathBuf;
 /// Where named network namespaces are.
 const NAMESPACES: &str = "/run/netns";
 
+/// With more machines than this each is told where all others are: the kernel looks for no more
+/// than 1,024 neighbours in all namespaces together (`gc_thresh3`).
+const FIND_EACH_OTHER_MAX: u8 = 32;
+
 /// The namespace that holds the switch.
 const SWITCH: &str = "switch";
 
@@ -73,6 +77,11 @@ pub fn address(node: u8) -> String {
     format!("198.18.0.{}", node + 1)
 }
 
+/// The hardware address of its end of the cable.
+fn card(node: u8) -> String {
+    format!("02:00:00:00:00:{node:02x}")
+}
+
 fn machine(node: u8) -> String {
     format!("n{}", node + 1)
 }
@@ -88,17 +97,35 @@ impl Network {
         for node in 0..machines {
             let (host, address) = (machine(node), address(node));
             run(&format!("ip netns add {host}"))?;
-            run(&format!("ip -n {SWITCH} link add {host} type veth peer name eth0 netns {host}"))?;
+            let card = format!("name eth0 address {} netns {host}", card(node));
+            run(&format!("ip -n {SWITCH} link add {host} type veth peer {card}"))?;
             run(&format!("ip -n {SWITCH} link set {host} master bridge0 up"))?;
             run(&format!("ip -n {host} addr add {address}/24 dev eth0"))?;
             run(&format!("ip -n {host} link set lo up"))?;
             run(&format!("ip -n {host} link set eth0 up"))?;
+        }
+        if machines > FIND_EACH_OTHER_MAX {
+            network.introduce()?;
         }
         network.nft(
             "add table bridge faults\nadd chain bridge faults cables { type filter hook \
                      forward priority 0; }\n",
         )?;
         Ok(network)
+    }
+
+    /// Tells each machine where all others are.
+    fn introduce(&self) -> Result<(), String> {
+        for node in 0..self.machines {
+            let others = (0..self.machines).filter(|other| *other != node);
+            let line = |other| {
+                let (at, card) = (address(other), card(other));
+                format!("neigh replace {at} lladdr {card} dev eth0 nud permanent\n")
+            };
+            let script: String = others.map(line).collect();
+            run_words(&["ip", "-n", &machine(node), "-batch", "-"], &script)?;
+        }
+        Ok(())
     }
 
     /// These rules and no others, at one moment.

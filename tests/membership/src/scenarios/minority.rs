@@ -1,6 +1,6 @@
 //! Two of three control nodes are gone.
 
-use crate::scene::{Node, PATIENCE, Plan, Scene, ensure, ms, until, within};
+use crate::scene::{Node, PATIENCE, Plan, Scene, ensure, ms, until};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const JOINER: usize = 5;
 /// A worker would have been declared down long before.
 const DECLARED_BY: Duration = Duration::from_secs(8);
 
-/// From the return of the second control node.
+/// From the return of the second control node, until every node that runs has all in its record.
 const SETTLED_MAX: Duration = Duration::from_secs(5);
 
 pub(super) fn run(plan: &Plan) -> Result<(), String> {
@@ -104,21 +104,38 @@ fn settle(scene: &mut Scene, token: &str) -> Result<(), String> {
     scene.nodes[2].up()?;
     let back = Instant::now();
     let first = &scene.nodes[0];
-    let is_down = |node: &Node| {
-        let row = scene.nodes[VICTIM].row_at(node).ok()?;
-        (row["standing"] == "down").then_some(())
-    };
-    within(PATIENCE, "n5 is declared down", || is_down(first))?;
+    until("n1 sees a quorum", || {
+        let nodes = first.get("/v1/nodes").ok()?;
+        nodes["degraded"].is_null().then_some(())
+    })?;
+    let whole = back.elapsed();
+    until("n5 is declared down", || standing(&scene.nodes[VICTIM], first, "down"))?;
     let declared = back.elapsed();
     let said = scene.nodes[JOINER].join(&first.address(), &token_of(token))?;
     let joined = back.elapsed();
     said.ok()?;
+    for node in &scene.nodes[..VICTIM] {
+        until(&format!("{} has it in its record", node.name()), || {
+            standing(&scene.nodes[VICTIM], node, "down")?;
+            standing(&scene.nodes[JOINER], node, "admitted")
+        })?;
+    }
+    let everywhere = back.elapsed();
     println!(
-        "  n2 and n3 are back: n5 is down after {} ms, n6 joined after {} ms",
+        "  n2 and n3 are back: a quorum after {} ms, n5 is down after {} ms, n6 joined after {} \
+         ms, all have it in their record after {} ms",
+        ms(whole),
         ms(declared),
-        ms(joined)
+        ms(joined),
+        ms(everywhere)
     );
     let members = first.get("/v1/cluster?consistency=linearizable")?["members"].clone();
     ensure(members == CONTROL + WORKERS + 1, format!("{members} members"))?;
-    ensure(joined <= SETTLED_MAX, "not settled within 5 s")
+    ensure(everywhere <= SETTLED_MAX, "not settled within 5 s")
+}
+
+/// Whether a node is this by the record of another.
+fn standing(node: &Node, at: &Node, expected: &str) -> Option<()> {
+    let row = node.row_at(at).ok()?;
+    (row["standing"] == expected).then_some(())
 }

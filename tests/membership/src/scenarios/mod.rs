@@ -6,6 +6,7 @@ mod epoch;
 mod hostile;
 mod links;
 mod minority;
+mod recover;
 mod routes;
 mod tokens;
 mod two_clusters;
@@ -23,7 +24,7 @@ pub(crate) struct Scenario {
 }
 
 /// All of them.
-pub(crate) const SCENARIOS: [Scenario; 12] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "death",
         claim: "a killed node is declared down within 3 s, and `explain` says who found out",
@@ -83,5 +84,10 @@ pub(crate) const SCENARIOS: [Scenario; 12] = [
         name: "routes",
         claim: "every route of HTTP and gRPC refuses callers without a certificate",
         run: routes::run,
+    },
+    Scenario {
+        name: "recover",
+        claim: "one survivor of three voters goes on with all it had, and three are well again",
+        run: recover::run,
     },
 ];

@@ -34,12 +34,12 @@ fn members_that_are_listed_agree_without_a_word_of_gossip() {
     let mut world = world();
     let follower = world.follower();
     world.revision_of(follower, put("a", "1", 0));
-    assert_eq!(world.datagrams, 0);
+    assert!(world.datagrams.is_empty());
     world.cut.insert(world.leader());
     world.run(3_000);
     let survivor = world.leader();
     world.revision_of(survivor, put("b", "1", 0));
-    assert_eq!(world.datagrams, 0);
+    assert!(world.datagrams.is_empty());
 }
 
 #[test]
@@ -87,8 +87,7 @@ fn gossip_that_comes_all_the_same_changes_nothing() {
     let mut world = world();
     world.start(options(4, 3));
     world.run(2_000);
-    let sent = world.datagrams;
-    assert!(sent > 0, "the fourth one gossips");
+    assert!(!world.datagrams.is_empty(), "the fourth one gossips");
     let view = world.nodes[&1].status(world.now).view;
     assert!(view.iter().all(|one| one.node != NodeId(4)));
     world.run(2_000);

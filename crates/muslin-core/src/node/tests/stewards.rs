@@ -19,6 +19,13 @@ fn state_of(world: &World, at: u64, of: u64) -> MemberState {
 }
 
 fn admit(world: &mut World, id: u64) {
+    admit_only(world, id);
+    world.start(options(id, 3));
+    world.run(3_000);
+}
+
+/// It is a member, and does not run.
+fn admit_only(world: &mut World, id: u64) {
     let admit = Admit {
         member: member(id),
         token_id: token().id,
@@ -28,8 +35,6 @@ fn admit(world: &mut World, id: u64) {
     };
     let leader = world.leader();
     world.revision_of(leader, Request::Write(Command::of(CommandKind::Admit(admit.into()))));
-    world.start(options(id, 3));
-    world.run(3_000);
 }
 
 #[test]
@@ -64,6 +69,28 @@ fn without_a_quorum_nobody_is_declared_down() {
     for of in 1..=3 {
         assert_eq!(state_of(&world, left, of), MemberState::Admitted);
     }
+}
+
+#[test]
+fn one_that_nobody_speaks_of_is_asked_where_the_record_says_it_is() {
+    let mut world = World::of(3);
+    // It begins without a contact: nobody hears of it unless it is asked.
+    let quiet = Node::new(options(4, 3), Recovered::default(), 4, world.now);
+    world.nodes.insert(4, quiet);
+    admit_only(&mut world, 4);
+    world.run(1_000);
+    for at in 1..=3 {
+        assert!(world.nodes[&at].swim().alive().any(|node| node == NodeId(4)), "n{at}");
+    }
+}
+
+#[test]
+fn one_that_has_never_started_is_asked_three_times_by_each() {
+    let mut world = World::of(3);
+    admit_only(&mut world, 4);
+    world.run(10_000);
+    assert_eq!(world.datagrams.get(&4), Some(&9));
+    assert_eq!(state_of(&world, 1, 4), MemberState::Admitted, "nobody has seen it die");
 }
 
 #[test]
