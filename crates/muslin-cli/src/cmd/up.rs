@@ -140,7 +140,9 @@ fn kind(error: &DaemonError) -> Kind {
             JoinError::Token(_) => Kind::Usage,
             JoinError::Connect { .. } => Kind::Unreachable,
             JoinError::WrongCluster(_) => Kind::Denied,
-            JoinError::TimedOut(_) | JoinError::Held { .. } => Kind::TimedOut,
+            JoinError::TimedOut(_) | JoinError::BrokenOff { .. } | JoinError::Held { .. } => {
+                Kind::TimedOut
+            }
             JoinError::Refused { status, .. } => Kind::of_status(*status),
             _ => Kind::Failed,
         },

@@ -140,6 +140,7 @@ fn a_node_that_could_not_be_reached_is_refused_with_the_reason_and_spends_no_use
         (vec!["--listen", &taken], "cannot listen"),
         (vec!["--etcd-listen", &taken], "cannot listen"),
         (vec!["--roles", "worker,"], "cannot be a role"),
+        (vec!["--name", "fdbb1aeb646c5bf3"], "taken for an id"),
     ];
     for (more, reason) in cases {
         let mut words = vec!["--token", token.as_str()];
@@ -248,4 +249,37 @@ fn a_node_that_was_removed_says_when_and_what_to_do_at_each_start() {
         assert_eq!(asked.code, Some(8), "{asked:?}");
         assert!(asked.stderr.contains(year) && asked.stderr.contains(&line), "{asked:?}");
     }
+}
+
+#[test]
+fn a_join_outlives_a_restart_of_the_node_it_asked_and_one_of_its_own() {
+    let mut cluster = Cluster::found();
+    cluster.join(1, 0, &cluster.token.clone()).ok();
+    cluster.up(1);
+    // The node that is asked restarts while the join waits.
+    let line = cluster.line(3, 1, &["--wait", "60"]);
+    let mut child = muslin(&line.iter().map(String::as_str).collect::<Vec<_>>());
+    let child = child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    until("the join is held", || {
+        let held = cluster.ask(&["node", "held"])["items"].clone();
+        (held[0]["name"] == "n3").then_some(())
+    });
+    let begun = cluster.place(3).join("identity/joining.json");
+    let asked_with = std::fs::read(&begun).unwrap();
+    cluster.nodes.remove(1).stop();
+    // Longer than it waits between two questions.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    cluster.up(1);
+    cluster.ask(&["node", "approve", "n3"]);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // As a crash leaves it before the last file of the node is written: the same command goes on.
+    for last in ["node.json", "peers.json"] {
+        std::fs::remove_file(cluster.place(3).join(last)).unwrap();
+    }
+    std::fs::write(begun, asked_with).unwrap();
+    assert!(cluster.place(3).join("identity/identity.json").exists());
+    run(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    cluster.up(3);
 }

@@ -6,8 +6,8 @@ use super::presence::Presence;
 use crate::data_dir::{Addresses, DataDir, NodeConfig};
 use crate::identity::{FIRST_EPOCH, Identity, draw_node_id};
 use crate::join::{
-    JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_roles, greet,
-    one_node_at,
+    JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_new_name,
+    check_roles, greet, one_node_at,
 };
 use muslin_core::base::{NodeId, Prng};
 use muslin_core::state::{Founding, Member};
@@ -38,7 +38,7 @@ pub fn init(options: InitOptions) -> Result<InitAnswer, DaemonError> {
 /// Makes the nodes of a new cluster that vote from the start. On one machine: they share one CA.
 pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, DaemonError> {
     for founder in &founders {
-        check_name(&founder.name)?;
+        check_new_name(&founder.name)?;
         check_name(&founder.cluster_name)?;
         check_roles(&founder.roles)?;
         reachable(founder.listen, founder.advertise)?;
@@ -86,7 +86,7 @@ pub async fn join(
     options: JoinOptions,
     tell: impl Fn(&JoinHeld, &str),
 ) -> Result<JoinedAnswer, DaemonError> {
-    check_name(&options.name)?;
+    check_new_name(&options.name)?;
     check_roles(&options.roles)?;
     super::ways::check(&options.seeds, &options.discover)?;
     let advertise = reachable(options.listen, options.advertise)?;
@@ -175,15 +175,22 @@ async fn wait(
     let until = tokio::time::Instant::now() + options.wait;
     let mut told = None;
     loop {
-        let held = match ask(joiner, contact).await? {
-            Progress::Admitted(joined) => return Ok(*joined),
-            Progress::Held(held) => held,
+        let is_over = tokio::time::Instant::now() + ASK_AGAIN > until;
+        let held = match ask(joiner, contact).await {
+            Ok(Progress::Admitted(joined)) => return Ok(*joined),
+            Ok(Progress::Held(held)) => held,
+            // The cluster holds the join, whatever became of the node that was asked.
+            Err(error) if told.is_some() && error.may_pass() && !is_over => {
+                tokio::time::sleep(ASK_AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         if told.as_ref() != Some(&held) {
             tell(&held, &joiner.code());
             told = Some(held.clone());
         }
-        if tokio::time::Instant::now() + ASK_AGAIN > until {
+        if is_over {
             let (waits_for, name) = (held.waits_for, options.name.clone());
             return Err(JoinError::Held { waits_for, name });
         }
@@ -213,8 +220,10 @@ pub(super) fn settle(
     joined: Joined,
 ) -> Result<(), DaemonError> {
     let node = config.node;
+    // `node.json`, which makes it a node, is written last: cut short before, the join goes on where
+    // it was; behind it the node can run.
+    joined.identity.save(data_dir)?;
     let directory = DataDir::create(data_dir, config, joined.founding)?;
-    joined.identity.save(directory.path())?;
     let peers: BTreeMap<NodeId, SocketAddr> = (joined.members.iter())
         .filter_map(|member| Some((NodeId::parse(&member.id)?, member.address.parse().ok()?)))
         .filter(|(other, _)| *other != node)

@@ -2,7 +2,7 @@
 
 use super::message::{JoinAnswer, JoinHeld, JoinMember, JoinReply, JoinRequest, REQUEST_BYTES_MAX};
 use super::reach::{one_node_at, reach};
-use super::words::{Unfit, check_name, check_roles};
+use super::words::{Unfit, check_new_name, check_roles};
 use crate::driver::Handle;
 use crate::identity::{Identity, IdentityError, NodeSubject, Papers, SignedRequest};
 use base64::Engine;
@@ -300,7 +300,7 @@ impl Wanted {
         let node = NodeId::parse(&request.node).filter(|node| node.0 != 0);
         let node = node.ok_or_else(|| JoinRefusal::bad("the node id is not 16 hex digits"))?;
         let unfit = |code, unfit: Unfit, hint| JoinRefusal::new(400, code, unfit.to_string(), hint);
-        check_name(&request.name).map_err(|e| unfit("bad-name", e, "choose another --name"))?;
+        check_new_name(&request.name).map_err(|e| unfit("bad-name", e, "choose another --name"))?;
         check_roles(&request.roles).map_err(|e| unfit("bad-role", e, "change --roles"))?;
         for roles in [&request.requires, &request.requires_for_bootstrap] {
             check_roles(roles).map_err(|e| unfit("bad-role", e, "change --requires"))?;

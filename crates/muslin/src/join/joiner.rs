@@ -101,6 +101,17 @@ pub enum JoinError {
     /// It took too long.
     #[error("{0} did not answer in time; it may still admit this node: join again")]
     TimedOut(SocketAddr),
+    /// The connection ended between the question and the answer.
+    #[error(
+        "{address} broke off before it answered ({reason}); it may have admitted this node: run the \
+         same command again, and it is the same node that asks"
+    )]
+    BrokenOff {
+        /// Whose.
+        address: SocketAddr,
+        /// What the system said.
+        reason: String,
+    },
     /// The cluster refuses.
     #[error("{detail}; {hint}")]
     Refused {
@@ -151,11 +162,23 @@ impl JoinError {
         matches!(self, JoinError::Refused { retryable: false, .. })
     }
 
+    /// The same question may be answered a while later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            JoinError::Connect { .. }
+                | JoinError::TimedOut(_)
+                | JoinError::BrokenOff { .. }
+                | JoinError::Refused { retryable: true, .. }
+        )
+    }
+
     /// A member may have been asked: the node may be admitted, or come to be.
     pub(crate) fn was_asked(&self) -> bool {
         matches!(
             self,
             JoinError::TimedOut(_)
+                | JoinError::BrokenOff { .. }
                 | JoinError::Refused { .. }
                 | JoinError::Held { .. }
                 | JoinError::Answer { .. }

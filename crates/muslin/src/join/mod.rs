@@ -60,7 +60,7 @@ pub use renew::{RenewAnswer, RenewRequest, renew};
 #[cfg(feature = "client")]
 pub use request::{greet, request};
 pub use token::{Proof, Token, TokenError};
-pub use words::{ROLES_MAX, Unfit, check_name, check_roles};
+pub use words::{ROLES_MAX, Unfit, check_name, check_new_name, check_roles};
 
 #[cfg(test)]
 mod tests;

@@ -100,6 +100,8 @@ async fn ask(
 ) -> Result<(u16, Bytes), JoinError> {
     let failed =
         |error: hyper::Error| JoinError::Connect { address, source: io::Error::other(error) };
+    let broken_off =
+        |error: hyper::Error| JoinError::BrokenOff { address, reason: error.to_string() };
     let body = serde_json::to_vec(request).expect("text is always JSON");
     let message = hyper::Request::post("/v1/join")
         .header(HOST, address.to_string())
@@ -109,10 +111,13 @@ async fn ask(
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
     let answered = async {
-        let response = sender.send_request(message).await.map_err(failed)?;
+        let response = sender.send_request(message).await.map_err(broken_off)?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|error| JoinError::Answer { address, what: error.to_string() })?;
+        let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+            Ok(error) => broken_off(*error),
+            Err(error) => JoinError::Answer { address, what: error.to_string() },
+        })?;
         Ok((status, body.to_bytes()))
     };
     // The connection is driven here: nothing goes on once the answer is there or the caller is

@@ -5,6 +5,7 @@
 //! [`swim::Metadata`](muslin_core::swim::Metadata): a node that nobody could be told of is never
 //! made.
 
+use muslin_core::base::NodeId;
 use std::fmt;
 
 /// Most roles of one node.
@@ -25,6 +26,8 @@ const TOLD_CHARS: usize = 80;
 pub enum Unfit {
     /// A name that cannot be a label.
     Name(String),
+    /// A name that would be taken for something else.
+    Misleading(String),
     /// A role that cannot be a label.
     Role(String),
     /// More than [`ROLES_MAX`].
@@ -40,6 +43,12 @@ impl fmt::Display for Unfit {
             Unfit::Name(name) => write!(
                 f,
                 "{:?} cannot be a name: use 1 to {NAME_BYTES_MAX} letters, digits, `-`, `_` or `.`",
+                told(name)
+            ),
+            Unfit::Misleading(name) => write!(
+                f,
+                "{:?} would be taken for an id, or for something else: a name begins and ends with \
+                 a letter or a digit, and is not 16 hexadecimal digits",
                 told(name)
             ),
             Unfit::Role(role) => write!(
@@ -64,6 +73,19 @@ impl std::error::Error for Unfit {}
 /// Whether this can be the name of a node or a cluster.
 pub fn check_name(name: &str) -> Result<(), Unfit> {
     if is_label(name) { Ok(()) } else { Err(Unfit::Name(name.to_string())) }
+}
+
+/// Whether a node that is made may have this name: one that no command takes for an id, and no
+/// program for a part of a path.
+pub fn check_new_name(name: &str) -> Result<(), Unfit> {
+    check_name(name)?;
+    let is_edged = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    let is_clear = is_edged(bytes.first()) && is_edged(bytes.last());
+    match is_clear && NodeId::parse(name).is_none() {
+        true => Ok(()),
+        false => Err(Unfit::Misleading(name.to_string())),
+    }
 }
 
 /// Whether a node can have these roles.
@@ -108,6 +130,16 @@ mod tests {
             ..Metadata::default()
         };
         assert!(wire::metadata_len(&metadata) <= METADATA_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_new_name_is_taken_for_nothing_else() {
+        for name in ["n1", "web-1.rack_7", "fdbb1aeb646c5bf", "a"] {
+            assert_eq!(check_new_name(name), Ok(()), "{name}");
+        }
+        for name in ["fdbb1aeb646c5bf3", "FDBB1AEB646C5BF3", ".", "..", "n1.", "-n1", "_", "a b"] {
+            assert!(check_new_name(name).is_err(), "{name}");
+        }
     }
 
     #[test]
