@@ -154,7 +154,8 @@ pub enum Input {
     Contacts(Vec<SocketAddr>),
     /// This node was given another ticket.
     Ticket(Bytes),
-    /// This node was given papers of an epoch: it speaks in it, though its record may not have it yet.
+    /// This node was given papers of an epoch: it speaks in it, though its record may not have it
+    /// yet.
     Epoch(Epoch),
     /// What the wall clock says, Unix milliseconds: at the start, and from time to time. What the
     /// control group decides by the day rests on it; without it no member is removed by policy.

@@ -162,12 +162,12 @@ impl Raft {
         }
     }
 
-    /// What of it a quorum has on its disks. A term in which nobody was elected may be on no disk at
-    /// all: its candidate crashes and the group goes on in an earlier term, whose leader somebody
-    /// who had entered the later one would not know (R5).
+    /// What of it a quorum has on its disks. A term in which nobody was elected may be on no disk
+    /// at all: its candidate crashes, and the group goes on in an earlier term, whose leader nobody
+    /// would know who had entered the later one (R5).
     fn vouched(&self, told: Standing, committed: Term) -> Standing {
-        let is_elected = told.leader.is_some() || told.term <= self.term;
-        let term = if is_elected { told.term } else { committed.max(self.term).min(told.term) };
+        let is_sure = told.leader.is_some() || told.term <= self.term;
+        let term = if is_sure { told.term } else { committed.max(self.term).min(told.term) };
         Standing { term, ..told }
     }
 

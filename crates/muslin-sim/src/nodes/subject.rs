@@ -559,8 +559,8 @@ impl Nodes {
         self.arrive(place, Input::Contacts(contacts));
     }
 
-    /// Whoever has heard of a later epoch is given papers of the present one after a while, if it is
-    /// of it.
+    /// Whoever has heard of a later epoch is given papers of the present one after a while, if it
+    /// is of it.
     fn give_papers(&mut self, place: usize) {
         let Some(process) = &self.hosts[place].process else { return };
         let is_due = process.local.outpaced.is_some_and(|at| self.time >= at + PAPERS_TAKE);
