@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 /// Commands of one node that may wait at one group.
 const PROPOSALS_MAX: usize = 4_096;
 
+const LINEARIZABLE: Consistency = Consistency::Linearizable;
+
 /// A store whose writes wait while it is shut.
 struct GatedStore {
     store: MemStore,
@@ -140,7 +142,14 @@ impl Nodes {
             }
             None
         });
-        (group, leader.await)
+        let leader = leader.await;
+        // It leads on what its disk has taken: a leader's first entry is there once it answers.
+        until("the group does not answer", async || {
+            let count = self.handle(leader).group_query(group, Bytes::new(), LINEARIZABLE);
+            count.await.ok()
+        })
+        .await;
+        (group, leader)
     }
 
     /// Whether a node leads the nodes, or this group.
