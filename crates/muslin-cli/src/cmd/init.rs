@@ -4,6 +4,7 @@ use crate::args::{Format, Global, Init, NewNode, Profile};
 use crate::failure::{Failure, Kind};
 use crate::output;
 use muslin::daemon::{self, InitOptions};
+use muslin::data_dir::DataDir;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -71,8 +72,11 @@ pub(crate) enum Begun {
 /// Refuses what could not work or would not be safe, before anything is written.
 pub(crate) fn check_new_node(node: &NewNode, begun: Begun) -> Result<(), Failure> {
     check_etcd_listen(node.etcd_listen, node.insecure)?;
-    if begun == Begun::Not || !muslin::join::Joiner::is_pending(&node.data_dir) {
-        check_empty(&node.data_dir)?;
+    check_unused(&node.data_dir)?;
+    if begun == Begun::Not && muslin::join::Joiner::is_pending(&node.data_dir) {
+        let sentence = format!("a join was begun in {}", node.data_dir.display());
+        let failure = Failure::new(Kind::Conflict, sentence);
+        return Err(failure.hint("go on with it (`muslin join`), or name another directory"));
     }
     if node.listen.ip().is_unspecified() && node.advertise.is_none() {
         let sentence = format!("nobody can reach a node at {}", node.listen);
@@ -107,20 +111,11 @@ pub(crate) fn check_etcd_listen(
     }
 }
 
-/// A directory with something in it belongs to something.
-fn check_empty(directory: &Path) -> Result<(), Failure> {
-    let is_empty = match std::fs::read_dir(directory) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-    };
-    match is_empty {
-        true => Ok(()),
-        false => {
-            let sentence = format!("{} is not an empty directory", directory.display());
-            let failure = Failure::new(Kind::Conflict, sentence);
-            Err(failure.hint("name another, or run the node that is there with `muslin up`"))
-        }
-    }
+/// A directory with something in it belongs to something, unless it is what an `init` left that was
+/// cut short.
+fn check_unused(directory: &Path) -> Result<(), Failure> {
+    let checked = DataDir::check_unused(directory);
+    checked.map_err(|error| Failure::new(Kind::Conflict, error.to_string()))
 }
 
 #[cfg(test)]
@@ -157,9 +152,9 @@ mod tests {
     #[test]
     fn a_directory_with_something_in_it_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(check_empty(directory.path()), Ok(()));
-        assert_eq!(check_empty(&directory.path().join("absent")), Ok(()));
+        assert_eq!(check_unused(directory.path()), Ok(()));
+        assert_eq!(check_unused(&directory.path().join("absent")), Ok(()));
         std::fs::write(directory.path().join("file"), "").unwrap();
-        assert_eq!(check_empty(directory.path()).unwrap_err().kind, Kind::Conflict);
+        assert_eq!(check_unused(directory.path()).unwrap_err().kind, Kind::Conflict);
     }
 }

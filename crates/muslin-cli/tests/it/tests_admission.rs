@@ -6,6 +6,7 @@ use crate::process::{Running, Said, answered, muslin, run, until};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// A founder that runs, and places for workers.
@@ -282,4 +283,35 @@ fn a_join_outlives_a_restart_of_the_node_it_asked_and_one_of_its_own() {
     assert!(cluster.place(3).join("identity/identity.json").exists());
     run(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
     cluster.up(3);
+}
+
+#[test]
+fn a_join_that_is_killed_at_any_moment_is_gone_on_with_by_the_same_line() {
+    const KILLS: u32 = 12;
+    let mut cluster = Cluster::found();
+    let token = cluster.token.clone();
+    let begin = |cluster: &Cluster, number| {
+        let line = cluster.line(number, 0, &["--token", &token]);
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        let mut command = muslin(&line);
+        Running::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
+    };
+    let begun = Instant::now();
+    assert!(begin(&cluster, 1).wait().success());
+    let whole = begun.elapsed();
+    // The later steps are short, and the ones that matter: most are killed there.
+    for kill in 1..=KILLS {
+        let mut running = begin(&cluster, 2);
+        std::thread::sleep(whole * (2 * KILLS + kill) / (3 * KILLS));
+        running.kill();
+        if !cluster.place(2).join("node.json").exists() {
+            cluster.join(2, 0, &token).ok();
+        }
+        let mut node = Running::up(&cluster.place(2), &[]);
+        cluster.wait_alive(2);
+        node.stop();
+        std::fs::remove_dir_all(cluster.place(2)).unwrap();
+        answered(&["node", "rm", "n2", "--yes", "--addr", &cluster.address(0)]).ok();
+    }
+    cluster.up(1);
 }

@@ -6,8 +6,9 @@
 //! it is back when anyone sees it in a later life, since only a node itself can begin one (M2).
 //!
 //! A watcher that started after a death hears nothing of the dead one: nobody gossips about it. It
-//! says that it looks in vain, which confirms what others saw and begins nothing by itself: a
-//! member may have been admitted and not have started yet.
+//! says that it looks in vain, which confirms what others saw. By itself that counts only after a
+//! longer while: after a power cut nobody has seen the death of those that do not come back, but a
+//! member may also have been admitted and not have started yet.
 
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Incarnation, NodeId, Now};
@@ -27,6 +28,10 @@ pub(super) const REPORTS_MAX: usize = 64;
 
 /// A report that is not repeated for so long is over.
 const REPORT_LIFE: Duration = Duration::from_secs(2);
+
+/// Members that nobody has heard of since all who watch them started are down after so long: long
+/// enough for machines that start together, and for whoever starts a node after its `join`.
+const UNHEARD_MAX: Duration = Duration::from_secs(30);
 
 /// A declaration that has not come back from the log for so long was lost.
 const DECLARE_AGAIN: Duration = Duration::from_secs(1);
@@ -125,11 +130,17 @@ fn verdict(
         return Some(MembershipChange::Up(Life { id: node.0, incarnation }));
     }
     // Of the latest life alone: whoever speaks of an earlier one has not heard of this one.
-    let incarnation = news.values().filter(|report| !report.is_unheard).map(life).max()?;
+    let last_seen = news.values().filter(|report| !report.is_unheard).map(life).max();
+    let is_long = |report: &Report| u128::from(report.silent_ms) >= UNHEARD_MAX.as_millis();
+    let counts = |report: &Report| match last_seen {
+        Some(seen) => report.is_unheard || life(report) == seen,
+        None => is_long(report),
+    };
+    let last_known = news.values().filter(|report| counts(report)).map(life).max();
+    let incarnation = last_seen.or(last_known)?;
     let watchers = watchers(node);
-    let is_of_it = |report: &Report| report.is_unheard || life(report) == incarnation;
     let confirming: Vec<(NodeId, Report)> = (news.iter())
-        .filter(|(from, report)| is_of_it(report) && watchers.contains(from))
+        .filter(|(from, report)| counts(report) && watchers.contains(from))
         .map(|(from, report)| (*from, *report))
         .collect();
     let is_majority = confirming.len() * 2 > watchers.len()
@@ -215,9 +226,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_looks_in_vain_since_its_start_confirms_and_begins_nothing() {
+    fn whoever_looks_in_vain_since_its_start_confirms_and_begins_nothing_for_long() {
         let all = [1, 2, 3, 4].map(|from| (from, unheard()));
         assert!(made_of(None, &all).is_empty(), "it may not have started yet");
+        // All who watch it started after it died, and not just now.
+        let long = |from: u64| (from, Report { silent_ms: 30_000, ..unheard() });
+        let made = made_of(None, &[long(1), long(2), long(3), (4, unheard())]);
+        let [MembershipChange::Down(down)] = &made[..] else { panic!("{made:?}") };
+        assert_eq!((down.declared.incarnation, down.declared.confirmed), (2, 3));
+        assert!(
+            made_of(None, &[long(1), long(2), (3, unheard())]).is_empty(),
+            "half is not enough"
+        );
         let seen = report(Liveness::Down, 3);
         let made = made_of(None, &[(1, seen), (2, unheard()), (3, unheard())]);
         let [MembershipChange::Down(down)] = &made[..] else { panic!("{made:?}") };

@@ -3,7 +3,7 @@
 use super::DaemonError;
 use super::options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer};
 use super::presence::Presence;
-use crate::data_dir::{Addresses, DataDir, NodeConfig};
+use crate::data_dir::{Addresses, DataDir, NodeConfig, PeersFile};
 use crate::identity::{FIRST_EPOCH, Identity, draw_node_id};
 use crate::join::{
     JoinError, JoinHeld, Joined, Joiner, Progress, Token, Wish, check_name, check_new_name,
@@ -65,8 +65,8 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
-        let directory = DataDir::create(&options.data_dir, config, founding.clone())?;
-        identity.save(directory.path())?;
+        let papers = |path: &Path| Ok::<(), DaemonError>(identity.save(path)?);
+        DataDir::create_with(&options.data_dir, config, founding.clone(), papers)?;
         answers.push(InitAnswer {
             join_line_token: token.expose(),
             node: identity.node,
@@ -220,15 +220,17 @@ pub(super) fn settle(
     joined: Joined,
 ) -> Result<(), DaemonError> {
     let node = config.node;
-    // `node.json`, which makes it a node, is written last: cut short before, the join goes on where
-    // it was; behind it the node can run.
-    joined.identity.save(data_dir)?;
-    let directory = DataDir::create(data_dir, config, joined.founding)?;
-    let peers: BTreeMap<NodeId, SocketAddr> = (joined.members.iter())
+    let Joined { identity, founding, members, .. } = joined;
+    let peers: BTreeMap<NodeId, SocketAddr> = (members.iter())
         .filter_map(|member| Some((NodeId::parse(&member.id)?, member.address.parse().ok()?)))
         .filter(|(other, _)| *other != node)
         .collect();
-    Ok(directory.peers_file().save(&peers)?)
+    DataDir::create_with(data_dir, config, founding, |path| {
+        identity.save(path)?;
+        PeersFile::of(path).save(&peers)?;
+        Ok::<(), DaemonError>(())
+    })?;
+    Ok(())
 }
 
 fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {

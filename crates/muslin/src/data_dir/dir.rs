@@ -21,7 +21,8 @@ const PEERS: &str = "peers.json";
 const IDENTITY: &str = "identity";
 
 /// What may stand in a directory in which a node was not made to the end.
-const UNFINISHED: &[&str] = &[lock::NAME, "log", "snapshot", IDENTITY, "node.json.tmp"];
+const UNFINISHED: &[&str] =
+    &[lock::NAME, "log", "snapshot", IDENTITY, PEERS, "peers.json.tmp", "node.json.tmp"];
 
 /// A list of peers that is longer is none of ours: nobody writes down more than a few hundred.
 const PEERS_BYTES_MAX: u64 = 1 << 20;
@@ -44,6 +45,29 @@ impl DataDir {
         config: NodeConfig,
         founding: Founding,
     ) -> Result<DataDir, StoreError> {
+        DataDir::create_with(path, config, founding, |_| Ok(()))
+    }
+
+    /// The same, with what `fill` puts into the directory. Cut short at any moment, it leaves a
+    /// directory in which a node can be made again, or one with all that belongs to the node:
+    /// `node.json` comes last.
+    pub fn create_with<E: From<StoreError>>(
+        path: &Path,
+        config: NodeConfig,
+        founding: Founding,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<DataDir, E> {
+        let dir = DataDir::begin(path, Stored { config, boot: 1, founding })?;
+        fill(path)?;
+        dir.save()?;
+        if let Some(parent) = fs::canonicalize(path).ok().as_deref().and_then(Path::parent) {
+            sync_dir(parent)?;
+        }
+        Ok(dir)
+    }
+
+    /// All but `node.json`.
+    fn begin(path: &Path, stored: Stored) -> Result<DataDir, StoreError> {
         let made = DirBuilder::new().recursive(true).mode(MODE).create(path);
         made.map_err(|error| unusable("create", path, error))?;
         check_unused(path)?;
@@ -53,13 +77,8 @@ impl DataDir {
         FileStore::check_room(&[path])?;
         let restricted = fs::set_permissions(path, Permissions::from_mode(MODE));
         restricted.map_err(|error| unusable("restrict", path, error))?;
-        let stored = Stored { config, boot: 1, founding };
         let dir = DataDir { path: path.to_owned(), stored, _lock: lock };
         FileStore::create(&dir.path, dir.owner(), Options::default())?;
-        dir.save()?;
-        if let Some(parent) = fs::canonicalize(path).ok().as_deref().and_then(Path::parent) {
-            sync_dir(parent)?;
-        }
         Ok(dir)
     }
 
@@ -186,7 +205,7 @@ impl DataDir {
 
     /// Where members were last seen is written here, by whoever follows that.
     pub fn peers_file(&self) -> PeersFile {
-        PeersFile { path: self.path.join(PEERS) }
+        PeersFile::of(&self.path)
     }
 
     /// Where members were last seen; empty if that was never saved.
@@ -222,6 +241,11 @@ pub struct PeersFile {
 }
 
 impl PeersFile {
+    /// Of the node in this directory.
+    pub fn of(directory: &Path) -> PeersFile {
+        PeersFile { path: directory.join(PEERS) }
+    }
+
     /// Remembers where members were last seen.
     pub fn save(&self, peers: &BTreeMap<NodeId, SocketAddr>) -> Result<(), StoreError> {
         let peers = peers.iter().map(|(id, address)| (id.to_string(), *address)).collect();

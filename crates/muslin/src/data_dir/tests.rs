@@ -263,6 +263,28 @@ fn a_creation_cut_short_can_be_done_again_but_not_over_a_log_in_use() {
 }
 
 #[test]
+fn what_belongs_to_a_node_is_in_its_directory_before_there_is_a_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let cut = DataDir::create_with(path, config(), founding(), |path| {
+        fs::create_dir(path.join("identity")).unwrap();
+        fs::write(path.join("identity/node.pem"), "half of it").unwrap();
+        fs::write(path.join("peers.json"), "{}").unwrap();
+        Err(super::dir::unusable("write", path, std::io::Error::other("cut short")))
+    });
+    assert!(cut.is_err());
+    check_refusal(DataDir::open(path), &["there is no node in it"]);
+    DataDir::check_unused(path).unwrap();
+    let fill = |path: &Path| {
+        fs::write(path.join("identity/node.pem"), "all of it").unwrap();
+        assert!(!path.join("node.json").exists());
+        Ok::<(), StoreError>(())
+    };
+    drop(DataDir::create_with(path, config(), founding(), fill).unwrap());
+    assert_eq!(DataDir::open(path).unwrap().boot(), 2);
+}
+
+#[test]
 fn what_is_no_directory_or_not_there_is_refused_with_a_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
