@@ -240,7 +240,8 @@ fn a_node_that_was_removed_says_when_and_what_to_do_at_each_start() {
         let year = "by an operator (`muslin node rm`), at 20";
         assert!(said.contains(year), "n{number}: {said}");
         let line = format!(
-            "muslin join {} --token TOKEN --data-dir NEW --name n{number} --listen {} --roles worker",
+            "muslin join {} --token TOKEN --data-dir NEW --name n{number} --listen {} \
+             --roles worker",
             cluster.address(0),
             cluster.address(number),
         );

@@ -251,8 +251,8 @@ pub struct RaiseEpoch {
     /// admitted anew.
     #[prost(fixed64, tag = "3")]
     pub survivor: u64,
-    /// Of a recovery: the epoch that begins, beyond the next one by a number that was drawn, so that
-    /// two recoveries of one cluster do not begin the same. Otherwise 0: the next one begins.
+    /// Of a recovery: the epoch that begins, beyond the next one by a number that was drawn, so
+    /// that two recoveries of one cluster do not begin the same. Otherwise 0: the next one begins.
     #[prost(uint64, tag = "4")]
     pub to: u64,
 }

@@ -82,8 +82,8 @@ impl Swim {
         }
     }
 
-    /// The latest epoch in which others were heard, if that is beyond what a rise of this epoch that
-    /// has not come here yet explains.
+    /// The latest epoch in which others were heard, if that is beyond what a rise of this epoch
+    /// that has not come here yet explains.
     pub fn left_behind_by(&self) -> Option<Epoch> {
         (self.heard_epoch > self.epoch.next()).then_some(self.heard_epoch)
     }

@@ -100,7 +100,9 @@ pub enum DaemonError {
          copied, or set back to an earlier time. Stop the other one before this is started again; \
          whichever of them does not go on must join anew, with an empty --data-dir",
         match at {
-            Some(at) => format!("this node was started later as another process, which runs at {at}"),
+            Some(at) => {
+                format!("this node was started later as another process, which runs at {at}")
+            }
             None => String::from("a later start of this node than this one is known to the others"),
         }
     )]

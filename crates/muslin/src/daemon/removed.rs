@@ -35,8 +35,8 @@ impl RemovedNote {
             false => format!(" --advertise {}", addresses.advertise),
         };
         let join = format!(
-            "muslin join {} --token TOKEN --data-dir NEW --name {name} --listen {listen}{advertise} \
-             --roles {}",
+            "muslin join {} --token TOKEN --data-dir NEW --name {name} \
+             --listen {listen}{advertise} --roles {}",
             member.unwrap_or("HOST:PORT"),
             config.roles.join(","),
         );

@@ -103,8 +103,8 @@ pub enum JoinError {
     TimedOut(SocketAddr),
     /// The connection ended between the question and the answer.
     #[error(
-        "{address} broke off before it answered ({reason}); it may have admitted this node: run the \
-         same command again, and it is the same node that asks"
+        "{address} broke off before it answered ({reason}); it may have admitted this node: run \
+         the same command again, and it is the same node that asks"
     )]
     BrokenOff {
         /// Whose.

@@ -52,6 +52,7 @@ mod store;
 mod tests;
 
 pub use check::{Checked, Verdict};
+#[cfg(feature = "node")]
 pub(crate) use disk::{make_dir, remove_tree, rename, replace, sync_dir};
 pub use segment::Owner;
 pub use store::{FileStore, Options};

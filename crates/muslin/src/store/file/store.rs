@@ -122,13 +122,13 @@ impl FileStore {
 
     /// Copies a store that nobody has open, durably, into a directory that has none. Refuses when
     /// its disk has not the room.
-    pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    pub fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
         copy::copy(from, to, Options::default().segment_bytes)
     }
 
     /// Removes one of the files that are kept for a full disk, of a store that nobody has opened.
     /// Whether there was one.
-    pub(crate) fn give_up(root: &Path) -> Result<bool, StoreError> {
+    pub fn give_up(root: &Path) -> Result<bool, StoreError> {
         Spares::give_up_one(&root.join("log"))
     }
 
