@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_parser::extensions::GeneralName;
@@ -143,12 +144,14 @@ impl Identity {
 
     /// When this node's certificate ends.
     pub fn expires(&self) -> Result<SystemTime, IdentityError> {
-        expiry_of(&self.own)
+        Ok(validity_of(&self.own)?.end)
     }
 
-    /// Whether this node's certificate should be renewed: less than a third of its time is left.
+    /// Whether this node's certificate should be renewed: less than a third of its time is left, or
+    /// it has not begun, as one that was made while the clock was wrong.
     pub fn is_aging(&self, present: SystemTime) -> Result<bool, IdentityError> {
-        Ok(self.expires()? < present + NODE_VALIDITY / 3)
+        let validity = validity_of(&self.own)?;
+        Ok(present < validity.start || validity.end < present + NODE_VALIDITY / 3)
     }
 
     /// Whether this node's certificate names this address.
@@ -327,12 +330,15 @@ fn damaged(path: &Path, what: impl ToString) -> IdentityError {
     IdentityError::Damaged { path: path.into(), what: what.to_string() }
 }
 
-fn expiry_of(own: &KeyedCertificate) -> Result<SystemTime, IdentityError> {
+/// From when to when a certificate is good.
+fn validity_of(own: &KeyedCertificate) -> Result<Range<SystemTime>, IdentityError> {
     let certificate = certificate_of(&own.certificate_pem)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&certificate)
         .map_err(|error| IdentityError::crypto("read a certificate", error))?;
-    let seconds = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
-    Ok(UNIX_EPOCH + Duration::from_secs(seconds))
+    let time =
+        |seconds: i64| UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    let validity = parsed.validity();
+    Ok(time(validity.not_before.timestamp())..time(validity.not_after.timestamp()))
 }
 
 fn unix_ms(at: SystemTime) -> u64 {

@@ -172,6 +172,9 @@ fn a_certificate_is_bound_to_the_epoch_it_was_given_in() {
     assert_eq!(ticket.key_hash, renewed.key_hash().unwrap());
     assert!(!renewed.is_aging(std::time::SystemTime::now()).unwrap());
     assert!(renewed.is_aging(std::time::SystemTime::now() + NODE_VALIDITY * 3 / 4).unwrap());
+    // As it looks once the clock is right that was wrong when it was made.
+    let before = std::time::SystemTime::now() - NODE_VALIDITY;
+    assert!(renewed.is_aging(before).unwrap(), "it has not begun");
     // What names no epoch of this cluster has outlived every one.
     assert_eq!(epoch_of(ClusterId(1), &der(&one.own.certificate_pem)), Epoch(0));
     assert_eq!(epoch_of(one.cluster, &der(&one.ca_pem)), Epoch(0));
