@@ -216,8 +216,9 @@ fn next(best: &Candidate, answer: &RecoveredAnswer) -> String {
          kept      the log and the snapshots as they were, in {}\n\
          \n\
          1. start it                   muslin up --data-dir {directory}\n\
-         2. see that it leads          muslin status --addr {address}\n\
-         3. make a token               muslin token create --uses 2 --addr {address}\n\
+         2. see that it leads          muslin status --addr {address} --identity {directory}\n\
+         3. make a token               muslin token create --uses 2 --addr {address} \
+         --identity {directory}\n\
          4. on each other machine      muslin join {address} --token TOKEN --data-dir NEW --name \
          NAME ..\n\
          \n\

@@ -170,7 +170,9 @@ fn a_voter_that_was_left_out_comes_back_by_itself_with_nothing_of_its_own() {
     http::write(cluster.address(1), "before", "1");
     let old = cluster.ask(1, &["node", "show", "n2"])["id"].clone();
     cluster.kill_all();
-    cluster.recover(1, &["--yes"]).ok();
+    let said = cluster.recover(1, &["--yes"]).ok().stdout;
+    let identity = format!("--identity {}", cluster.place(1).display());
+    assert_eq!(said.matches(&identity).count(), 2, "to ask from there: {said}");
     cluster.up(1, &[]);
     http::write(cluster.address(1), "after", "2");
     cluster.up(2, &[]);
@@ -470,6 +472,8 @@ fn settings_are_shown_changed_and_refused_with_the_reason() {
         ("min_members=many", "cannot be"),
         ("voters_target=2", "1, 3, 5 or 7"),
         ("voter_grace=10ms", "from 1 s"),
+        ("voter_grace=0s", "from 1 s"),
+        ("voter_grace=10", "has no unit"),
         ("grace=10s", "there is no setting grace"),
     ] {
         let refused = set(&[setting]);
