@@ -1,5 +1,6 @@
 //! What lets nodes in: tokens, joins that wait, certificates.
 
+use super::kv::{ask, unexpected};
 use super::params::{self, BodyLimit, Params};
 use crate::api::caller::Caller;
 use crate::api::desk::Desk;
@@ -86,8 +87,9 @@ pub(super) async fn show(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
     Params::of(&request)?.finish()?;
     let asked = segment(&request, 3)?;
     drop(request);
-    let found = named_token(&record(&desk).await?, asked)?;
-    Ok(Json(TokenRow::of(&found, unix_ms())).into_response())
+    let present = unix_ms();
+    let found = named_token(&record(&desk).await?.tokens, &asked, present)?;
+    Ok(Json(TokenRow::of(&found, present)).into_response())
 }
 
 pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
@@ -102,6 +104,8 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
         created_unix_ms: unix_ms(),
         ..token.record(expiry(&wanted)?, wanted.uses)
     };
+    // Without a quorum it ends here, and nothing has been sent that may happen later.
+    record(&desk).await?;
     write(&desk, CommandKind::PutToken(stored.clone())).await?;
     made(&desk, &token, &stored)
 }
@@ -111,7 +115,7 @@ pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let by = asker(&desk, request.extensions().get());
     let asked = segment(&request, 3)?;
     drop(request);
-    let id = named_token(&record(&desk).await?, asked)?.id;
+    let id = named_token(&record(&desk).await?.tokens, &asked, unix_ms())?.id;
     let change = MembershipChange::RevokeToken(TokenName { id: id.clone() });
     change_record(&desk, by, change).await?;
     Ok(Json(json!({ "id": id, "state": "revoked" })).into_response())
@@ -122,9 +126,9 @@ pub(super) async fn rotate(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let by = asker(&desk, request.extensions().get());
     let asked = segment(&request, 3)?;
     drop(request);
-    let old = named_token(&record(&desk).await?, asked)?;
-    let token = Token::generate(desk.cluster, ca_hash(&desk)?);
     let present = unix_ms();
+    let old = named_token(&record(&desk).await?.tokens, &asked, present)?;
+    let token = Token::generate(desk.cluster, ca_hash(&desk)?);
     // As long as the one before it was to live.
     let life = old.expires_unix_ms.saturating_sub(old.created_unix_ms.max(1)).max(1_000);
     let life = if old.created_unix_ms == 0 { LIFE_SECONDS * 1_000 } else { life };
@@ -253,17 +257,24 @@ fn expiry(wanted: &Wanted) -> Result<SystemTime, Problem> {
     }
 }
 
-/// By id, by the beginning of one, or by name, when that is one token.
-fn named_token(record: &RecordView, asked: String) -> Result<state::Token, Problem> {
-    let is_it = |one: &&state::Token| {
-        !asked.is_empty() && (one.id.starts_with(&asked) || one.name == asked)
-    };
-    let mut found = record.tokens.iter().filter(is_it);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (Some(_), Some(_)) => {
+/// By id, by the beginning of one, or by name, when that is one token. Of many, the one that still
+/// admits: a token that was rotated has left its name to the one in its place.
+fn named_token(
+    tokens: &[state::Token],
+    asked: &str,
+    unix_ms: u64,
+) -> Result<state::Token, Problem> {
+    let is_it =
+        |one: &&state::Token| !asked.is_empty() && (one.id.starts_with(asked) || one.name == asked);
+    let is_good =
+        |one: &&&state::Token| one.state() == TokenState::Good && unix_ms < one.expires_unix_ms;
+    let found: Vec<&state::Token> = tokens.iter().filter(is_it).collect();
+    let good: Vec<&state::Token> = found.iter().filter(is_good).copied().collect();
+    match (found.as_slice(), good.as_slice()) {
+        ([one], _) | (_, [one]) => Ok((*one).clone()),
+        ([_, _, ..], _) => {
             Err(Problem::bad_request(format!("more than one token is called {asked}"))
-                .hint("write its id, or more of it"))
+                .hint("write its id, or more of it: see `muslin token ls`"))
         }
         _ => {
             Err(Problem::not_found(format!("there is no token {asked}"))
@@ -279,12 +290,9 @@ fn segment<B>(request: &Request<B>, place: usize) -> Result<String, Problem> {
 }
 
 async fn record(desk: &Desk) -> Result<RecordView, Problem> {
-    let outcome = desk.handle.read(Query::Record, Consistency::Linearizable).await;
-    let outcome = outcome.map_err(|failure| Problem::of_failure(failure, true))?;
-    match outcome.result {
-        Ok(state::Response::Record(record)) => Ok(*record),
-        Ok(_) => Err(Problem::bad_request("the record was not told")),
-        Err(refusal) => Err(Problem::of_refusal(&refusal)),
+    match ask(desk, Query::Record, Consistency::Linearizable).await?.0 {
+        state::Response::Record(record) => Ok(*record),
+        _ => Err(unexpected()),
     }
 }
 
@@ -322,4 +330,31 @@ fn ca_hash(desk: &Desk) -> Result<[u8; 32], Problem> {
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(id: &str, state: TokenState, expires_unix_ms: u64) -> state::Token {
+        let token = state::Token { id: id.into(), name: "rack7".into(), ..Default::default() };
+        state::Token { state: state.into(), expires_unix_ms, ..token }
+    }
+
+    #[test]
+    fn of_tokens_of_one_name_the_one_that_admits_is_meant() {
+        let is = |tokens: &[state::Token], asked| named_token(tokens, asked, 50).map(|one| one.id);
+        let revoked = token("aa1", TokenState::Revoked, 100);
+        let (expired, good) =
+            (token("ab2", TokenState::Good, 50), token("ac3", TokenState::Good, 51));
+        let all = [revoked.clone(), expired.clone(), good.clone()];
+        assert_eq!(is(&all, "rack7").unwrap(), "ac3");
+        assert_eq!(is(&all, "a").unwrap(), "ac3");
+        assert_eq!(is(&all, "aa").unwrap(), "aa1", "an id is an id, whatever its state");
+        assert_eq!(is(&[revoked.clone()], "rack7").unwrap(), "aa1");
+        let unclear = is(&[revoked, expired], "rack7").unwrap_err();
+        assert!(unclear.detail.contains("more than one"), "{}", unclear.detail);
+        assert_eq!(is(&[good.clone(), good], "rack7").unwrap_err().status, 400);
+        assert_eq!(is(&all, "").unwrap_err().status, 404);
+    }
 }
