@@ -1,5 +1,6 @@
 //! The table of routes, and the router made of it.
 
+use super::params::{self, BodyLimit};
 use super::{
     document, events, evidence, explain, groups, health, kv, kv_watch, nodes, operate, settings,
     tokens, views,
@@ -11,9 +12,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
+use hyper::body::Body as _;
 use hyper::{Request, StatusCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What is read of a body that a route does not take: whether there is one.
+const UNTAKEN_BYTES_MAX: usize = 1;
 
 /// What answers a route.
 type Handler = fn(Arc<Desk>, Request<Body>) -> BoxFuture<Result<Response, Problem>>;
@@ -283,19 +288,19 @@ pub(super) fn streams(route: &Route) -> Option<&'static str> {
 /// Everything over HTTP that is not gRPC.
 pub(in crate::api) fn router(desk: Arc<Desk>) -> Router {
     let mut places: BTreeMap<(&str, Method), Words> = BTreeMap::new();
-    for Route { method, path, handler, .. } in routes() {
-        let (place, word) = placed(path);
-        places.entry((place, method)).or_default().insert(word, handler);
+    for route in routes() {
+        let (place, word) = placed(route.path);
+        places.entry((place, route.method)).or_default().insert(word, Arc::new(route));
     }
     let mut router: Router = Router::new();
     for ((place, method), words) in places {
         let desk = desk.clone();
         let words = Arc::new(words);
         let answer = move |request: Request<Body>| {
-            let (desk, handler) = (desk.clone(), chosen(&words, request.uri().path()));
+            let (desk, route) = (desk.clone(), chosen(&words, request.uri().path()));
             async move {
-                match handler {
-                    Some(handler) => handler(desk, request).await,
+                match route {
+                    Some(route) => answer_on(&route, desk, request).await,
                     None => Err(unknown_route(request).await),
                 }
             }
@@ -306,8 +311,41 @@ pub(in crate::api) fn router(desk: Arc<Desk>) -> Router {
     router.fallback(unknown_route).method_not_allowed_fallback(unknown_method)
 }
 
-/// The handlers of one place, by the word behind a colon at its end.
-type Words = BTreeMap<Option<&'static str>, Handler>;
+/// A body that a change does not take is refused: what it asks for would not be done.
+async fn answer_on(
+    route: &Route,
+    desk: Arc<Desk>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let is_change = route.method != Method::Get;
+    if !is_change || route.takes.is_some() || request.body().is_end_stream() {
+        return (route.handler)(desk, request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let limit = BodyLimit { bytes: UNTAKEN_BYTES_MAX, time: desk.patience.body };
+    let body = params::body(Request::from_parts(parts.clone(), body), limit).await;
+    match body {
+        Ok(body) if body.is_empty() => {}
+        Err(problem) if problem.status != StatusCode::PAYLOAD_TOO_LARGE => return Err(problem),
+        _ => return Err(untaken(route)),
+    }
+    (route.handler)(desk, Request::from_parts(parts, Body::empty())).await
+}
+
+fn untaken(route: &Route) -> Problem {
+    let queries = route.parameters.iter().filter(|parameter| parameter.place == "query");
+    let queries: Vec<&str> = queries.map(|parameter| parameter.name).collect();
+    let hint = match queries.is_empty() {
+        true => String::from("send none; it takes no query parameters either"),
+        false => format!("send none; it takes the query parameters {}", queries.join(", ")),
+    };
+    let method = route.method.lower().to_uppercase();
+    let detail = format!("{method} {} takes no body; nothing happened", route.path);
+    Problem::bad_request(detail).hint(hint)
+}
+
+/// The routes of one place, by the word behind a colon at its end.
+type Words = BTreeMap<Option<&'static str>, Arc<Route>>;
 
 /// Where the router puts a path: it takes no words behind a parameter, so they are told apart here.
 fn placed(path: &'static str) -> (&'static str, Option<&'static str>) {
@@ -317,9 +355,9 @@ fn placed(path: &'static str) -> (&'static str, Option<&'static str>) {
     }
 }
 
-fn chosen(words: &Words, path: &str) -> Option<Handler> {
+fn chosen(words: &Words, path: &str) -> Option<Arc<Route>> {
     let word = path.rsplit_once(':').map(|(_, word)| word);
-    words.get(&word).or_else(|| words.get(&None)).copied()
+    words.get(&word).or_else(|| words.get(&None)).cloned()
 }
 
 async fn unknown_route(request: Request<Body>) -> Problem {

@@ -166,9 +166,42 @@ async fn every_failure_is_a_problem() {
 }
 
 #[tokio::test]
-async fn without_a_quorum_every_answer_says_so() {
-    let world = World::of(Wishes { absent_voters: 2, ..Wishes::default() }).await;
+async fn a_body_that_no_one_takes_is_refused_before_anything_happens() {
+    let world = World::new().await;
     let client = client(&world);
+    for path in [
+        "/v1/cluster:bump-epoch",
+        "/v1/cluster:transfer-leader",
+        "/v1/nodes/n1:promote",
+        "/v1/gossip-keys:rotate",
+        "/v1/tokens/a/rotate",
+        "/v1/groups?kind=counter&replicas=n1",
+    ] {
+        for body in ["{", r#"{"to":"n2"}"#] {
+            refused(&client, Call::post(path, body), 400, "bad-request").await;
+        }
+    }
+    let call = Call::post("/v1/cluster:transfer-leader", r#"{"to":"n2"}"#);
+    let Err(ClientError::Problem { detail, hint, .. }) = client.bytes(call).await else {
+        panic!("it was taken");
+    };
+    assert_eq!(detail, "POST /v1/cluster:transfer-leader takes no body; nothing happened");
+    assert_eq!(hint, "send none; it takes the query parameters to");
+    let cluster: Value = client.json(Call::get("/v1/cluster")).await.unwrap();
+    assert_eq!(cluster["epoch"], 1);
+}
+
+#[tokio::test]
+async fn without_a_quorum_every_answer_says_so() {
+    let join = Some(Arc::new(Polite) as Arc<dyn Admission>);
+    let world = World::of(Wishes { absent_voters: 2, join, ..Wishes::default() }).await;
+    let client = client(&world);
+    for path in ["/v1/tokens", "/v1/tokens/a", "/v1/joins", "/v1/certificates"] {
+        refused(&client, Call::get(path), 503, "no-quorum").await;
+    }
+    refused(&client, Call::post("/v1/tokens", "{}"), 503, "no-quorum").await;
+    refused(&client, Call::delete("/v1/tokens/a"), 503, "no-quorum").await;
+    refused(&client, Call::post("/v1/gossip-keys:rotate", ""), 503, "no-quorum").await;
     refused(&client, Call::put("/v1/kv/a", "1"), 503, "no-quorum").await;
     refused(&client, Call::get("/v1/kv/a"), 503, "no-quorum").await;
     refused(&client, Call::get("/v1/kv/a?consistency=local"), 404, "not-found").await;
@@ -305,6 +338,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
             let call = match method.as_str() {
                 "get" => Call::get(path),
                 "put" => Call::put(path, "1"),
+                "post" if operation["requestBody"].is_null() => Call::post(path, ""),
                 "post" => Call::post(path, "{}"),
                 "patch" => Call::patch(path, "{}"),
                 "delete" => Call::delete(path),

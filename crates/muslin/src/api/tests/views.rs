@@ -120,6 +120,8 @@ async fn a_member_is_drained_labelled_given_roles_and_taken_out() {
     refused(&client, Call::post("/v1/nodes/n2:drain", ""), 404, "not-found").await;
     refused(&client, Call::post("/v1/nodes/n1:roles", r#"{"ad":[]}"#), 400, "bad-request").await;
     refused(&client, Call::post("/v1/nodes/n1:dance", ""), 404, "not-found").await;
+    let nameless = Call::post("/v1/nodes/n1:labels", r#"{"set":{"":"x"}}"#);
+    refused(&client, nameless, 400, "bad-request").await;
 }
 
 #[tokio::test]
