@@ -73,6 +73,7 @@ fn body(settings: &[String]) -> Result<Value, Failure> {
             (_, Some(millis), ..) => (full(key), json!(millis)),
             _ => (key.to_string(), json!(text)),
         };
+        check_unit(&key, text)?;
         body.insert(key, value);
     }
     Ok(Value::Object(body))
@@ -80,6 +81,20 @@ fn body(settings: &[String]) -> Result<Value, Failure> {
 
 /// The settings that are times.
 const TIMES: [&str; 4] = ["voter_grace", "reap_after", "tombstone_after", "hold_for"];
+
+/// A time has a unit, and fits: told here, where the name is the one that the person wrote.
+fn check_unit(key: &str, text: &str) -> Result<(), Failure> {
+    if !TIMES.contains(&key) {
+        return Ok(());
+    }
+    let sentence = match text.parse::<u128>() {
+        Ok(_) => format!("{key} is a time and `{text}` has no unit"),
+        Err(_) => format!("{key} is a time, and cannot be `{text}`"),
+    };
+    Err(Failure::new(Kind::Usage, sentence).hint(format!(
+        "write it with a unit: {key}=10s, or ms, m, h, d; `default` for the default"
+    )))
+}
 
 /// The name that the interface has for a setting.
 fn full(key: &str) -> String {
@@ -113,6 +128,20 @@ mod tests {
         assert_eq!(sent(&["voter_grace_ms=1500"]), json!({ "voter_grace_ms": 1_500 }));
         assert_eq!(sent(&["colour=red"]), json!({ "colour": "red" }), "refused there");
         assert!(body_of_nothing().is_err());
+    }
+
+    #[test]
+    fn a_time_without_a_unit_is_told_so() {
+        for (setting, says) in [
+            ("voter_grace=10", "has no unit"),
+            ("hold_for=soon", "cannot be `soon`"),
+            ("reap_after=true", "cannot be `true`"),
+            ("reap_after=999999999999999d", "cannot be `999999999999999d`"),
+        ] {
+            let refused = body(&[setting.to_string()]).unwrap_err();
+            assert_eq!(refused.kind, Kind::Usage);
+            assert!(refused.sentence.contains(says), "{}", refused.sentence);
+        }
     }
 
     fn body_of_nothing() -> Result<Value, Failure> {

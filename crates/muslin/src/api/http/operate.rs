@@ -19,7 +19,8 @@ use muslin_core::base::{NodeId, Revision};
 use muslin_core::node::{Consistency, NodeStatus};
 use muslin_core::state::{
     self, Admission, Approve, ChangeLabels, ChangeRoles, Command, CommandKind, HeldJoin,
-    HoldReason, Member, Membership, MembershipChange, RaiseEpoch, RaisedFor, Remove, Whom,
+    HoldReason, Member, Membership, MembershipChange, NAME_BYTES_MAX, RaiseEpoch, RaisedFor,
+    Remove, Whom,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -229,6 +230,10 @@ pub(super) async fn labels(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     let member = member(&desk, &target(&request, "labels")?).await?;
     let asker = Asker::of(&desk, &request);
     let Labels { set, remove, zone } = body(&desk, request).await?;
+    if set.contains_key("") {
+        let detail = format!("the key of a label is 1 to {NAME_BYTES_MAX} bytes; nothing happened");
+        return Err(Problem::bad_request(detail).hint("{\"set\": {KEY: VALUE}}"));
+    }
     let change = ChangeLabels { id: member.id, set, remove, zone };
     changed(&desk, write(&desk, asker.wants(MembershipChange::ChangeLabels(change))).await?)
 }

@@ -21,6 +21,9 @@ use muslin_core::state::{ClusterSize, MembershipChange, Settings};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
+/// Ending of the names of times.
+const MILLIS: &str = "_ms";
+
 /// One setting, as it is shown and changed.
 struct Setting {
     key: &'static str,
@@ -167,6 +170,10 @@ fn apply(settings: &mut Settings, wanted: &Map<String, Value>) -> Result<(), Pro
             Problem::bad_request(format!("there is no setting {key}; nothing happened")).hint(hint)
         })?;
         let value = Some(value).filter(|value| !value.is_null());
+        if key.ends_with(MILLIS) && value.and_then(Value::as_u64) == Some(0) {
+            let detail = format!("{key} cannot be 0: a time is from 1 s; nothing happened");
+            return Err(Problem::bad_request(detail).hint("null is the default"));
+        }
         if !(setting.set)(settings, value) {
             let value = value.unwrap_or(&Value::Null);
             let detail = format!("{key} cannot be {value}; nothing happened");
@@ -209,6 +216,7 @@ mod tests {
             (json!({ "min_members": 70_000 }), "at most 65536"),
             (json!({ "voters_target": 4 }), "1, 3, 5 or 7"),
             (json!({ "voter_grace_ms": 999 }), "from 1 s"),
+            (json!({ "voter_grace_ms": 0 }), "from 1 s"),
             (json!({ "hold_for_ms": 31_622_400_001_u64 }), "366 days"),
         ] {
             let refused = applied(wanted.clone()).unwrap_err();
