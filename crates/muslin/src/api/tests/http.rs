@@ -277,7 +277,7 @@ async fn every_row_of_the_table_is_in_the_metrics() {
 }
 
 /// Every route, in order.
-const ROUTES: [&str; 44] = [
+const ROUTES: [&str; 45] = [
     "delete /v1/groups/{group}",
     "delete /v1/kv/{key}",
     "delete /v1/tokens/{token}",
@@ -308,6 +308,7 @@ const ROUTES: [&str; 44] = [
     "post /v1/cluster:bump-epoch",
     "post /v1/cluster:transfer-leader",
     "post /v1/gossip-keys:rotate",
+    "post /v1/copies",
     "post /v1/groups",
     "post /v1/join",
     "post /v1/nodes/{node}:approve",
