@@ -307,6 +307,7 @@ const ROUTES: [&str; 45] = [
     "post /v1/certificates:rotate",
     "post /v1/cluster:bump-epoch",
     "post /v1/cluster:transfer-leader",
+    "post /v1/copies",
     "post /v1/gossip-keys:rotate",
     "post /v1/copies",
     "post /v1/groups",
