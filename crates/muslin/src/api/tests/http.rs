@@ -309,7 +309,6 @@ const ROUTES: [&str; 45] = [
     "post /v1/cluster:transfer-leader",
     "post /v1/copies",
     "post /v1/gossip-keys:rotate",
-    "post /v1/copies",
     "post /v1/groups",
     "post /v1/join",
     "post /v1/nodes/{node}:approve",
