@@ -180,6 +180,10 @@ impl Door<'_> {
         let mut papers = wanted.sign(self.identity, epoch).map_err(unsigned)?;
         let admission = self.admission(wanted, &claim);
         let written = self.write(CommandKind::Admit(admission.into())).await;
+        let written = written.map_err(|refusal| match (&claim, refusal.code) {
+            (Claim::Nothing, "token-refused") => by_token_only(),
+            _ => refusal,
+        });
         match written.inspect_err(|refusal| wanted.tell(refusal))? {
             Response::Admission(Admission::Held { reason, expires_unix_ms }) => {
                 Ok(JoinReply::Held(held(reason, expires_unix_ms)))
@@ -402,12 +406,25 @@ fn token_refused() -> JoinRefusal {
     JoinRefusal::new(403, "token-refused", detail, BY_TOKEN)
 }
 
+/// Whoever comes without a token is told no secret.
+fn by_token_only() -> JoinRefusal {
+    let detail = "the cluster admits by token only (setting tokens_only), and none came";
+    JoinRefusal::new(403, "token-refused", detail, "join with --token-file: `muslin token create`")
+}
+
 fn refused(refusal: Refusal) -> JoinRefusal {
     let (status, code, hint) = match refusal {
         // One answer for all that is wrong with a token: which it is, the event log says.
         Refusal::TokenInvalid => return token_refused(),
         Refusal::TokenRole(_) => (403, "token-role", BY_TOKEN),
-        Refusal::JoinDenied => (403, "denied", "ask whoever runs the cluster"),
+        Refusal::JoinDenied => {
+            return JoinRefusal::new(
+                403,
+                "denied",
+                "the join was denied",
+                "ask whoever runs the cluster",
+            );
+        }
         Refusal::TooManyHeld => (503, "busy", "join with a token, or again later"),
         Refusal::OldEpoch { .. } => (403, "outdated", "join with an empty data directory"),
         Refusal::NotLeftBehind(_) => (403, "outdated", BY_TOKEN),

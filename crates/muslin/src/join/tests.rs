@@ -205,7 +205,9 @@ async fn a_join_without_a_token_waits_until_somebody_decides() {
     cluster.decide(MembershipChange::Deny(Whom { id: bad.node().0 })).await;
     let answer = cluster.admit(good.request()).await.unwrap();
     good.accept(answer).unwrap();
-    assert_eq!(cluster.admit(bad.request()).await.unwrap_err().code, "denied");
+    let denied = cluster.admit(bad.request()).await.unwrap_err();
+    assert_eq!(denied.code, "denied");
+    assert_eq!(denied.to_string(), "the join was denied; ask whoever runs the cluster");
     assert_eq!(cluster.names().await.len(), 2);
 }
 
@@ -355,6 +357,9 @@ async fn whoever_was_gone_when_the_epoch_rose_is_admitted_anew_by_its_old_certif
     let refused = renew(&cluster.handle, &cluster.identity, before.node(), &body).await;
     assert_eq!(refused.unwrap_err().code, "outdated", "it gets no papers under its old id");
     let other = cluster.stranger("n10");
+    let stranger = cluster.admit(other.request()).await.unwrap_err();
+    assert_eq!(stranger.code, "token-refused");
+    assert!(stranger.detail.contains("by token only"), "{stranger}");
     assert_eq!(ask(&other, &before).await.unwrap_err().code, "outdated", "nor another name");
     for _ in 0..2 {
         let reply = ask(&anew, &before).await.unwrap();
