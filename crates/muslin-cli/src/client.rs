@@ -120,7 +120,9 @@ async fn check_is_here(address: &str) -> Result<(), Failure> {
     match found.into_iter().all(|found| found.ip().is_loopback()) {
         true => Ok(()),
         false => {
-            let sentence = format!("{address} is another machine and wants to know who asks");
+            let sentence = format!(
+                "{address} is not a loopback address, and is asked with a certificate only"
+            );
             Err(Failure::new(Kind::Denied, sentence)
                 .hint("show the certificate of a data directory of the cluster: --identity DIR"))
         }

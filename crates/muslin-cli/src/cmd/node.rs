@@ -20,7 +20,10 @@ pub(crate) async fn run(global: &Global, node: Node) -> Result<(), Failure> {
         Node::Show { node, freshness } => show(global, &node, &freshness).await,
         Node::Events { node, watch } => super::events::of_node(global, &node, watch).await,
         Node::Held => {
-            let body = Client::new(global).await?.json(Call::get("/v1/joins")).await?;
+            let mut body = Client::new(global).await?.json(Call::get("/v1/joins")).await?;
+            if let Some(items) = body["items"].as_array_mut() {
+                items.retain(|item| item["denied"] != true);
+            }
             if body["items"].as_array().is_none_or(Vec::is_empty) {
                 output::hint("no join waits");
             }
@@ -40,6 +43,7 @@ pub(crate) async fn run(global: &Global, node: Node) -> Result<(), Failure> {
 /// What changes one node, or the join of one.
 async fn change(global: &Global, node: Node) -> Result<(), Failure> {
     let client = Client::new(global).await?;
+    let subject = Subject::of(&node);
     let (path, body) = match node {
         Node::Drain { node } => (format!("{}:drain", path_of(&node)), Value::Null),
         Node::Resume { node } => (format!("{}:resume", path_of(&node)), Value::Null),
@@ -69,7 +73,7 @@ async fn change(global: &Global, node: Node) -> Result<(), Failure> {
     };
     let sent = if body.is_null() { String::new() } else { body.to_string() };
     let answer = client.json(Call::post(path, sent)).await?;
-    output::sentence(global.output, &answer, &changed(&answer))
+    output::sentence(global.output, &answer, &changed(&answer, subject))
 }
 
 /// Whether the join that waits here has the code that the joiner's person sees.
@@ -88,8 +92,44 @@ async fn check_code(client: &Client, node: &str, code: &str) -> Result<(), Failu
         .hint("was the code copied whole? if so, somebody stands between: deny the join"))
 }
 
+/// What of a node a command changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Subject {
+    /// Whether it is drained, admitted, denied.
+    Standing,
+    Vote,
+    Roles,
+    Labels,
+}
+
+impl Subject {
+    fn of(node: &Node) -> Subject {
+        match node {
+            Node::Promote { .. } | Node::Demote { .. } => Subject::Vote,
+            Node::Role(_) => Subject::Roles,
+            Node::Label { .. } => Subject::Labels,
+            _ => Subject::Standing,
+        }
+    }
+}
+
+/// The labels and the zone that a node has.
+fn labels_of(answer: &Value) -> String {
+    let labels = answer["labels"].as_object().into_iter().flatten();
+    let labels: Vec<String> =
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or("-"))).collect();
+    let zone = match answer["zone"].as_str() {
+        None | Some("") => String::new(),
+        Some(zone) => format!(", in zone {zone}"),
+    };
+    match labels.is_empty() {
+        true => format!("has no labels{zone}"),
+        false => format!("is labelled {}{zone}", labels.join(", ")),
+    }
+}
+
 /// What came of a change, in a sentence.
-fn changed(answer: &Value) -> String {
+fn changed(answer: &Value, subject: Subject) -> String {
     let name = cell(answer, "name");
     if answer["denied"].is_object() {
         return format!("{} is denied\n", cell(&answer["denied"], "name"));
@@ -99,9 +139,21 @@ fn changed(answer: &Value) -> String {
         Some(false) => return format!("{name} waits for {}\n", cell(answer, "waits_for")),
         None => {}
     }
-    let done = if answer["changed"] == true { "is now" } else { "was already" };
-    let roles = cell(answer, "roles");
-    format!("{name} {done} {}, with the roles {roles}\n", cell(answer, "standing"))
+    let how = match subject {
+        Subject::Standing => format!("is {}", cell(answer, "standing")),
+        Subject::Vote => match answer["vote"].as_str() {
+            Some("votes") => String::from("is to vote"),
+            Some("never") => String::from("is not to vote"),
+            _ => String::from("votes when the planner wants it to"),
+        },
+        Subject::Roles => match answer["roles"].as_array().is_none_or(Vec::is_empty) {
+            true => String::from("performs no role"),
+            false => format!("performs {}", cell(answer, "roles")),
+        },
+        Subject::Labels => labels_of(answer),
+    };
+    let already = if answer["changed"] == false { "; so it was before" } else { "" };
+    format!("{name} {how}{already}\n")
 }
 
 fn path_of(node: &str) -> String {
@@ -291,4 +343,35 @@ pub(crate) fn fields(node: &Value) -> Table {
 /// An item by its name, or all of it.
 fn brief(item: &Value) -> String {
     if item["name"].is_string() { cell(item, "name") } else { item.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_of_a_node_is_what_is_told() {
+        let answer = json!({
+            "name": "n2", "changed": true, "standing": "draining", "roles": ["dns", "worker"],
+            "labels": { "rack": "7" }, "zone": "north", "vote": "never",
+        });
+        for (subject, says) in [
+            (Subject::Standing, "n2 is draining\n"),
+            (Subject::Vote, "n2 is not to vote\n"),
+            (Subject::Roles, "n2 performs dns,worker\n"),
+            (Subject::Labels, "n2 is labelled rack=7, in zone north\n"),
+        ] {
+            assert_eq!(changed(&answer, subject), says);
+        }
+        let bare = json!({
+            "name": "n2", "changed": false, "roles": [], "labels": {}, "zone": "", "vote": "auto",
+        });
+        for (subject, says) in [
+            (Subject::Vote, "n2 votes when the planner wants it to; so it was before\n"),
+            (Subject::Roles, "n2 performs no role; so it was before\n"),
+            (Subject::Labels, "n2 has no labels; so it was before\n"),
+        ] {
+            assert_eq!(changed(&bare, subject), says);
+        }
+    }
 }

@@ -43,12 +43,12 @@ fn told(global: &Global, made: &Value) -> Result<(), Failure> {
     match global.output {
         Format::Json => output::json(made),
         Format::Table => {
-            let uses = made["uses_left"].as_u64();
-            let uses = uses.map_or("any number of".into(), |uses| uses.to_string());
-            output::hint(&format!(
-                "token {} admits {uses} nodes; told this once:",
-                cell(made, "id")
-            ));
+            let uses = match made["uses_left"].as_u64() {
+                None => String::from("any number of nodes"),
+                Some(1) => String::from("1 node"),
+                Some(uses) => format!("{uses} nodes"),
+            };
+            output::hint(&format!("token {} admits {uses}; told this once:", cell(made, "id")));
             output::text(&format!("{}\n", cell(made, "join")))
         }
     }

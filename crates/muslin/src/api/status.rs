@@ -350,7 +350,8 @@ pub fn standing_name(member: &Member) -> &'static str {
     }
 }
 
-fn vote_name(member: &Member) -> &'static str {
+/// Whether a member is to vote, in a word.
+pub(crate) fn vote_name(member: &Member) -> &'static str {
     match member.vote_wish() {
         VoteWish::Auto => "auto",
         VoteWish::Votes => "votes",

@@ -401,13 +401,18 @@ fn of_gone(member: &Member, names: &Names) -> Story {
     };
     let witnesses: Vec<String> =
         down.witnesses.iter().map(|witness| names.of(NodeId(witness.node))).collect();
-    let text = format!(
-        "{} is down: {} of {} watchers say so, {} among them",
-        member.name,
-        down.confirmed,
-        down.watchers,
-        witnesses.join(", ")
-    );
+    let name = &member.name;
+    let (confirmed, watchers) = (down.confirmed, down.watchers);
+    let text = match (witnesses.len(), witnesses.join(", ")) {
+        (0, _) if watchers == 0 => format!("{name} is down: it had no living watcher to hear it"),
+        (0, _) => format!("{name} is down: {confirmed} of {watchers} watchers say so"),
+        (told, names) if told < confirmed as usize => {
+            format!("{name} is down: {confirmed} of {watchers} watchers say so, {names} among them")
+        }
+        (_, names) => {
+            format!("{name} is down: {confirmed} of {watchers} watchers say so: {names}")
+        }
+    };
     Story::new("member-down", text)
 }
 
@@ -435,5 +440,31 @@ fn about(event: &Event) -> Option<NodeId> {
         } => Some(NodeId(member.id)),
         Event::Members { change: MemberChange::Unheld { node, .. }, .. } => Some(*node),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muslin_core::state::{DeclaredDown, Witness};
+
+    #[test]
+    fn who_is_down_is_told_with_those_who_say_so() {
+        let told = |confirmed, watchers, named: u64| {
+            let witnesses = (1..=named).map(|node| Witness { node, ..Witness::default() });
+            let down = DeclaredDown {
+                witnesses: witnesses.collect(),
+                watchers,
+                confirmed,
+                ..DeclaredDown::default()
+            };
+            let standing = Some(Standing::Down(down));
+            let member = Member { name: "n9".into(), standing, ..Member::default() };
+            let known = (1..=3).map(|id| (NodeId(id), format!("n{id}"))).collect();
+            of_gone(&member, &Names { known }).text
+        };
+        assert_eq!(told(0, 0, 0), "n9 is down: it had no living watcher to hear it");
+        assert_eq!(told(2, 2, 2), "n9 is down: 2 of 2 watchers say so: n1, n2");
+        assert_eq!(told(3, 5, 2), "n9 is down: 3 of 5 watchers say so, n1, n2 among them");
     }
 }

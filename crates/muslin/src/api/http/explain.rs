@@ -247,11 +247,14 @@ fn stranger(look: &Look, row: &NodeRow) -> Explanation {
 fn declared_down(look: &Look, row: &NodeRow, down: &DeclaredDown) -> Explanation {
     let mut explanation =
         Explanation::new(format!("{} is down", row.name)).since(rfc3339(down.unix_ms));
-    explanation = explanation.because(format!(
-        "the control group declared it: {} of its {} living watchers reported it, more than half \
-         are needed",
-        down.confirmed, down.watchers
-    ));
+    explanation = explanation.because(match down.watchers {
+        0 => String::from("the control group declared it: it had no living watcher to hear it"),
+        watchers => format!(
+            "the control group declared it: {} of its {watchers} living watchers reported it, \
+             more than half are needed",
+            down.confirmed
+        ),
+    });
     for witness in &down.witnesses {
         let watcher = name_of(&look.status, NodeId(witness.node));
         let prober = name_of(&look.status, NodeId(witness.probed_by));

@@ -10,7 +10,7 @@ use super::views::{Look, Wish, known, look, name_row, node_in_path};
 use crate::api::caller::Caller;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
-use crate::api::status::{name_of, rfc3339, standing_name};
+use crate::api::status::{name_of, rfc3339, standing_name, vote_name};
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -139,6 +139,7 @@ fn changed(
         "name": member.name,
         "changed": changed,
         "standing": standing_name(&member),
+        "vote": vote_name(&member),
         "roles": member.roles,
         "labels": member.labels,
         "zone": member.zone,

@@ -198,7 +198,7 @@ fn admission_routes() -> Vec<Route> {
             [TOKEN], None => JSON, tokens::revoke),
         route!(Post "/v1/tokens/{token}/rotate", "Puts another join token in the place of one",
             [TOKEN], None => JSON, tokens::rotate),
-        route!(Get "/v1/joins", "Joins that wait", [], None => JSON, tokens::joins),
+        route!(Get "/v1/joins", "Joins that wait, and those that were denied lately", [], None => JSON, tokens::joins),
         route!(Get "/v1/certificates", "This node's papers and the keys of gossip, without secrets",
             [], None => JSON, tokens::certificates),
         route!(Post "/v1/certificates:rotate", "Has this node get other papers at once",

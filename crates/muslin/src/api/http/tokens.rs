@@ -152,6 +152,8 @@ struct HeldRow {
     addr: String,
     roles: Vec<String>,
     waits_for: String,
+    /// It waits for nothing, and is kept so that it hears that when it asks again.
+    denied: bool,
     /// What whoever joins sees too, if nobody stands between.
     code: String,
     /// The token it came with.
@@ -174,6 +176,7 @@ impl HeldRow {
                     format!("roles: {}", held.member.requires_for_bootstrap.join(", "))
                 }
             },
+            denied: held.state() == HoldState::Denied,
             code: join_code(ca_hash, &held.member.key_hash),
             token: held.token_id.clone(),
             asked_unix_ms: held.asked_unix_ms,

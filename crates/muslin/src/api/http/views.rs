@@ -18,7 +18,7 @@ use hyper::header::HeaderMap;
 use hyper::{Request, StatusCode};
 use muslin_core::base::{NodeId, Revision};
 use muslin_core::node::{Consistency, FedMember, NodeStatus};
-use muslin_core::state::{self, Query, RecordView};
+use muslin_core::state::{self, HoldState, Query, RecordView};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -264,7 +264,7 @@ fn cluster_body(desk: &Desk, look: &Look) -> Value {
         "living": record.size.living,
         "min_members": record.size.min_members,
         "too_small": record.size.is_too_small(),
-        "joins_waiting": record.held.len(),
+        "joins_waiting": waiting(record),
         "tombstones": record.tombstones.len(),
         "gossip_keys": keys,
         "settings": super::settings::plain(settings),
@@ -320,6 +320,11 @@ pub(super) async fn health(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
     Ok((headers, Json(body)).into_response())
 }
 
+/// How many joins wait: one that was denied is kept so that it hears that, and waits for nothing.
+fn waiting(record: &RecordView) -> usize {
+    record.held.iter().filter(|held| held.state() != HoldState::Denied).count()
+}
+
 /// Each thing that was looked at, whether it is as it should be, and in words.
 fn checks(status: &Status, record: &RecordView) -> Vec<(&'static str, bool, String)> {
     let voters = status.voters;
@@ -333,7 +338,8 @@ fn checks(status: &Status, record: &RecordView) -> Vec<(&'static str, bool, Stri
         true => String::from("every member is heard"),
         false => format!("not heard: {}", gone.join(", ")),
     };
-    let waiting = match record.held.len() {
+    let joins = waiting(record);
+    let waiting = match joins {
         0 => String::from("no join waits"),
         1 => String::from("1 join waits: `muslin explain join/NAME` says for what"),
         more => format!("{more} joins wait: `muslin explain join/NAME` says for what"),
@@ -348,6 +354,6 @@ fn checks(status: &Status, record: &RecordView) -> Vec<(&'static str, bool, Stri
         ("quorum", voters.total > 0 && voters.answering >= needed, quorum),
         ("members", gone.is_empty(), silent),
         ("size", !record.size.is_too_small(), record.size.to_string()),
-        ("joins", record.held.is_empty(), waiting),
+        ("joins", joins == 0, waiting),
     ]
 }

@@ -131,7 +131,7 @@ async fn the_last_voter_is_kept_with_the_arithmetic() {
         refused(&client(&world), Call::post(path, ""), 409, "quorum-needed").await;
     }
     let promoted = post(&world, "/v1/nodes/n1:promote", "").await;
-    assert_eq!(promoted["changed"], true);
+    assert_eq!((&promoted["changed"], &promoted["vote"]), (&json!(true), &json!("votes")));
     assert_eq!(get(&world, "/v1/nodes/n1").await["vote"], "votes");
     post(&world, "/v1/nodes/n1:promote?undo=1", "").await;
     assert_eq!(get(&world, "/v1/nodes/n1").await["vote"], "auto");
@@ -150,7 +150,12 @@ async fn a_join_that_waits_is_listed_explained_approved_or_denied() {
     refused(&client(&world), Call::post("/v1/nodes/n9:approve", ""), 404, "not-found").await;
     assert_eq!(post(&world, "/v1/nodes/n2:approve", "").await["admitted"], true);
     assert_eq!(get(&world, "/v1/explain?subject=join/n2").await["answer"], "n2 was admitted");
+    assert_eq!(get(&world, "/v1/cluster").await["joins_waiting"], 1);
     post(&world, "/v1/nodes/n3:deny", "").await;
+    assert_eq!(held(&world).await.len(), 1, "it is kept, so that it hears that");
+    assert_eq!(get(&world, "/v1/cluster").await["joins_waiting"], 0);
+    let health = get(&world, "/v1/cluster/health").await;
+    assert!(health["checks"].to_string().contains("no join waits"), "{health}");
     assert_eq!(get(&world, "/v1/explain?subject=join/n3").await["answer"], "n3 was denied");
     let unknown = get(&world, "/v1/explain?subject=join/n7").await;
     assert_eq!(unknown["answer"], "nothing is known of a join of n7");
