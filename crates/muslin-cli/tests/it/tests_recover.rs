@@ -328,6 +328,11 @@ fn two_survivors_that_were_recovered_apart_never_mix() {
         cluster.up(number, &[]);
     }
     let epoch = |number| cluster.ask(number, &["cluster", "epoch", "show"])["epoch"].as_u64();
+    for number in [1, 2] {
+        until("it leads, and has applied what it kept", || {
+            epoch(number).filter(|epoch| *epoch > 1)
+        });
+    }
     assert_ne!(epoch(1), epoch(2));
     let (earlier, later) = if epoch(1) < epoch(2) { (1, 2) } else { (2, 1) };
     until("the one that was left behind says so", || {

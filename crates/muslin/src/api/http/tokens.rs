@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(is(&all, "rack7").unwrap(), "ac3");
         assert_eq!(is(&all, "a").unwrap(), "ac3");
         assert_eq!(is(&all, "aa").unwrap(), "aa1", "an id is an id, whatever its state");
-        assert_eq!(is(&[revoked.clone()], "rack7").unwrap(), "aa1");
+        assert_eq!(is(std::slice::from_ref(&revoked), "rack7").unwrap(), "aa1");
         let unclear = is(&[revoked, expired], "rack7").unwrap_err();
         assert!(unclear.detail.contains("more than one"), "{}", unclear.detail);
         assert_eq!(is(&[good.clone(), good], "rack7").unwrap_err().status, 400);
