@@ -250,7 +250,12 @@ impl Cluster {
     }
 
     fn events(&self, number: usize) -> String {
-        run(&["events", "--addr", &self.addresses[number]]).ok().stdout
+        let said = run(&["events", "--addr", &self.addresses[number]]);
+        if said.code != Some(0) {
+            let log = std::fs::read_to_string(self.places[number].with_extension("log"));
+            panic!("{said:?} of a node that says: {}", log.unwrap_or_default());
+        }
+        said.stdout
     }
 }
 
