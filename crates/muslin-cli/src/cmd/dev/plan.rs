@@ -188,6 +188,7 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use clap::Parser;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
     fn dev(flags: &[&str]) -> Dev {
         let cli = Cli::try_parse_from([&["muslin", "dev"], flags].concat()).unwrap();
@@ -197,11 +198,24 @@ mod tests {
         }
     }
 
-    /// Two ports nobody uses, as flags, so that tests do not meet.
+    /// Ports nobody uses, as flags, so that tests do not meet. Below those that the system gives to
+    /// whoever asks for any: between looking and using, others might be given them.
     fn ports() -> [String; 2] {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let port = free.clamp(1_025, 65_000);
-        [format!("--base-port={}", port - 1), format!("--etcd-base-port={}", port + 20)]
+        const FIRST: u16 = 10_000;
+        const LAST: u16 = 17_900;
+        const ROW: u16 = 60;
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        // Two test processes begin far apart.
+        let begin = (std::process::id() as u16).wrapping_mul(97);
+        let row = |_| {
+            let offset = begin.wrapping_add(NEXT.fetch_add(ROW, Ordering::Relaxed));
+            FIRST + offset % (LAST - FIRST)
+        };
+        let is_free = |base: &u16| {
+            (*base..base + ROW).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        };
+        let base = (0..1_000).map(row).find(is_free).expect("some ports are free");
+        [format!("--base-port={base}"), format!("--etcd-base-port={}", base + 20)]
     }
 
     #[test]
