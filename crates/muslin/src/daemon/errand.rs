@@ -44,6 +44,20 @@ pub(super) async fn ask(
     ask_past(identity, places, (path, body), |_| false).await
 }
 
+/// Code of what is said when nobody decided.
+pub(super) const NOBODY: &str = "no-control-node";
+
+/// That nobody could be asked.
+pub(super) fn nobody() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        NOBODY,
+        "no node with role control is known here, and only those can admit",
+    )
+    .hint("see `muslin status`; ask again once one runs")
+    .retryable()
+}
+
 /// The same, past those that say something that is no use: an answer, or the code of a problem.
 pub(super) async fn ask_past(
     identity: &Identity,
@@ -51,19 +65,13 @@ pub(super) async fn ask_past(
     (path, body): (&str, &Bytes),
     is_passed: impl Fn(Result<&Bytes, &str>) -> bool,
 ) -> Result<Bytes, Problem> {
-    let mut last = Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "no-control-node",
-        "no node with role control is known here, and only those can admit",
-    )
-    .hint("see `muslin status`; ask again once one runs")
-    .retryable();
+    let mut last = nobody();
     for place in places.iter().take(ASKED_MAX) {
         let call = Call::post(path, body.clone());
         match as_node(identity, place)?.bytes(call).await {
             Ok(answer) if is_passed(Ok(&answer.body)) => {
                 let detail = format!("{} knows less than others do", place.address);
-                last = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-control-node", detail)
+                last = Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOBODY, detail)
                     .hint("ask again once another node with role control answers")
                     .retryable();
             }
@@ -79,7 +87,7 @@ pub(super) async fn ask_past(
             Err(error) => {
                 let detail =
                     format!("no node that could decide it answers; the last said: {error}");
-                last = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no-control-node", detail)
+                last = Problem::new(StatusCode::SERVICE_UNAVAILABLE, NOBODY, detail)
                     .hint("see `muslin status`; ask again once a node with role control answers")
                     .retryable();
             }

@@ -320,13 +320,24 @@ impl Keeper {
         let body = RenewRequest { csr_pem: request.csr_pem };
         let body = Bytes::from(serde_json::to_vec(&body).expect("text is always JSON"));
         // Others may be left behind as this node is: whoever is ahead is asked as well.
-        let is_behind = |said: Result<&Bytes, &str>| match said {
+        let is_behind = |floor: Epoch, said: Result<&Bytes, &str>| match said {
             Ok(answer) => serde_json::from_slice::<RenewAnswer>(answer)
-                .is_ok_and(|answer| answer.epoch() < self.heard),
+                .is_ok_and(|answer| answer.epoch() < floor),
             Err(code) => code == "no-quorum",
         };
         let asked = ("/v1/certificates:renew", &body);
-        let answer = errand::ask_past(identity, places, asked, is_behind).await;
+        // Whoever is barred by somebody looks for the one who did, past those that give papers as
+        // good as these: it may be of another part of the cluster, that goes on without them.
+        let is_barred = self.counters.dials_barred.value() != self.barred;
+        let beyond = identity.epoch()?.next().max(self.heard);
+        let mut answer = match is_barred {
+            true => errand::ask_past(identity, places, asked, |said| is_behind(beyond, said)).await,
+            false => Err(errand::nobody()),
+        };
+        if answer.as_ref().is_err_and(|problem| problem.code == errand::NOBODY) {
+            let floor = self.heard;
+            answer = errand::ask_past(identity, places, asked, |said| is_behind(floor, said)).await;
+        }
         let answer = answer.map_err(|problem| match problem.code {
             "removed" => {
                 let member = places.first().map(|place| place.address.as_str());
