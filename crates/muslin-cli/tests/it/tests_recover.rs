@@ -323,6 +323,8 @@ fn two_survivors_that_were_recovered_apart_never_mix() {
         cluster.up(number, &[]);
         http::write(cluster.address(number), "whose", &format!("n{number}'s"));
         cluster.kill_all();
+        // Nor did it live to write down where others are: its record says so, too.
+        std::fs::remove_file(cluster.place(number).join("peers.json")).ok();
     }
     for number in [1, 2] {
         cluster.up(number, &[]);

@@ -2,11 +2,12 @@
 
 use super::DaemonError;
 use crate::data_dir::PeersFile;
-use crate::discovery::{ASK_EVERY, LastSeen, Listed};
+use crate::discovery::{ASK_EVERY, LastSeen, Listed, Told};
 use crate::driver::Handle;
-use muslin_core::node::Event;
+use muslin_core::node::{Event, NodeStatus};
 use muslin_core::swim;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -35,12 +36,14 @@ pub(super) fn start_static(mut listed: Listed, handle: Handle) -> Result<(), Dae
     thread.spawn(ask).map(drop).map_err(DaemonError::Thread)
 }
 
-/// Writes down where members are, whenever that changes. Never returns by itself.
-pub(super) async fn remember(handle: Handle, file: &PeersFile) {
+/// Writes down where members are, whenever that changes, and tells the discovery of those that only
+/// the record knows: nobody may have lived to write them down. Never returns by itself.
+pub(super) async fn remember(handle: Handle, file: &PeersFile, unheard: &Told) {
     let mut events = handle.events();
     let mut saved = BTreeMap::new();
     loop {
         if let Ok(status) = handle.status().await {
+            unheard.tell(unheard_in(&status));
             let peers = LastSeen::of_view(&status.view, status.id);
             if peers != saved && !peers.is_empty() {
                 match file.save(&peers) {
@@ -58,6 +61,13 @@ pub(super) async fn remember(handle: Handle, file: &PeersFile) {
             }
         }
     }
+}
+
+/// Where the record says that members are which the failure detector here does not know.
+fn unheard_in(status: &NodeStatus) -> impl Iterator<Item = SocketAddr> {
+    let heard: BTreeSet<_> = status.view.iter().map(|seen| seen.node).collect();
+    let unheard = status.members.iter().filter(move |member| !heard.contains(&member.node()));
+    unheard.filter_map(|member| member.address.parse().ok())
 }
 
 fn is_about_addresses(event: &Event) -> bool {

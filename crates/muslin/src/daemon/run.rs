@@ -10,7 +10,7 @@ use super::wallet::Wallet;
 use super::{DaemonError, Profile, UpOptions, contacts, files, load, removed, ways};
 use crate::api::{self, ApiOptions, NodeFacts, Patience};
 use crate::data_dir::{Addresses, DataDir, NodeConfig, finish_rewrite};
-use crate::discovery::{Announcement, Listed};
+use crate::discovery::{Announcement, Listed, Told};
 use crate::driver::{self, Driver, DriverError, Handle};
 use crate::identity::Identity;
 use crate::join::{check_name, check_roles};
@@ -211,6 +211,8 @@ struct Running {
     api: JoinHandle<()>,
     stop_api: watch::Sender<bool>,
     keeper: Keeper,
+    /// Members that nobody has heard here yet are looked for at these.
+    unheard: Told,
     /// Other nodes of this host find the node by it, until it is dropped.
     _announcement: Option<Announcement>,
 }
@@ -230,7 +232,9 @@ impl Running {
         let transport = QuicTransport::start(&identity, start, sockets.udp, incoming_sender)?;
         let (roster, counters) = (transport.roster(), transport.counters());
         let wallet = Arc::new(Wallet::new(directory.path(), identity.clone(), transport.clone())?);
-        let (discovery, announcement) = ways::of_member(options, directory, &wallet)?;
+        let unheard = Told::default();
+        let (discovery, announcement) =
+            ways::of_member(options, directory, &wallet, unheard.clone())?;
         let contacts = crate::discovery::ask(discovery).map_err(DaemonError::Thread)?;
         let (handle, driver) = driver::start(Driver {
             options: Options {
@@ -278,7 +282,7 @@ impl Running {
         }));
         let known = last_known(directory);
         let keeper = Keeper::new(handle.clone(), wallet, (roster, counters), known);
-        Ok(Running { handle, driver, api, stop_api, keeper, _announcement: announcement })
+        Ok(Running { handle, driver, api, stop_api, keeper, unheard, _announcement: announcement })
     }
 
     async fn until(
@@ -291,7 +295,7 @@ impl Running {
         let ended = tokio::select! {
             ended = &mut self.driver => Some(ended),
             () = shutdown => None,
-            () = contacts::remember(self.handle.clone(), &peers) => None,
+            () = contacts::remember(self.handle.clone(), &peers, &self.unheard) => None,
             found = self.keeper.run(directory) => {
                 end = Some(found);
                 None

@@ -5,7 +5,7 @@ use super::{DaemonError, JoinOptions, UpOptions};
 use crate::data_dir::DataDir;
 use crate::discovery::{
     Announcement, Combined, Discovery, Fixed, LastSeen, Listed, Local, Member, Method, Multicast,
-    Patient, Seeds, Srv, StaticList, runtime_directory,
+    Patient, Seeds, Srv, StaticList, Told, runtime_directory,
 };
 use crate::join::{JoinError, Joiner, Token, Trust, greet};
 use std::collections::BTreeSet;
@@ -40,12 +40,13 @@ pub(super) fn static_list(methods: &[Method]) -> Option<&StaticList> {
     })
 }
 
-/// For a member: the founders, the members last seen, what it was told to try, and other nodes of
-/// this host.
+/// For a member: the founders, the members last seen, those of the record that were not heard yet,
+/// what it was told to try, and other nodes of this host.
 pub(super) fn of_member(
     options: &UpOptions,
     directory: &DataDir,
     wallet: &Arc<Wallet>,
+    unheard: Told,
 ) -> Result<(Combined, Option<Announcement>), DaemonError> {
     let config = directory.config();
     let own = config.addresses.advertise;
@@ -75,11 +76,11 @@ pub(super) fn of_member(
     }
     let here = runtime_directory();
     match Local::announce(&here, config.cluster, config.node, own) {
-        Ok((local, announcement)) => Ok((combined.with(local), Some(announcement))),
+        Ok((local, announcement)) => Ok((combined.with(local).with(unheard), Some(announcement))),
         Err(error) => {
             let directory = here.display();
             tracing::warn!(%directory, %error, "other nodes of this host will not find this one");
-            Ok((combined, None))
+            Ok((combined.with(unheard), None))
         }
     }
 }

@@ -12,6 +12,7 @@
 //! | [`Listed`] | members by name, fixed by configuration |
 //! | [`LastSeen`] | the members of an earlier process of this node |
 //! | [`Fixed`] | a list that stays: the founders |
+//! | [`Told`] | a list that another part keeps: members that only the record knows |
 //! | [`Local`] | nodes of this cluster and user on this host, wherever they listen |
 //! | [`Combined`] | several of these |
 //! | [`Patient`] | one that may block, without waiting for it long |
@@ -46,6 +47,7 @@ mod seeds;
 mod srv;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use asked::{ASK_EVERY, ask};
 pub use beacon::{BEACON_BYTES, Beacon};
@@ -61,6 +63,7 @@ pub use multicast::{HEARD_FOR, HINTS_MAX, Keys, Member, Multicast, RECEIVED_MAX}
 pub use patient::Patient;
 pub use seeds::{Resolve, SEEDS_MAX, SeedError, Seeds};
 pub use srv::{Srv, SrvError, SrvName};
+pub use told::Told;
 
 use std::net::SocketAddr;
 
