@@ -299,7 +299,7 @@ impl Swim {
         let (before, address) = (member.standing.liveness(), member.address);
         let accusers = match (&standing, &member.standing) {
             (Standing::Suspect(suspicion), _) => suspicion.accusers.clone(),
-            (Standing::Down { .. }, Standing::Suspect(before)) => before.accusers.clone(),
+            (Standing::Down { .. }, before) => accusers_of_end(now, before, &verdict),
             _ => Vec::new(),
         };
         let transition = verdict.transition(now, accusers);
@@ -466,6 +466,20 @@ impl Liveness {
     fn is_live(self) -> bool {
         matches!(self, Liveness::Alive | Liveness::Suspect)
     }
+}
+
+/// Who had accused a member that is down. The news of its end may come before that of the suspicion
+/// which it began with: whoever is named in it has probed in vain as well.
+fn accusers_of_end(now: Now, before: &Standing, verdict: &Verdict) -> Vec<Accuser> {
+    let mut accusers = match before {
+        Standing::Suspect(suspicion) => suspicion.accusers.clone(),
+        _ => Vec::new(),
+    };
+    let by = verdict.by;
+    if by != verdict.node && accusers.iter().all(|accuser| accuser.node != by) {
+        accusers.push(Accuser { node: by, at: now });
+    }
+    accusers
 }
 
 /// Said of a rumor that claims a life far beyond the one known.

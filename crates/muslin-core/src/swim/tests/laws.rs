@@ -56,6 +56,8 @@ impl Laws {
             }
             Event::Down { node, incarnation, evidence, .. } => {
                 assert!(evidence.state == Liveness::Down && evidence.incarnation == *incarnation);
+                let has_accused = evidence.accusers.iter().any(|one| one.node == evidence.by);
+                assert!(has_accused || evidence.by == *node, "whoever began it is among them");
                 (*node, *incarnation, Liveness::Down)
             }
             _ => return,
