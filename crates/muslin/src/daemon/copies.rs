@@ -18,11 +18,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How long anybody is waited for: a machine that is away must not delay a start for long.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a connection is waited for: a machine that is away must not delay a start for long.
+const REACH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long an answer is waited for. Where a connection was taken somebody runs, however busy, and
+/// a second process of one node is worse than a late one.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Members that are asked where they see this node.
 const ASKED_MAX: usize = 3;
@@ -59,7 +64,9 @@ pub(super) async fn elsewhere(
         seen.spawn(seen_at(identity.clone(), place.clone()));
     }
     let seen = seen.join_all().await.into_iter().flatten();
-    for at in seen.filter(|at| !own.contains(at)).collect::<BTreeSet<_>>() {
+    // Some may see it yet where this process is, which would answer itself.
+    let is_other = |at: &SocketAddr| !own.contains(at) && *at != word.address;
+    for at in seen.filter(is_other).collect::<BTreeSet<_>>() {
         asked.spawn(answers(identity.clone(), at, word));
     }
     asked.join_all().await.into_iter().flatten().next()
@@ -68,20 +75,28 @@ pub(super) async fn elsewhere(
 /// Whether a process of this identity answers there: nobody else can show its certificate.
 async fn answers(identity: Identity, at: SocketAddr, word: Word) -> Option<SocketAddr> {
     let place = Place { node: identity.node, address: at.to_string() };
+    reach(&place).await?;
     let body = json!({ "address": word.address, "runs": word.runs });
     let call = Call::post("/v1/copies", Bytes::from(body.to_string()));
-    let client = as_node(&identity, &place).ok()?.timeout(PATIENCE);
-    match tokio::time::timeout(PATIENCE, client.bytes(call)).await {
-        Ok(Ok(_) | Err(ClientError::Problem { .. })) => Some(at),
-        _ => None,
+    let client = as_node(&identity, &place).ok()?.timeout(ANSWER_PATIENCE);
+    match client.bytes(call).await {
+        Ok(_) | Err(ClientError::Problem { .. }) => Some(at),
+        Err(_) => None,
     }
+}
+
+/// Whether anybody listens there.
+async fn reach(place: &Place) -> Option<()> {
+    let connecting = TcpStream::connect(&place.address);
+    tokio::time::timeout(REACH_PATIENCE, connecting).await.ok()?.ok().map(drop)
 }
 
 /// Where a member sees this node alive.
 async fn seen_at(identity: Identity, member: Place) -> Option<SocketAddr> {
+    reach(&member).await?;
     let call = Call::get(format!("/v1/nodes/{}", identity.node));
-    let client = as_node(&identity, &member).ok()?.timeout(PATIENCE);
-    let row = tokio::time::timeout(PATIENCE, client.json::<Value>(call)).await.ok()?.ok()?;
+    let client = as_node(&identity, &member).ok()?.timeout(ANSWER_PATIENCE);
+    let row = client.json::<Value>(call).await.ok()?;
     let is_seen = matches!(row["state"].as_str(), Some("alive" | "suspect"));
     row["addr"].as_str().filter(|_| is_seen)?.parse().ok()
 }
