@@ -155,7 +155,7 @@ fn a_node_that_could_not_be_reached_is_refused_with_the_reason_and_spends_no_use
         if !words.contains(&"--listen") {
             line.extend(["--listen", &own]);
         }
-        let said = run(&[&line[..], &words].concat());
+        let said = answered(&[&line[..], &words].concat());
         assert!(said.code.is_some_and(|code| code != 0), "{words:?}: {said:?}");
         assert!(said.stderr.contains(reason), "{words:?}: {said:?}");
         assert!(!cluster.place(1).exists(), "{words:?} leaves nothing");
@@ -166,7 +166,7 @@ fn a_node_that_could_not_be_reached_is_refused_with_the_reason_and_spends_no_use
     // What works only once the node runs is let in without a try, where a person says so.
     let more = ["--token", &cluster.token, "--advertise", &free, "--no-reach-check"];
     let line = cluster.line(2, 0, &more);
-    run(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    answered(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_join_outlives_a_restart_of_the_node_it_asked_and_one_of_its_own() {
     }
     std::fs::write(begun, asked_with).unwrap();
     assert!(cluster.place(3).join("identity/identity.json").exists());
-    run(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    answered(&line.iter().map(String::as_str).collect::<Vec<_>>()).ok();
     cluster.up(3);
 }
 

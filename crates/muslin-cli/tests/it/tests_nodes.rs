@@ -176,7 +176,7 @@ fn a_wrong_token_is_refused_and_nothing_is_left() {
     for wrong in [other.as_str(), "MSL1-nonsense"] {
         let line = ["join", &addresses[0], "--token", wrong, "--name", "n2"];
         let node = ["--listen", &addresses[1], "--data-dir", second.to_str().unwrap()];
-        let said = run(&[&line[..], &node[..]].concat());
+        let said = answered(&[&line[..], &node[..]].concat());
         assert!(said.code.is_some_and(|code| code != 0), "{said:?}");
         assert!(said.stderr.contains("token"), "{said:?}");
         let left = std::fs::read_dir(&second).map_or(0, |entries| entries.count());
@@ -281,7 +281,7 @@ fn a_copy_of_a_node_that_runs_is_not_started_and_both_are_told() {
     });
     let said = Running::refused_up(&cluster.places[1], &[]);
     assert!(said.contains(&format!("runs already, at {address}")), "{said}");
-    assert!(http::put(&cluster.addresses[0], "still", "here"));
+    http::write(&cluster.addresses[0], "still", "here");
     drop(moved);
 }
 

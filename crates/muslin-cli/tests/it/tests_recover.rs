@@ -464,9 +464,10 @@ fn a_dead_voter_is_taken_out_and_another_takes_its_seat() {
 fn settings_are_shown_changed_and_refused_with_the_reason() {
     let cluster = Cluster::make();
     let at = ["--addr", cluster.address(2)];
-    let set =
-        |settings: &[&str]| run(&[&["cluster", "settings", "set"][..], settings, &at].concat());
-    let shown = run(&[&["cluster", "settings", "show"][..], &at].concat()).ok().stdout;
+    let set = |settings: &[&str]| {
+        answered(&[&["cluster", "settings", "set"][..], settings, &at].concat())
+    };
+    let shown = answered(&[&["cluster", "settings", "show"][..], &at].concat()).ok().stdout;
     assert!(shown.contains("voter_grace\t30s\t30s\t"), "{shown}");
     set(&["voter_grace=2m", "tokens_only=true"]).ok();
     let settings =
