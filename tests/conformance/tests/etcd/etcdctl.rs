@@ -4,16 +4,21 @@ use crate::cluster::Cluster;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A wait longer than this is a failure, not slowness.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// `etcdctl` for one node.
 fn etcdctl(cluster: &Cluster, node: usize, arguments: &[&str]) -> Command {
     etcdctl_at(&cluster.endpoints[node], arguments)
 }
 
-/// `etcdctl` for one or more endpoints.
+/// `etcdctl` for one or more endpoints. Its own limits are two and five seconds.
 fn etcdctl_at(endpoints: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("etcdctl");
-    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={endpoints}")).args(arguments);
+    command.env("ETCDCTL_API", "3").arg(format!("--endpoints={endpoints}"));
+    command.args(["--dial-timeout=60s", "--command-timeout=60s"]).args(arguments);
     command
 }
 
@@ -99,18 +104,30 @@ fn a_lease() {
     assert_eq!(said(&cluster, 2, &["get", "lc/a"]), "");
 }
 
+/// Asks until all three name one leader: on a busy machine there may be an election at any time.
+fn until_one_leads(all: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = etcdctl_at(all, &["endpoint", "status", "-w", "json"]).output().unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+        let leader = |s: &Value| s["Status"]["leader"].as_u64().unwrap_or(0);
+        let leaders: Vec<u64> = status.as_array().into_iter().flatten().map(leader).collect();
+        let is_one = leaders.iter().all(|leader| *leader != 0 && *leader == leaders[0]);
+        if leaders.len() == 3 && is_one {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn members_status_and_health() {
     let cluster = Cluster::start();
     let list = said(&cluster, 0, &["member", "list"]);
     assert_eq!(list.lines().filter(|line| line.contains(", started, ")).count(), 3, "{list:?}");
     let all = cluster.endpoints.join(",");
-    let status = etcdctl_at(&all, &["endpoint", "status", "-w", "json"]).output().unwrap();
-    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
-    let leader = |s: &Value| s["Status"]["leader"].as_u64().unwrap();
-    let leaders: Vec<u64> = status.as_array().unwrap().iter().map(leader).collect();
-    assert!(leaders.len() == 3 && leaders[0] != 0, "{status}");
-    assert!(leaders.iter().all(|leader| *leader == leaders[0]), "{status}");
+    until_one_leads(&all);
     let table = etcdctl_at(&all, &["endpoint", "status", "-w", "table"]).output().unwrap();
     let table = String::from_utf8_lossy(&table.stdout).into_owned();
     let leads = |line: &&str| line.split('|').map(str::trim).any(|cell| cell == "true");
