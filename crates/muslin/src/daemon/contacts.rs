@@ -5,7 +5,8 @@ use crate::data_dir::PeersFile;
 use crate::discovery::{ASK_EVERY, LastSeen, Listed, Told};
 use crate::driver::Handle;
 use muslin_core::node::{Event, NodeStatus};
-use muslin_core::swim;
+use muslin_core::state::{Member, MemberState};
+use muslin_core::swim::{self, Liveness};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -63,11 +64,16 @@ pub(super) async fn remember(handle: Handle, file: &PeersFile, unheard: &Told) {
     }
 }
 
-/// Where the record says that members are which the failure detector here does not know.
+/// Where the record says that members are which the failure detector here does not know: those that
+/// are down, and all while nobody is heard. In a slice of a large cluster most are not known.
 fn unheard_in(status: &NodeStatus) -> impl Iterator<Item = SocketAddr> {
     let heard: BTreeSet<_> = status.view.iter().map(|seen| seen.node).collect();
-    let unheard = status.members.iter().filter(move |member| !heard.contains(&member.node()));
-    unheard.filter_map(|member| member.address.parse().ok())
+    let mut others = status.view.iter().filter(|seen| seen.node != status.id);
+    let is_alone = others.all(|seen| seen.state != Liveness::Alive);
+    let is_unheard = move |member: &&Member| {
+        !heard.contains(&member.node()) && (is_alone || member.state() == MemberState::Down)
+    };
+    status.members.iter().filter(is_unheard).filter_map(|member| member.address.parse().ok())
 }
 
 fn is_about_addresses(event: &Event) -> bool {
