@@ -1,8 +1,9 @@
 //! What makes "light-weight" a number.
 
 use crate::cluster::Cluster;
+use crate::compare::{Servers, Side};
 use crate::process::{self, Running, Scratch};
-use crate::{failover, http};
+use crate::{http, outage};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -29,6 +30,12 @@ const IDLE_GROUPS_PERCENT_MAX: f64 = 1.0;
 /// Starts measured; the best is judged, for a busy machine says nothing about the program.
 const ROUNDS: usize = 5;
 
+/// Kills of a leader that are measured.
+const KILLS: usize = 10;
+
+/// How long each is written around: 1.5 seconds before it and as much as it may take behind.
+const OUTAGE_SECONDS: u64 = 4;
+
 /// How long a node is left alone before its memory is read.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -38,6 +45,11 @@ const GIVE_UP: Duration = Duration::from_secs(20);
 /// Builds, measures, prints every figure beside its limit.
 pub(crate) fn run() -> Result<(), String> {
     process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
+    measure()
+}
+
+/// Measures the binary that was built.
+pub(crate) fn measure() -> Result<(), String> {
     let binary = crate::target().join("release/muslin");
     let mut broken = Vec::new();
     let mut judge = |name: &'static str, figure: f64, limit: f64, unit: &str, note: String| {
@@ -64,14 +76,9 @@ pub(crate) fn run() -> Result<(), String> {
     let readies: Result<Vec<f64>, String> = (0..ROUNDS).map(ready_ms).collect();
     let (best, note) = best_of(readies?);
     judge("dev, three nodes to ready line", best, DEV_READY_MS_MAX, "ms", note);
-    let mut idle = Vec::new();
-    for _ in 0..IDLE_GROUPS_RUNS {
-        idle.push(idle_groups_percent(&binary)?);
-    }
-    idle.sort_by(f64::total_cmp);
-    let remark = format!("; best of {IDLE_GROUPS_RUNS}, worst {:.2}", idle[idle.len() - 1]);
-    judge("256 idle groups x 3, of a core", idle[0], IDLE_GROUPS_PERCENT_MAX, "%", remark);
-    let mut gaps = failover::gaps_ms(&binary)?;
+    let (idle, note) = idle_groups(&binary)?;
+    judge("256 idle groups x 3, of a core", idle, IDLE_GROUPS_PERCENT_MAX, "%", note);
+    let mut gaps = kill_gaps_ms(&binary)?;
     gaps.sort_by(f64::total_cmp);
     let note = format!("; of {} kills, longest {:.0}", gaps.len(), gaps[gaps.len() - 1]);
     judge("leader killed, median write gap", gaps[gaps.len() / 2], WRITE_GAP_MS_MAX, "ms", note);
@@ -79,6 +86,12 @@ pub(crate) fn run() -> Result<(), String> {
         [] => Ok(()),
         names => Err(format!("over budget: {}", names.join(", "))),
     }
+}
+
+/// Milliseconds in which nothing is acknowledged when the leader is killed.
+fn kill_gaps_ms(binary: &Path) -> Result<Vec<f64>, String> {
+    let mut servers = Servers::start(Side::Muslin, binary)?;
+    (0..KILLS).map(|_| outage::leader_ms(&mut servers, binary, "KILL", OUTAGE_SECONDS)).collect()
 }
 
 fn best_of(mut figures: Vec<f64>) -> (f64, String) {
@@ -108,11 +121,23 @@ fn sole_node(binary: &Path, is_idle_measured: bool) -> Result<(f64, Option<f64>)
         return Ok((start_ms, None));
     }
     std::thread::sleep(IDLE);
-    Ok((start_ms, Some(resident_mb(node.id())?)))
+    Ok((start_ms, Some(process::resident_mb(node.id())?)))
 }
 
-/// Others work on the machine as well, and what they take from its caches is paid here.
+/// Others work on the machine as well, and what they take from its caches is paid here: the best of
+/// so many runs is judged.
 const IDLE_GROUPS_RUNS: usize = 5;
+
+/// The best run, and how many there were: after one within the limit no other could change the
+/// verdict, and each takes half a minute.
+fn idle_groups(binary: &Path) -> Result<(f64, String), String> {
+    let (mut best, mut runs) = (f64::INFINITY, 0);
+    while runs < IDLE_GROUPS_RUNS && best > IDLE_GROUPS_PERCENT_MAX {
+        best = best.min(idle_groups_percent(binary)?);
+        runs += 1;
+    }
+    Ok((best, format!("; best of {runs}, at most {IDLE_GROUPS_RUNS} runs")))
+}
 
 /// The command fails by itself when idle groups say anything to each other.
 fn idle_groups_percent(binary: &Path) -> Result<f64, String> {
@@ -121,11 +146,4 @@ fn idle_groups_percent(binary: &Path) -> Result<f64, String> {
     let rest = printed.split("\"idle_cpu_percent\":").nth(1);
     let number = rest.and_then(|rest| rest.split([',', '}']).next()?.trim().parse::<f64>().ok());
     number.ok_or_else(|| format!("no idle_cpu_percent in {printed}"))
-}
-
-fn resident_mb(id: u32) -> Result<f64, String> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
-    kilobytes.map(|kb| kb * 1024.0 / 1e6).ok_or("the node has no memory to read".to_string())
 }

@@ -1,10 +1,14 @@
 //! `muslin dev` as a child, for what is measured from outside.
 
 use crate::process::{self, Running, Scratch};
+use crate::{http, json};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
+
+/// Longest wait for a node to say how it is.
+const ATTEMPT: Duration = Duration::from_millis(500);
 
 /// Three nodes that answer writes.
 pub(crate) struct Cluster {
@@ -18,6 +22,8 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<String>,
     /// Where they serve etcd clients.
     pub(crate) etcd: Vec<String>,
+    /// Their processes.
+    pub(crate) pids: Vec<u32>,
     _scratch: Scratch,
 }
 
@@ -45,6 +51,7 @@ impl Cluster {
             ready: start.elapsed(),
             nodes: (1..=3).map(|n| at(base + n)).collect(),
             etcd: (0..3).map(|n| at(etcd + 10 * n)).collect(),
+            pids: pids(&line),
             orders,
             lines,
             _running: running,
@@ -52,8 +59,23 @@ impl Cluster {
         })
     }
 
-    /// Gives an order and waits for the event that answers it.
-    pub(crate) fn order(&mut self, order: &str, event: &str) -> Result<(), String> {
+    /// Whether a node says that it leads.
+    pub(crate) fn leads(&self, node: usize) -> bool {
+        let status = http::get(&self.nodes[node], "/v1/status", ATTEMPT).unwrap_or_default();
+        let own = status.split_once("\"node\":{").map_or("", |(_, rest)| rest);
+        own.split('}').next().is_some_and(|own| own.contains("\"role\":\"leader\""))
+    }
+
+    /// Starts a node whose process has ended.
+    pub(crate) fn restart(&mut self, node: usize) -> Result<(), String> {
+        let told = self.order(&format!("start n{}", node + 1), "started")?;
+        let id = pids(&told).first().copied();
+        self.pids[node] = id.ok_or(format!("dev said no process in {told:?}"))?;
+        Ok(())
+    }
+
+    /// Gives an order and waits for the event that answers it, which it returns.
+    fn order(&mut self, order: &str, event: &str) -> Result<String, String> {
         writeln!(self.orders, "{order}").map_err(|e| format!("dev has ended: {e}"))?;
         let expected = format!("\"event\":\"{event}\"");
         let mut line = String::new();
@@ -65,8 +87,14 @@ impl Cluster {
                 Ok(_) => {}
             }
         }
-        Ok(())
+        Ok(line)
     }
+}
+
+/// The processes that a line of dev names, in their order.
+fn pids(line: &str) -> Vec<u32> {
+    let numbers = line.split("\"pid\":").skip(1).filter_map(json::leading);
+    numbers.map(|number| number as u32).collect()
 }
 
 /// The first of `count` ports in a row that are free at this moment.

@@ -1,17 +1,43 @@
 //! Real etcd clients against a real cluster.
 
-use crate::process;
+use crate::{clients, process};
+use std::process::Command;
 
 /// The programs the conformance tests need, and the Debian packages that hold them.
 const TOOLS: [(&str, &str); 2] = [("protoc", "protobuf-compiler"), ("etcdctl", "etcd-client")];
 
+/// What the clients of other languages need.
+const LANGUAGES: [(&str, &str); 3] =
+    [("node", "nodejs"), ("npm", "npm"), ("python3", "python3-venv")];
+
 /// Builds the binary and lets the clients at it.
-pub(crate) fn run() -> Result<(), String> {
+pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (rust, packages) = match words[..] {
+        [] => (true, true),
+        ["--only", "rust"] => (true, false),
+        ["--only", "packages"] => (false, true),
+        ["--etcd"] => {
+            install(&LANGUAGES)?;
+            return clients::run(true);
+        }
+        _ => return Err(String::from("[--only rust|packages] or --etcd")),
+    };
     install_tools()?;
     process::run(&mut process::cargo(&["build", "-p", "muslin-cli"]))?;
-    let binary = crate::target().join("debug/muslin");
-    let mut test = process::cargo(&["test", "-p", "conformance"]);
-    process::run(test.env("MUSLIN_BIN", binary))
+    if rust {
+        process::run(with_binary(&mut process::cargo(&["test", "-p", "conformance"])))?;
+    }
+    if packages {
+        install(&LANGUAGES)?;
+        clients::run(false)?;
+    }
+    Ok(())
+}
+
+/// Tells the tests which binary is meant: the one that is built with them.
+pub(crate) fn with_binary(tests: &mut Command) -> &mut Command {
+    tests.env("MUSLIN_BIN", crate::target().join("debug/muslin"))
 }
 
 /// Makes sure that the tools are there; installs them when we may.

@@ -2,23 +2,27 @@
 //!
 //! Std only: it must build in seconds and never be the reason that something else cannot.
 
-mod bench;
 mod budget;
 mod campaign;
 mod chaos;
 mod ci;
+mod clients;
 mod cluster;
+mod compare;
 mod conformance;
 mod damage;
 mod deny;
-mod failover;
+mod guard;
 mod http;
+mod json;
 mod membership;
 mod nostd;
+mod outage;
 mod peers;
 mod process;
 mod simulate;
 mod tidy;
+mod watchers;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +44,9 @@ cargo xtask COMMAND
                            [--mutant NAME]
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
-  conformance              real etcd clients against a real cluster
+  conformance [--only W]   real etcd clients against a real cluster: a crate and etcdctl, then the
+                           packages `etcd3` of npm and PyPI, installed for it; W: rust or packages;
+                           --etcd: these packages against etcd itself
   model [--times N]        small parts, in every state that they can come to
   differential --seeds N   raft-rs under the simulator's faults and checkers: [--from S] [--nodes K]
                            [--profile P]; --bugs: each bug planted around it must be found
@@ -54,7 +60,11 @@ cargo xtask COMMAND
   membership [--only NAME] real nodes in network namespaces: deaths, cuts, crowds, lost quorums,
                            epochs, hostile datagrams, strangers, recovery (root) [--crowd N]
                            [--dev: not in release]
-  bench-etcd [ARGS..]      the same load on three etcd and three muslin nodes
+  watchers [ARGS..]        10,000 watches of one prefix beside 1,000 puts a second: what is lost,
+                           how much longer puts take, memory, and what becomes of one not read
+  compare-etcd [ARGS..]    three etcd and three muslin nodes under the same loads and failures, in
+                           turn; writes docs/performance.md: [--quick] [--rows A,B] [--rounds N]
+                           [--seconds N]
 ";
 
 fn main() -> ExitCode {
@@ -83,14 +93,16 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "mutants" => simulate::mutants(rest),
         "codegen" => ci::codegen(rest),
         "budget" => budget::run(),
-        "conformance" => conformance::run(),
+        "conformance" => conformance::run(rest),
         "model" => peers::model(rest),
         "differential" => peers::differential(rest),
         "peers" => peers::run(rest),
         "damage" => damage::run(rest),
         "deny" => deny::run(),
         "bench-raft" => peers::bench(rest),
-        "bench-etcd" => bench::run(rest),
+        "compare-etcd" => compare::run(rest),
+        "watchers" => watchers::run(rest),
+        guard::COMMAND => guard::run(),
         "chaos" => chaos::run(rest),
         "membership" => membership::run(rest),
         "help" | "--help" | "-h" => {

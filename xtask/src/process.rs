@@ -1,7 +1,8 @@
 //! Running other programs.
 
+use crate::guard;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a child has to end after SIGTERM before it is killed.
@@ -42,6 +43,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     }
 }
 
+/// Processor time of all children that have ended, with theirs; zero where the system does not say.
+pub(crate) fn processor_seconds() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, in parentheses, may have spaces in it.
+    let fields = text.rsplit_once(") ").map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks = fields.skip(OF_CHILDREN).take(2).filter_map(|field| field.parse::<u64>().ok());
+    ticks.sum::<u64>() as f64 / TICKS_PER_SECOND
+}
+
+/// Of the fields behind the name: the user's and the system's ticks of children that have ended.
+const OF_CHILDREN: usize = 13;
+
+/// What Linux counts such times in, on every machine that matters here.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// Whether a program is on the path.
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -62,6 +78,7 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Running, String> {
         let line = line_of(command);
         let child = command.spawn().map_err(|error| format!("cannot run `{line}`: {error}"))?;
+        guard::started(child.id());
         Ok(Running(child))
     }
 
@@ -84,15 +101,39 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let id = self.0.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &id]).status();
+        if !self.has_ended() {
+            let _ = signal(self.0.id(), "TERM");
+        }
         let deadline = Instant::now() + GRACE;
         while Instant::now() < deadline && !self.has_ended() {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();
+        guard::ended(self.0.id());
     }
+}
+
+/// Sends a signal, such as `TERM`, to a process.
+pub(crate) fn signal(id: u32, signal: &str) -> Result<(), String> {
+    run_quietly(Command::new("kill").args([&format!("-{signal}"), &id.to_string()]))
+}
+
+fn run_quietly(command: &mut Command) -> Result<(), String> {
+    match command.stdout(Stdio::null()).stderr(Stdio::null()).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` failed ({status})", line_of(command))),
+        Err(error) => Err(format!("cannot run `{}`: {error}", line_of(command))),
+    }
+}
+
+/// What a process has in memory.
+pub(crate) fn resident_mb(id: u32) -> Result<f64, String> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
+    let megabytes = kilobytes.map(|kb| kb * 1024.0 / 1e6);
+    megabytes.ok_or(format!("process {id} has no memory to read"))
 }
 
 /// A directory that goes with this value.
@@ -105,6 +146,7 @@ impl Scratch {
         let path = crate::target().join(format!("tmp/xtask-{purpose}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).map_err(|e| format!("cannot make {path:?}: {e}"))?;
+        guard::made(&path);
         Ok(Scratch(path))
     }
 
@@ -117,6 +159,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+        guard::removed(&self.0);
     }
 }
 

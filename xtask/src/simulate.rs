@@ -10,23 +10,34 @@ const YEAR: u64 = 365;
 pub(crate) fn sim(arguments: &[String]) -> Result<(), String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["--year"] => campaign::run(YEAR, 1),
-        ["--days", days] => campaign::run(number(days)?, 1),
-        ["--days", days, "--from", from] => campaign::run(number(days)?, number(from)?),
+        ["--year"] => campaign(YEAR, 1),
+        ["--days", days] => campaign(number(days)?, 1),
+        ["--days", days, "--from", from] => campaign(number(days)?, number(from)?),
         _ => process::run(process::cargo(&SIM).args(arguments)),
     }
 }
 
 const SIM: [&str; 6] = ["run", "--quiet", "--release", "-p", "muslin-sim", "--"];
 
+fn campaign(days: u64, from: u64) -> Result<(), String> {
+    build()?;
+    campaign::run(days, from)
+}
+
+fn build() -> Result<(), String> {
+    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-sim"]))
+}
+
 /// Every seed of so many days in two processes; their traces must have the same hash.
 pub(crate) fn determinism(arguments: &[String]) -> Result<(), String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words[..] {
-        [] => campaign::determinism(campaign::CI_DAYS, 1),
-        ["--days", days] => campaign::determinism(number(days)?, 1),
-        _ => Err("usage: cargo xtask determinism [--days N]".to_string()),
-    }
+    let days = match words[..] {
+        [] => campaign::CI_DAYS,
+        ["--days", days] => number(days)?,
+        _ => return Err("usage: cargo xtask determinism [--days N]".to_string()),
+    };
+    build()?;
+    campaign::determinism(days, 1)
 }
 
 fn number(word: &str) -> Result<u64, String> {
@@ -51,7 +62,12 @@ pub(crate) fn mutants_once() -> Result<(), String> {
     let directory = directory.to_string_lossy();
     let test = ["test", "--quiet", "--release", "-p", "muslin-sim", "--features", "mutants"];
     let mut command = process::cargo(&test);
-    process::run(command.args(["--bin", "muslin-sim", "--target-dir", &directory, "minimize"]))
+    process::run(command.args(["--bin", "muslin-sim", "--target-dir", &directory, "minimize"]))?;
+    // Those that show in a script of the core, each alone in its process.
+    let core = ["test", "--quiet", "--release", "-p", "muslin-core", "--features", "mutants"];
+    let mut command = process::cargo(&core);
+    let planted = ["bugs_planted", "--", "--ignored", "--test-threads=1"];
+    process::run(command.args(["--lib", "--target-dir", &directory]).args(planted))
 }
 
 /// Failure detection at thousands of machines, as tables. `--beside` runs foca in the same worlds.

@@ -1,17 +1,30 @@
 //! Everything that can be asked, as types. Every help text ends with examples; a test parses them.
 
+mod auth;
+mod backup;
+mod bench;
 mod cluster;
+mod collections;
+mod coordination;
+mod kv;
+mod load;
 mod node;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin::discovery::Method;
 use muslin_core::node::COMMAND_BYTES_MAX;
-use muslin_core::state::GROUPS_MAX;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub(crate) use auth::{Auth, Keys, RoleOf, User};
+pub(crate) use backup::{Backup, Restore, Schedule};
+pub(crate) use bench::{Bench, BenchGroups, BenchRaft, BenchState, LogMode};
 pub(crate) use cluster::{Cluster, Epoch, Explain, Recover, Settings};
+pub(crate) use collections::{Barrier, Counter, List, Map, Multimap, Queue, Set, Work};
+pub(crate) use coordination::{Elect, Hold, Lease, Lock};
+pub(crate) use kv::{Fenced, Kv, KvPut};
+pub(crate) use load::{BenchKv, BenchOutage, BenchWatchers, Workload};
 pub(crate) use node::{Freshness, Node, Role, Sure};
 
 /// A light-weight cluster fabric: membership, agreement and a key-value store in one binary
@@ -40,6 +53,16 @@ pub(crate) struct Global {
     /// Data directory whose certificate is shown to nodes on other machines
     #[arg(long, global = true, env = "MUSLIN_IDENTITY", value_name = "DIR")]
     pub(crate) identity: Option<PathBuf>,
+    /// User to ask as, while auth is enabled; without a password it is taken from MUSLIN_PASSWORD,
+    /// or asked for
+    #[arg(
+        long,
+        global = true,
+        env = "MUSLIN_USER",
+        value_name = "NAME[:PASSWORD]",
+        hide_env_values = true
+    )]
+    pub(crate) user: Option<String>,
     /// Seconds to wait for an answer
     #[arg(long, global = true, default_value_t = 10, value_name = "SECONDS",
         value_parser = seconds())]
@@ -79,6 +102,15 @@ pub(crate) enum Command {
     /// Tokens that let nodes join
     #[command(subcommand, after_help = examples::TOKEN, visible_alias = "tokens")]
     Token(Token),
+    /// Users, who may do what their roles let them while auth is enabled
+    #[command(subcommand, after_help = auth::examples::USER, visible_alias = "users")]
+    User(User),
+    /// Roles of users: what they may do with which keys
+    #[command(subcommand, after_help = auth::examples::ROLE, visible_alias = "roles")]
+    Role(RoleOf),
+    /// Whether everything is checked
+    #[command(subcommand, after_help = auth::examples::AUTH)]
+    Auth(Auth),
     /// What a node shows others: its certificate and the keys of gossip
     #[command(subcommand, after_help = examples::CERT)]
     Cert(Cert),
@@ -88,6 +120,35 @@ pub(crate) enum Command {
     /// Keys and values
     #[command(subcommand, after_help = examples::KV)]
     Kv(Kv),
+    /// Run a command while a lock is held, one holder at a time, first come, first served
+    Lock(Lock),
+    /// Run a command while this one leads, of all who stand for an election
+    Elect(Elect),
+    /// Leases: what keys hang on, and for how long
+    #[command(subcommand, after_help = coordination::examples::LEASE, visible_alias = "leases")]
+    Lease(Lease),
+    /// Numbers that all count on
+    #[command(subcommand, after_help = "Examples:\n  muslin counter add hits")]
+    Counter(Counter),
+    /// Maps that all share
+    #[command(subcommand, after_help = "Examples:\n  muslin map put users ann 7")]
+    Map(Map),
+    /// Sets that all share
+    #[command(subcommand, after_help = "Examples:\n  muslin set add seen a")]
+    Set(Set),
+    /// Maps with several values for a key
+    #[command(subcommand, after_help = "Examples:\n  muslin multimap put tags n1 fast")]
+    Multimap(Multimap),
+    /// Lists that all share
+    #[command(subcommand, after_help = "Examples:\n  muslin list push names ann")]
+    List(List),
+    /// Work: durable, in order, each item taken once
+    #[command(subcommand, after_help = "Examples:\n  muslin queue push jobs build")]
+    Queue(Queue),
+    Barrier(Barrier),
+    /// Copies of what the cluster holds, and a cluster begun with one
+    #[command(subcommand, after_help = backup::examples::BACKUP)]
+    Backup(Backup),
     /// What happened lately
     Events(Events),
     /// Look at the files of a node that is not running; the exit code says how they are (0 sound or
@@ -304,6 +365,10 @@ pub(crate) struct Up {
     /// [default: above 2000, 32 of them]. The same on all nodes
     #[arg(long, value_name = "MEMBERS", value_parser = slice_above())]
     pub(crate) slice_above: Option<usize>,
+    /// Where backups are put that `muslin backup schedule` asks for
+    /// [default: `backups` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) backup_dir: Option<PathBuf>,
     /// What is written to stderr: error, warn, info, debug or trace
     #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
     pub(crate) log: String,
@@ -418,66 +483,6 @@ pub(crate) enum Consistency {
     Local,
 }
 
-#[derive(Subcommand, Debug)]
-pub(crate) enum Kv {
-    /// Print a value as it is (with a line end on a terminal)
-    #[command(after_help = examples::KV_GET)]
-    Get {
-        /// Which key
-        key: String,
-        /// What the read promises
-        #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
-        consistency: Consistency,
-    },
-    /// Write a value
-    #[command(after_help = examples::KV_PUT)]
-    Put {
-        /// Which key
-        key: String,
-        /// The value; `-`, or nothing, reads it from stdin
-        #[arg(allow_negative_numbers = true)]
-        value: Option<String>,
-        /// Only if the key is not there
-        #[arg(long, conflicts_with = "if_revision")]
-        if_absent: bool,
-        /// Only if the key was last changed at this revision
-        #[arg(long, value_name = "REVISION")]
-        if_revision: Option<u64>,
-    },
-    /// Delete a key
-    #[command(visible_alias = "delete", alias = "rm", after_help = examples::KV_DEL)]
-    Del {
-        /// Which key
-        key: String,
-    },
-    /// List keys
-    #[command(visible_alias = "list", after_help = examples::KV_LS)]
-    Ls {
-        /// Only keys that begin so
-        #[arg(long, default_value = "")]
-        prefix: String,
-        /// At most so many
-        #[arg(long)]
-        limit: Option<u64>,
-        /// What the read promises
-        #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
-        consistency: Consistency,
-    },
-    /// Print keys as they are, then every change, until interrupted
-    #[command(after_help = examples::KV_WATCH)]
-    Watch {
-        /// Only keys that begin so
-        #[arg(long, default_value = "")]
-        prefix: String,
-        /// Changes from this revision on, and no keys as they are
-        #[arg(long, value_name = "REVISION")]
-        from: Option<u64>,
-        /// End after so many changes
-        #[arg(long)]
-        count: Option<u64>,
-    },
-}
-
 #[derive(Args, Debug)]
 #[command(after_help = examples::EVENTS)]
 pub(crate) struct Events {
@@ -487,112 +492,6 @@ pub(crate) struct Events {
     /// With --watch: go on behind this `index`
     #[arg(long, value_name = "INDEX", requires = "watch")]
     pub(crate) from: Option<String>,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Bench {
-    /// Load a cluster through the etcd interface (works on etcd too)
-    Kv(BenchKv),
-    /// Measure consensus alone: three replicas in this process, no network
-    Raft(BenchRaft),
-    /// Measure many groups: what they cost idle, what they carry (three nodes in this process)
-    Groups(BenchGroups),
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = examples::BENCH_GROUPS)]
-pub(crate) struct BenchGroups {
-    /// How many groups, each with a replica on all three nodes
-    #[arg(long, default_value_t = 256, value_parser = groups())]
-    pub(crate) groups: u64,
-    /// How long they idle, and how long they are written to
-    #[arg(long, default_value_t = 10, value_parser = seconds())]
-    pub(crate) seconds: u64,
-    /// Clients of each group while they are written to, each with one command at a time
-    #[arg(long, default_value_t = 4, value_parser = clients())]
-    pub(crate) clients: usize,
-    /// Size of a command
-    #[arg(long, default_value_t = 128, value_parser = bytes())]
-    pub(crate) payload_bytes: usize,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = examples::BENCH_KV)]
-pub(crate) struct BenchKv {
-    /// Where clients connect, in turn
-    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2379")]
-    pub(crate) endpoints: Vec<String>,
-    /// Clients, each with one request at a time
-    #[arg(long, default_value_t = 256, value_parser = clients())]
-    pub(crate) clients: usize,
-    /// Connections they share [default: one each]
-    #[arg(long, value_parser = clients())]
-    pub(crate) connections: Option<usize>,
-    /// How long
-    #[arg(long, default_value_t = 10, value_parser = seconds())]
-    pub(crate) seconds: u64,
-    /// Size of a value
-    #[arg(long, default_value_t = 128, value_parser = bytes())]
-    pub(crate) value_bytes: usize,
-    /// Keys used
-    #[arg(long, default_value_t = 100_000, value_parser = keys())]
-    pub(crate) keys: u64,
-    /// What is asked; `mixed` is half and half
-    #[arg(long, value_enum, default_value_t = Mix::Put)]
-    pub(crate) mix: Mix,
-}
-
-/// What a load consists of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Mix {
-    /// Writes.
-    Put,
-    /// Linearizable reads.
-    Get,
-    /// Half and half.
-    Mixed,
-}
-
-#[derive(Args, Debug)]
-#[command(after_help = examples::BENCH_RAFT)]
-pub(crate) struct BenchRaft {
-    /// Where the logs are: in memory, on the disk, or one after the other
-    #[arg(long, value_enum, default_value_t = LogMode::Both)]
-    pub(crate) mode: LogMode,
-    /// Proposals under way at any time; one run for each number
-    #[arg(long, value_delimiter = ',', default_value = "1,64,256,1024", value_parser = clients())]
-    pub(crate) proposers: Vec<usize>,
-    /// How long each run is measured
-    #[arg(long, default_value_t = 5, value_parser = seconds())]
-    pub(crate) seconds: u64,
-    /// Size of a proposal
-    #[arg(long, default_value_t = 128, value_parser = bytes())]
-    pub(crate) payload_bytes: usize,
-    /// Directory on the disk to be measured [default: the one for temporary files]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
-}
-
-/// Where the logs of a measured group are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum LogMode {
-    /// In memory: what consensus itself costs.
-    Memory,
-    /// On the disk, synced.
-    Durable,
-    /// Both, one after the other.
-    Both,
-}
-
-impl LogMode {
-    /// The kinds of run it asks for.
-    pub(crate) fn modes(self) -> &'static [LogMode] {
-        match self {
-            LogMode::Memory => &[LogMode::Memory],
-            LogMode::Durable => &[LogMode::Durable],
-            LogMode::Both => &[LogMode::Memory, LogMode::Durable],
-        }
-    }
 }
 
 /// A number in a range, refused with the reason for its bounds.
@@ -627,27 +526,11 @@ fn bytes() -> impl Fn(&str) -> Result<usize, String> + Clone {
     within(0..=COMMAND_BYTES_MAX as u64, "a cluster takes nothing larger")
 }
 
-/// How many groups there are.
-fn groups() -> impl Fn(&str) -> Result<u64, String> + Clone {
-    within(1..=GROUPS, "a cluster has room for no more")
-}
-
-/// How many keys are used.
-fn keys() -> impl Fn(&str) -> Result<u64, String> + Clone {
-    within(1..=KEYS, "a key is numbered with nine digits at most")
-}
-
 /// Seconds in a day: a longer run is a mistyped one.
 const DAY: u64 = 86_400;
 
 /// As many as a group lets wait uncommitted.
 const AT_ONCE: u64 = 65_536;
-
-/// As many as a cluster has room for.
-const GROUPS: u64 = GROUPS_MAX as u64;
-
-/// A benchmark's keys: all numbers of nine digits.
-const KEYS: u64 = 1_000_000_000;
 
 /// What each help text ends with.
 mod examples {
@@ -752,30 +635,8 @@ Examples:
   muslin kv put greeting hello
   muslin kv get greeting
   muslin kv ls --prefix gre
+  muslin kv edit greeting
   muslin kv del greeting";
-    pub(super) const KV_GET: &str = "\
-Examples:
-  muslin kv get greeting
-  muslin kv get greeting -o json
-  muslin kv get greeting --consistency local";
-    pub(super) const KV_PUT: &str = "\
-Examples:
-  muslin kv put greeting hello
-  muslin kv put picture - < picture.png
-  muslin kv put leader n1 --if-absent
-  muslin kv put greeting hi --if-revision 7";
-    pub(super) const KV_DEL: &str = "\
-Examples:
-  muslin kv del greeting";
-    pub(super) const KV_LS: &str = "\
-Examples:
-  muslin kv ls
-  muslin kv ls --prefix app/ --limit 20 -o json";
-    pub(super) const KV_WATCH: &str = "\
-Examples:
-  muslin kv watch
-  muslin kv watch --prefix app/ -o json
-  muslin kv watch --prefix app/ --from 17 --count 1";
     pub(super) const EVENTS: &str = "\
 Examples:
   muslin events
@@ -791,22 +652,8 @@ Examples:
     pub(super) const BENCH: &str = "\
 Examples:
   muslin bench kv --clients 64 --seconds 5
+  muslin bench outage --seconds 60
   muslin bench raft --mode memory";
-    pub(super) const BENCH_RAFT: &str = "\
-Examples:
-  muslin bench raft
-  muslin bench raft --mode memory --proposers 256,1024 --seconds 3
-  muslin bench raft --mode durable --dir /var/lib/muslin -o json";
-    pub(super) const BENCH_GROUPS: &str = "\
-Examples:
-  muslin bench groups
-  muslin bench groups --groups 1024 --seconds 5
-  muslin bench groups --groups 256 --clients 16 -o json";
-    pub(super) const BENCH_KV: &str = "\
-Examples:
-  muslin bench kv --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399
-  muslin bench kv --clients 256 --seconds 10 --value-bytes 128 --mix put
-  muslin bench kv --mix mixed -o json";
 }
 
 #[cfg(test)]
@@ -874,12 +721,21 @@ mod tests {
             "bench raft --seconds N",
             "bench raft --payload-bytes N",
             "bench raft --proposers 1,N",
+            "bench state --keys N",
+            "bench state --value-bytes N",
             "bench groups --groups N",
             "bench groups --clients N",
             "bench kv --seconds N",
             "bench kv --value-bytes N",
             "bench kv --keys N",
             "bench kv --connections N",
+            "bench kv --clients 1,N",
+            "bench kv --warm-up N",
+            "bench kv --rate N",
+            "bench kv --watchers N",
+            "bench kv --pids N",
+            "bench outage --seconds N",
+            "bench outage --longer-than N",
             "status --timeout N",
         ] {
             for number in [most.as_str(), "-1", "x"] {
@@ -898,8 +754,9 @@ mod tests {
             let lines = help.strip_prefix("Examples:\n");
             let lines = lines.unwrap_or_else(|| panic!("{} has no examples", command.get_name()));
             for line in lines.lines() {
-                // What stands behind a redirection is the shell's.
-                let ours = line.split(" < ").next().and_then(|l| l.split(" > ").next());
+                // What stands before a pipe and behind a redirection is the shell's.
+                let piped = line.split(" | ").last().unwrap_or(line);
+                let ours = piped.split(" < ").next().and_then(|l| l.split(" > ").next());
                 let words = ours.unwrap_or_default().split_whitespace();
                 let parsed = Cli::try_parse_from(words);
                 assert!(parsed.is_ok(), "{line}: {}", parsed.err().unwrap());

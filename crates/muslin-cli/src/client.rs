@@ -2,18 +2,19 @@
 
 use crate::args::Global;
 use crate::failure::{Failure, Kind};
+use crate::password;
 use bytes::Bytes;
 use muslin::client::{Client as Caller, ClientError};
 use muslin::identity::Identity;
 use rustls::ClientConfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-pub(crate) use muslin::client::Call;
+pub(crate) use muslin::client::{Answer, Call};
 
 /// Tried in turn when no node is named.
 const DEFAULT_ADDRESSES: [&str; 4] =
@@ -28,12 +29,47 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// One node.
 pub(crate) struct Client {
     caller: Caller,
+    /// Of the user it asks as.
+    token: Option<String>,
 }
 
 impl Client {
     /// The node named by the flags, or the first local one that listens.
     pub(crate) async fn new(global: &Global) -> Result<Client, Failure> {
-        let timeout = Duration::from_secs(global.timeout.max(1));
+        Client::patient(global, Duration::from_secs(global.timeout.max(1))).await
+    }
+
+    /// The same, for answers that take so long.
+    pub(crate) async fn patient(global: &Global, timeout: Duration) -> Result<Client, Failure> {
+        let mut client = Client::of_nobody(global, timeout).await?;
+        if let Some(user) = &global.user {
+            client.token = client.log_in(user).await?;
+        }
+        Ok(client)
+    }
+
+    /// A token for a user, unless nothing is checked.
+    async fn log_in(&self, user: &str) -> Result<Option<String>, Failure> {
+        let (name, password) = match user.split_once(':') {
+            Some((name, password)) => (name, String::from(password)),
+            None => (user, password::of(user)?),
+        };
+        let asked = json!({ "user": name, "password": password }).to_string();
+        match self.caller.json::<Value>(Call::post("/v1/auth/token", asked)).await {
+            Ok(told) => Ok(told["token"].as_str().map(String::from)),
+            Err(ClientError::Problem { status: 409, .. }) => Ok(None),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    fn signed(&self, call: Call) -> Call {
+        match &self.token {
+            Some(token) => call.bearer(token),
+            None => call,
+        }
+    }
+
+    async fn of_nobody(global: &Global, timeout: Duration) -> Result<Client, Failure> {
         let tls = global.identity.as_deref().map(tls_of).transpose()?;
         let Some(address) = &global.addr else {
             return Client::of_this_machine(tls, timeout).await;
@@ -42,12 +78,12 @@ impl Client {
         if tls.is_none() {
             check_is_here(address).await?;
         }
-        Ok(Client { caller: Caller::new(address, tls).timeout(timeout) })
+        Ok(Client { caller: Caller::new(address, tls).timeout(timeout), token: None })
     }
 
     /// A node on this machine, by its address.
     pub(crate) fn at(address: &str, timeout: Duration) -> Client {
-        Client { caller: Caller::new(address, None).timeout(timeout) }
+        Client { caller: Caller::new(address, None).timeout(timeout), token: None }
     }
 
     async fn of_this_machine(
@@ -56,7 +92,8 @@ impl Client {
     ) -> Result<Client, Failure> {
         for address in DEFAULT_ADDRESSES {
             if TcpStream::connect(address).await.is_ok() {
-                return Ok(Client { caller: Caller::new(address, tls).timeout(timeout) });
+                let caller = Caller::new(address, tls).timeout(timeout);
+                return Ok(Client { caller, token: None });
             }
         }
         let sentence = "no node listens on 127.0.0.1, ports 7400 to 7403";
@@ -66,19 +103,45 @@ impl Client {
 
     /// The body of a whole answer. Anything but success is a [`Failure`] with what the node said.
     pub(crate) async fn bytes(&self, call: Call) -> Result<Bytes, Failure> {
-        let answer = patiently(|| self.caller.bytes(call.clone())).await;
-        Ok(answer.map_err(failure)?.body)
+        Ok(self.answer(call).await?.body)
+    }
+
+    /// A whole answer with its headers.
+    pub(crate) async fn answer(&self, call: Call) -> Result<Answer, Failure> {
+        let call = self.signed(call);
+        patiently(|| self.caller.bytes(call.clone())).await.map_err(failure)
     }
 
     /// A whole answer as JSON.
     pub(crate) async fn json(&self, call: Call) -> Result<Value, Failure> {
+        let call = self.signed(call);
         patiently(|| self.caller.json(call.clone())).await.map_err(failure)
+    }
+
+    /// An answer of any length.
+    pub(crate) async fn pieces(&self, call: Call) -> Result<Pieces, Failure> {
+        let call = self.signed(call);
+        let pieces = patiently(|| self.caller.pieces(call.clone())).await;
+        Ok(Pieces { pieces: pieces.map_err(failure)? })
     }
 
     /// An answer that goes on, one JSON value per line.
     pub(crate) async fn lines(&self, call: Call) -> Result<Lines, Failure> {
+        let call = self.signed(call);
         let lines = patiently(|| self.caller.lines(call.clone())).await;
         Ok(Lines { lines: lines.map_err(failure)? })
+    }
+}
+
+/// The pieces of an answer of any length.
+pub(crate) struct Pieces {
+    pieces: muslin::client::Pieces,
+}
+
+impl Pieces {
+    /// The next one; `None` when that was all.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.pieces.next().await.map_err(failure)
     }
 }
 

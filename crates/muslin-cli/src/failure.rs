@@ -50,17 +50,27 @@ pub(crate) struct Failure {
     pub(crate) sentence: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// The exit code of a command that was run, in place of the kind's.
+    pub(crate) passed_on: Option<u8>,
+    /// What was held is lost; it may be had again.
+    pub(crate) is_loss: bool,
 }
 
 impl Failure {
     /// A failure without a hint.
     pub(crate) fn new(kind: Kind, sentence: impl Into<String>) -> Failure {
-        Failure { kind, sentence: sentence.into(), hint: None }
+        let sentence = sentence.into();
+        Failure { kind, sentence, hint: None, passed_on: None, is_loss: false }
     }
 
     /// An exit code for which everything has been said.
     pub(crate) fn silent(kind: Kind) -> Failure {
         Failure::new(kind, "")
+    }
+
+    /// The exit code of a command that was run, which said for itself what is wrong.
+    pub(crate) fn passed_on(code: u8) -> Failure {
+        Failure { passed_on: Some(code), ..Failure::silent(Kind::Failed) }
     }
 
     /// The same failure with advice.
@@ -74,7 +84,7 @@ impl Failure {
         if !self.sentence.is_empty() {
             eprintln!("error: {self}");
         }
-        ExitCode::from(self.kind as u8)
+        ExitCode::from(self.passed_on.unwrap_or(self.kind as u8))
     }
 }
 

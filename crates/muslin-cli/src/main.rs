@@ -9,6 +9,7 @@ mod client;
 mod cmd;
 mod failure;
 mod output;
+mod password;
 mod run;
 mod signals;
 

@@ -26,6 +26,12 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
+    /// The same of as many cells as there are columns.
+    pub(crate) fn cells(&mut self, cells: Vec<String>) {
+        assert_eq!(cells.len(), self.head.len(), "a row has a cell per column");
+        self.rows.push(cells);
+    }
+
     /// Whether there is no row.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()

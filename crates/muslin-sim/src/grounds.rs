@@ -206,9 +206,34 @@ fn with_late_answers(mut drawn: Profile) -> Profile {
     drawn
 }
 
+/// In a script or a property of the core, or in the model check.
+fn shows_elsewhere(planted: Mutant) -> bool {
+    matches!(
+        planted,
+        Mutant::RefutesInSameLife
+            | Mutant::AckOfOlderSessionKept
+            | Mutant::StaleAssignmentTaken
+            | Mutant::FullNodeNamed
+            | Mutant::UnnamedCampaigns
+            | Mutant::NamedNeverDeclines
+            | Mutant::LongerLogStaysSilent
+            | Mutant::LeaderNotSought
+            | Mutant::PromotionLowersSurvival
+            | Mutant::AuthChecksTakenBranchOnly
+            | Mutant::AuthCheckedBeforeLog
+            | Mutant::TokenSurvivesDisable
+            | Mutant::PrevKvUnchecked
+            | Mutant::WatchOutlivesRight
+            | Mutant::DismissedAtOnce
+    )
+}
+
 /// `None` for what shows elsewhere: in a script of the core or in the model check.
 pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
     use Mutant as It;
+    if shows_elsewhere(planted) {
+        return None;
+    }
     use World::{Drift, Group, Holders, Late, Leases, Losses, Nodes, Storm, Strangers};
     let (world, preset, nodes) = match planted {
         It::PassiveReadWithoutRound => (Nodes, Preset::Groups, 3),
@@ -218,15 +243,6 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
         It::LeaseEndForwarded => (Holders, Preset::Swarm, 3),
         It::DownBeatsAnyLife | It::NackIsAck => (Storm, Preset::Swarm, 0),
-        It::RefutesInSameLife
-        | It::StaleAssignmentTaken
-        | It::FullNodeNamed
-        | It::UnnamedCampaigns
-        | It::NamedNeverDeclines
-        | It::LongerLogStaysSilent
-        | It::LeaderNotSought
-        | It::PromotionLowersSurvival
-        | It::DismissedAtOnce => return None,
         It::IdReused
         | It::TokenUseUncounted
         | It::CollectedWithoutEpoch

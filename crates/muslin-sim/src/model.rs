@@ -97,8 +97,8 @@ impl Model {
             lease.keys.insert(put.key.clone());
         }
         let kv = KeyValue {
-            key: put.key.clone(),
-            value: put.value.clone(),
+            key: (&put.key).into(),
+            value: (&put.value).into(),
             create_revision: prev.as_ref().map_or(revision, |prev| prev.create_revision),
             mod_revision: revision,
             version: prev.as_ref().map_or(0, |prev| prev.version) + 1,
@@ -114,11 +114,11 @@ impl Model {
         let gone = self.range_at(&delete.range, u64::MAX);
         for prev in &gone {
             if let Some(lease) = self.leases.get_mut(&prev.lease) {
-                lease.keys.remove(&prev.key);
+                lease.keys.remove(&prev.key[..]);
             }
             let kv =
                 KeyValue { key: prev.key.clone(), mod_revision: revision, ..KeyValue::default() };
-            self.keys.entry(prev.key.clone()).or_default().push(kv.clone());
+            self.keys.entry(Bytes::from(&prev.key)).or_default().push(kv.clone());
             self.events.push(KvEvent { kind, kv, prev: Some(prev.clone()) });
         }
         let deleted = gone.len() as u64;
@@ -165,7 +165,7 @@ impl Model {
             CompareTarget::Mod(revision) => known.mod_revision.cmp(revision),
             CompareTarget::Lease(lease) => known.lease.cmp(lease),
             CompareTarget::Value(value) => match kv {
-                Some(kv) => kv.value.cmp(value),
+                Some(kv) => (*kv.value).cmp(value),
                 None => return false,
             },
         };

@@ -391,6 +391,8 @@ pub struct Profile {
     pub request_timeout: Duration,
     /// Entries between two snapshots.
     pub snapshot_entries: u64,
+    /// Bytes of one that are written at a time.
+    pub snapshot_piece_bytes: usize,
 }
 
 impl Machines {
@@ -471,9 +473,13 @@ impl Profile {
             rhythm: None,
             request_timeout: Duration::from_secs(pick(prng, &[1, 2, 5])),
             snapshot_entries: 5 + prng.below(196),
+            snapshot_piece_bytes: 0,
             raft,
             swim: swim::Options::fast(),
         };
+        // No draw of its own: seeds that found something stay what they were.
+        let choice = profile.snapshot_entries as usize % PIECE_BYTES.len();
+        profile.snapshot_piece_bytes = PIECE_BYTES[choice];
         if prng.chance(250_000) {
             profile = profile.made_nasty(prng);
         }
@@ -585,6 +591,7 @@ impl Profile {
             swim: swim::Options::fast(),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 2_000,
+            snapshot_piece_bytes: 512 << 10,
         }
     }
 
@@ -626,6 +633,9 @@ impl Profile {
     }
 }
 
+/// Bytes of a snapshot that are written at a time: a key or two, some of them, all of them.
+const PIECE_BYTES: [usize; 4] = [100, 400, 2_000, 512 << 10];
+
 fn pick<T: Copy>(prng: &mut Prng, choices: &[T]) -> T {
     *prng.pick(choices).expect("there is something to choose from")
 }
@@ -649,6 +659,7 @@ fn draw_raft(prng: &mut Prng) -> raft::Options {
         append_entries_max: pick(prng, &[1, 1, 2, 4, 16, 64]),
         append_bytes_max,
         appends_in_flight_max: pick(prng, &[1, 2, 4, 64]),
+        appends_gather_bytes: pick(prng, &[0, 1, 500, 64 << 10]),
         bytes_in_flight_max: append_bytes_max * pick(prng, &[1, 4, 64]),
         snapshot_chunk_bytes: pick(prng, &[64, 512, 4_096, 256 << 10]),
         log_tail_entries: pick(prng, &[0, 1, 5, 50]),

@@ -103,7 +103,7 @@ pub(crate) trait Subject: Sized {
 
     /// Clients come.
     fn on_let_loose(world: &mut World<Self>);
-    fn on_turn(world: &mut World<Self>, client: usize, turn: u64);
+    fn on_turn(world: &mut World<Self>, client: usize, turn: u64) -> Result<(), Broken>;
     /// A machine has just started: what it is told first.
     fn on_started(world: &mut World<Self>, place: usize);
     fn on_datagram(

@@ -8,6 +8,7 @@
 //! | [`transport`] | UDP and TCP, QUIC (`node`), and the same in memory | - |
 //! | [`discovery`] | where members may be | - |
 //! | [`codec`] | values of applications as bytes | - |
+//! | [`coordination`] | locks, elections and fences among programs | `consensus` |
 //! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds | `consensus` |
 //! | [`store`] | the log and the snapshots, on disk and in memory | `consensus` |
 //! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory | `node` |
@@ -123,9 +124,13 @@
 
 #[cfg(feature = "api")]
 pub mod api;
+#[cfg(feature = "consensus")]
+pub mod backup;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod codec;
+#[cfg(feature = "consensus")]
+pub mod coordination;
 #[cfg(feature = "api")]
 pub mod daemon;
 #[cfg(feature = "node")]
@@ -136,7 +141,11 @@ pub mod driver;
 pub mod identity;
 #[cfg(feature = "node")]
 pub mod join;
+#[cfg(feature = "api")]
+pub mod layer;
 mod looks;
+#[cfg(feature = "consensus")]
+pub mod machine;
 pub mod membership;
 #[cfg(feature = "consensus")]
 pub mod store;

@@ -129,6 +129,8 @@ fn options() -> Options {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout_min: Duration::from_millis(200),
             election_timeout_max: Duration::from_millis(210),
+            // What leaves at a flush is what clients asked for; the rest leaves at once.
+            appends_gather_bytes: 0,
             ..Options::default().raft
         },
         alive_every: FOR_EVER,

@@ -125,7 +125,9 @@ impl Record {
         self.index = self.index.next();
         let sequence = self.index.0;
         let command = Some(Command::of(kind));
-        let proposal = Proposal { origin: 1, boot: 1, sequence, settled_below: sequence, command };
+        let settled_below = sequence;
+        let proposal =
+            Proposal { origin: 1, boot: 1, sequence, settled_below, command, asker: None };
         let bytes = Bytes::from(proposal.encode_to_vec());
         Arc::make_mut(&mut self.state).apply(self.index, bytes).groups
     }

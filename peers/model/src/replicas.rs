@@ -7,7 +7,7 @@
 //! forget, is the simulator's.
 
 use crate::fingerprint::Fingerprint;
-use muslin_core::base::{Index, Machine as _, NodeId, Now, Outputs, PersistId, Term};
+use muslin_core::base::{Index, Machine as _, NodeId, Now, Outputs, PersistId, Sum64, Term};
 use muslin_core::raft::{
     Bound, Configuration, Drive, Entry, HardState, Input, Message, Options, Output, Payload, Raft,
     Recovered, Role, Snapshot, SnapshotMeta, Unbound,
@@ -70,6 +70,8 @@ impl Replicas {
             election_timeout_max: FOR_EVER,
             heartbeat_interval: Duration::from_millis(1),
             log_tail_entries: 1_000,
+            // Each step is a turn of its own, with nothing to gather.
+            appends_gather_bytes: 0,
             drive,
             ..Options::default()
         };
@@ -196,7 +198,8 @@ impl Replicas {
     fn snapshot(&self, at: usize) -> Input {
         let meta = self.raft(at).snapshot_meta();
         let snapshot = Snapshot { meta, data: b"state".as_slice().into() };
-        Input::Snapshot { snapshot, save: false }
+        let checksum = Sum64::of(&snapshot.data);
+        Input::Snapshot { snapshot, checksum, save: false }
     }
 
     fn fail(&mut self, invariant: &'static str) {

@@ -13,6 +13,8 @@ pub type Nanos = u64;
 pub enum Family {
     /// Holds large values, to fill logs.
     Bulk,
+    /// Written by who holds a lock only, with its fence.
+    Fenced,
     /// Written together, by transactions only.
     Group,
     /// Lives as long as a lease; nobody deletes it.
@@ -21,17 +23,28 @@ pub enum Family {
     Probe,
     /// Put, deleted, swapped and read by everyone.
     Register,
+    /// What the cluster makes of its own accord, for locks and queues; its names are in
+    /// [`History::names`], by number.
+    Foreign,
 }
 
 impl Family {
-    /// All of them.
-    pub const ALL: [Family; 5] =
-        [Family::Bulk, Family::Group, Family::Leased, Family::Probe, Family::Register];
+    /// All that clients name.
+    pub const ALL: [Family; 6] = [
+        Family::Bulk,
+        Family::Fenced,
+        Family::Group,
+        Family::Leased,
+        Family::Probe,
+        Family::Register,
+    ];
 
     /// What its keys begin with.
     pub fn prefix(self) -> &'static str {
         match self {
             Family::Bulk => "bulk/",
+            Family::Fenced => "fenced/",
+            Family::Foreign => "foreign/",
             Family::Group => "group/",
             Family::Leased => "leased/",
             Family::Probe => "probe/",
@@ -84,6 +97,9 @@ const LARGE: u64 = 1_000_000;
 /// Numbers from here on are of large values.
 const LARGE_FROM: u64 = 1 << 60;
 
+/// Numbers from here on are of foreign values: what their bytes come to.
+const FOREIGN_FROM: u64 = 1 << 63;
+
 impl Value {
     /// A large one.
     pub fn large(number: u64) -> Value {
@@ -101,6 +117,14 @@ impl Value {
         let mut bytes = format!("{}:", self.0).into_bytes();
         bytes.resize(bytes.len() + length as usize, letter);
         bytes
+    }
+
+    /// What stands for foreign bytes (FNV-1a, of which one bit says what it is).
+    pub fn foreign(bytes: &[u8]) -> Value {
+        let mixed = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |mixed, byte| {
+            (mixed ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Value(FOREIGN_FROM | mixed)
     }
 
     /// The value with these bytes.
@@ -156,6 +180,17 @@ pub enum Action {
     Swap((Key, Value), u64),
     /// Write several keys in one transaction.
     Multi(Box<[(Key, Value)]>),
+    /// Write a key while a place in a lock's queue is there that this revision made.
+    Guarded((Key, Value), Fence),
+}
+
+/// A place in a lock's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fence {
+    /// Its key.
+    pub place: Key,
+    /// What made it.
+    pub revision: u64,
 }
 
 /// What came of it.
@@ -171,6 +206,8 @@ pub enum Outcome {
     Deleted(u64, bool),
     /// It was read as of this revision.
     Read(u64, Box<[Item]>),
+    /// The fence did not hold, as of this revision: nothing was written.
+    Fenced(u64),
 }
 
 /// One call.
@@ -194,7 +231,9 @@ impl Op {
     /// What it writes if it takes effect.
     pub fn writes(&self) -> &[(Key, Value)] {
         match &self.action {
-            Action::Put(write) | Action::Swap(write, _) => std::slice::from_ref(write),
+            Action::Put(write) | Action::Swap(write, _) | Action::Guarded(write, _) => {
+                std::slice::from_ref(write)
+            }
             Action::Multi(writes) => writes,
             Action::Delete(_) | Action::Get(..) | Action::List(..) => &[],
         }
@@ -242,6 +281,32 @@ pub struct Lease {
     pub ended: Option<Nanos>,
 }
 
+/// A lock was had.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// By this place.
+    pub fence: Fence,
+    /// As of this revision.
+    pub revision: u64,
+}
+
+/// What became of an item of the queue, as far as somebody knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// It was pushed.
+    Pushed(u64),
+    /// Perhaps it was.
+    PerhapsPushed(u64),
+    /// Somebody took it.
+    Taken(u64),
+    /// Somebody said that it is done, and was heard.
+    Done(u64),
+    /// Perhaps somebody was.
+    PerhapsDone(u64),
+    /// Somebody said so who had it no more, and was refused.
+    Late(u64),
+}
+
 /// All that a node holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dump {
@@ -262,6 +327,12 @@ pub struct History {
     pub watches: Vec<Watch>,
     /// Every lease.
     pub leases: Vec<Lease>,
+    /// Every lock that was had.
+    pub holds: Vec<Hold>,
+    /// What became of the items of the queue.
+    pub work: Vec<Work>,
+    /// The names of foreign keys, by number.
+    pub names: Vec<Vec<u8>>,
     /// Every node at the end.
     pub dumps: Vec<Dump>,
     /// Share of time by which a node's clock was made to run fast, in thousandths.

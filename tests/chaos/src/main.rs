@@ -103,6 +103,15 @@ fn judge(options: &Options) -> Result<bool, String> {
         "{} revisions, {} changes told to watchers, {} calls of unknown outcome that took effect",
         verdict.revisions, verdict.told, verdict.unknown_done
     );
+    let locks = verdict.locks;
+    println!(
+        "{} locks had, {} writes under a fence done, {} with an old one: {} refused; {} items done",
+        locks.had,
+        locks.written,
+        locks.refused + locks.broken,
+        locks.refused,
+        verdict.done
+    );
     let anomalies = verdict.findings.count();
     if anomalies > 0 {
         let place = options.plan.directory.join("history");
@@ -136,6 +145,15 @@ fn keep(report: &Report, place: &Path) -> Result<(), String> {
         }
         for lease in &history.leases {
             writeln!(file, "{lease:?}")?;
+        }
+        for hold in &history.holds {
+            writeln!(file, "{hold:?}")?;
+        }
+        for work in &history.work {
+            writeln!(file, "{work:?}")?;
+        }
+        for (number, name) in history.names.iter().enumerate() {
+            writeln!(file, "foreign/{number:06} is {}", name.escape_ascii())?;
         }
         for dump in &history.dumps {
             writeln!(file, "{dump:?}")?;

@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, mut init: Init) -> Result<(), Failure> {
     }
 }
 
-fn join_line(address: SocketAddr, token: &str) -> String {
+pub(crate) fn join_line(address: SocketAddr, token: &str) -> String {
     format!("muslin join {address} --token {token} --data-dir DIR --name NAME --listen IP:PORT")
 }
 

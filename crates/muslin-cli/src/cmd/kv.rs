@@ -1,6 +1,11 @@
 //! `muslin kv`
 
-use crate::args::{Consistency, Format, Global, Kv};
+mod edit;
+mod history;
+mod transfer;
+mod txn;
+
+use crate::args::{Consistency, Fenced, Format, Global, Kv, KvPut};
 use crate::client::{Call, Client, escape, escape_key};
 use crate::failure::{Failure, Kind};
 use crate::output::{self, Table, cell};
@@ -9,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 
 /// Keys asked for at once when all are wanted.
 const PAGE: u64 = 1_000;
@@ -21,22 +27,14 @@ pub(crate) async fn run(global: &Global, kv: Kv) -> Result<(), Failure> {
             let client = Client::new(global).await?;
             get(&client, format, &key, consistency).await
         }
-        Kv::Put { key, value, if_absent, if_revision } => {
-            let value = value_of(value)?;
-            let path = format!("/v1/kv/{}", escape_key(named(&key)?));
-            let mut call = Call::put(&path, value);
-            if if_absent {
-                call = call.header(IF_NONE_MATCH, HeaderValue::from_static("*"));
-            }
-            if let Some(revision) = if_revision {
-                let tag = HeaderValue::try_from(format!("\"{revision}\""));
-                call = call.header(IF_MATCH, tag.expect("digits in quotes are a header"));
-            }
+        Kv::Put(asked) => {
+            let call = put(asked)?;
             let body = Client::new(global).await?.json(call).await?;
-            output::body(format, &body, |body| row(&["KEY", "REVISION"], body, ["key", "revision"]))
+            let (head, names) = (&["KEY", "REVISION", "LEASE"], ["key", "revision", "lease"]);
+            output::body(format, &body, |body| row(head, body, names))
         }
-        Kv::Del { key } => {
-            let path = format!("/v1/kv/{}", escape_key(named(&key)?));
+        Kv::Del { key, fenced } => {
+            let path = format!("/v1/kv/{}?{}", escape_key(named(&key)?), fence(&fenced));
             let body = Client::new(global).await?.json(Call::delete(&path)).await?;
             if body["deleted"] == 0 {
                 output::hint(&format!("there was no key `{key}`"));
@@ -44,15 +42,81 @@ pub(crate) async fn run(global: &Global, kv: Kv) -> Result<(), Failure> {
             let names = ["deleted", "revision"];
             output::body(format, &body, |body| row(&["DELETED", "REVISION"], body, names))
         }
-        Kv::Ls { prefix, limit, consistency } => {
+        Kv::Ls { prefix, limit, consistency, all } => {
             let client = Client::new(global).await?;
-            list(&client, format, Listing { prefix, limit, consistency }).await
+            list(&client, format, Listing { prefix, limit, consistency, all }).await
         }
         Kv::Watch { prefix, from, count } => {
             let client = Client::new(global).await?;
             watch(&client, format, Watching { prefix, from, count }).await
         }
+        Kv::History { key, limit } => history::run(global, &key, limit).await,
+        Kv::Cas { key, old, new, fenced } => {
+            let new = value_of(Some(new))?;
+            txn::swap(global, txn::Swap { key, old, new }, &fenced).await
+        }
+        Kv::Edit { key } => edit::run(global, &key).await,
+        Kv::Txn { file, fenced } => txn::run(global, file.as_deref(), &fenced).await,
+        Kv::Export { prefix, leased, all } => {
+            transfer::export(global, &prefix, transfer::Part { leased, all }).await
+        }
+        Kv::Import { file, if_absent, check } => {
+            let wish = transfer::Wish { if_absent, check };
+            transfer::import(global, file.as_deref(), wish).await
+        }
+        Kv::Compact { revision, physical } => {
+            let path =
+                format!("/v1/kv:compact?revision={revision}&physical={}", u8::from(physical));
+            let body = Client::new(global).await?.json(Call::post(path, "")).await?;
+            let names = ["compacted", "revision"];
+            output::body(format, &body, |body| row(&["COMPACTED", "REVISION"], body, names))
+        }
     }
+}
+
+fn put(asked: KvPut) -> Result<Call, Failure> {
+    let value = value_of(asked.value)?;
+    let mut path = format!("/v1/kv/{}?{}", escape_key(named(&asked.key)?), fence(&asked.fenced));
+    if let Some(ttl) = asked.ttl {
+        path += &format!("&ttl={}ms", ttl.as_millis());
+    }
+    if let Some(lease) = asked.lease {
+        path += &format!("&lease={}", escape(lease));
+    }
+    let mut call = Call::put(&path, value);
+    if asked.if_absent {
+        call = call.header(IF_NONE_MATCH, HeaderValue::from_static("*"));
+    }
+    if let Some(revision) = asked.if_revision {
+        call = call.header(IF_MATCH, tag(revision));
+    }
+    Ok(call)
+}
+
+/// A revision as a header names it.
+fn tag(revision: u64) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{revision}\"")).expect("digits in quotes are a header")
+}
+
+/// The parameter that has a write rely on a lock; nothing without one.
+fn fence(fenced: &Fenced) -> String {
+    fenced.fence.as_ref().map_or_else(String::new, |fence| format!("fence={}", escape(fence)))
+}
+
+/// What a file holds, or stdin.
+fn read(file: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let Some(file) = file.filter(|file| *file != Path::new("-")) else {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    };
+    std::fs::read(file).map_err(|error| {
+        let kind = match error.kind() {
+            std::io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Failed,
+        };
+        Failure::new(kind, format!("cannot read {}: {error}", file.display()))
+    })
 }
 
 /// The empty key names the whole space in a path.
@@ -63,7 +127,7 @@ fn named(key: &str) -> Result<&str, Failure> {
     }
 }
 
-fn value_of(value: Option<String>) -> Result<Vec<u8>, Failure> {
+pub(super) fn value_of(value: Option<String>) -> Result<Vec<u8>, Failure> {
     match value.as_deref() {
         None if std::io::stdin().is_terminal() => {
             let failure = Failure::new(Kind::Usage, "there is no value");
@@ -84,7 +148,7 @@ fn row<const N: usize>(head: &'static [&'static str], body: &Value, names: [&str
     table
 }
 
-fn query(consistency: Consistency) -> &'static str {
+pub(super) fn query(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Linearizable => "consistency=linearizable",
         Consistency::Lease => "consistency=lease",
@@ -130,23 +194,35 @@ struct Listing {
     prefix: String,
     limit: Option<u64>,
     consistency: Consistency,
+    all: bool,
+}
+
+/// What all keys begin with that locks, maps and the like are made of without being asked for by
+/// name, up to what comes behind them.
+pub(super) const HIDDEN_END: &[u8] = b"\0m0";
+
+/// Behind which key a listing begins.
+pub(super) fn begin(prefix: &str, all: bool) -> Option<Vec<u8>> {
+    (prefix.is_empty() && !all).then(|| HIDDEN_END.to_vec())
 }
 
 /// Page by page, so that no answer is large; printed as one list.
 async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), Failure> {
     let mut items: Vec<Value> = Vec::new();
     let mut last = Value::Null;
+    let mut after = begin(&listing.prefix, listing.all);
     loop {
         let left = listing.limit.map(|limit| limit - items.len() as u64);
         let mut path = format!("/v1/kv?prefix={}", escape(&listing.prefix));
         path +=
             &format!("&limit={}&{}", left.unwrap_or(PAGE).min(PAGE), query(listing.consistency));
-        if let Some(item) = items.last() {
-            path += &format!("&after={}", escape(key_of(item)?));
+        if let Some(after) = &after {
+            path += &format!("&after={}", escape(after));
         }
         let mut page = client.json(Call::get(&path)).await?;
         let Some(found) = page["items"].as_array_mut().map(std::mem::take) else { break };
         let is_over = found.is_empty() || page["more"] != true;
+        after = found.last().map(key_of).transpose()?.or(after);
         items.extend(found);
         last = page;
         if is_over || listing.limit.is_some_and(|limit| items.len() as u64 >= limit) {
@@ -175,7 +251,7 @@ async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), F
 }
 
 /// A key or value: text as it is; bytes that are no text in base64.
-fn readable(item: &Value, name: &str) -> String {
+pub(super) fn readable(item: &Value, name: &str) -> String {
     match (item[name].as_str(), item[format!("{name}_b64")].as_str()) {
         (Some(text), _) => text.to_string(),
         (None, Some(b64)) => format!("base64:{b64}"),
@@ -185,12 +261,17 @@ fn readable(item: &Value, name: &str) -> String {
 
 /// The bytes of an item's key.
 fn key_of(item: &Value) -> Result<Vec<u8>, Failure> {
-    let bytes = match (item["key"].as_str(), item["key_b64"].as_str()) {
+    bytes_of(item, "key")
+}
+
+/// The bytes of a field, which stands as it is or in base64.
+pub(super) fn bytes_of(item: &Value, name: &str) -> Result<Vec<u8>, Failure> {
+    let bytes = match (item[name].as_str(), item[format!("{name}_b64")].as_str()) {
         (Some(text), _) => Some(text.as_bytes().to_vec()),
         (None, Some(b64)) => STANDARD.decode(b64).ok(),
         (None, None) => None,
     };
-    bytes.ok_or_else(|| Failure::new(Kind::Failed, "the node listed an item without a key"))
+    bytes.ok_or_else(|| Failure::new(Kind::Failed, format!("the node told an item without {name}")))
 }
 
 /// What to follow.

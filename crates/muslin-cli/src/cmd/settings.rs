@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::{self, Table, cell};
 use serde_json::{Map, Value, json};
 
-const PATH: &str = "/v1/cluster/settings";
+pub(super) const PATH: &str = "/v1/cluster/settings";
 
 /// Ending of the names of times.
 const MILLIS: &str = "_ms";
@@ -53,13 +53,13 @@ fn rows(items: &Value) -> Table {
 }
 
 /// A time in the largest unit that tells all of it.
-fn told(millis: u64) -> String {
+pub(super) fn told(millis: u64) -> String {
     let unit = UNITS.iter().find(|(_, size)| millis.is_multiple_of(*size) && millis > 0);
     unit.map_or_else(|| format!("{millis}ms"), |(unit, size)| format!("{}{unit}", millis / size))
 }
 
 /// What is sent: a value that is not of the right kind is refused there, with what is right.
-fn body(settings: &[String]) -> Result<Value, Failure> {
+pub(super) fn body(settings: &[String]) -> Result<Value, Failure> {
     let mut body = Map::new();
     for setting in settings {
         let Some((key, text)) = setting.split_once('=') else {
@@ -80,7 +80,8 @@ fn body(settings: &[String]) -> Result<Value, Failure> {
 }
 
 /// The settings that are times.
-const TIMES: [&str; 4] = ["voter_grace", "reap_after", "tombstone_after", "hold_for"];
+const TIMES: [&str; 6] =
+    ["voter_grace", "reap_after", "tombstone_after", "hold_for", "keep_history", "backup_every"];
 
 /// A time has a unit, and fits: told here, where the name is the one that the person wrote.
 fn check_unit(key: &str, text: &str) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ pub(crate) async fn run(up: Up) -> Result<(), Failure> {
         lease_reads: up.lease_reads,
         is_strict: up.api_auth == ApiAuth::Required,
         slice_above: up.slice_above,
+        backup_dir: up.backup_dir,
         ..UpOptions::new(up.data_dir)
     };
     run_node(options, up.exit_with_parent).await

@@ -13,11 +13,16 @@ mod ports;
 mod process;
 
 mod tests_admission;
+mod tests_backup;
+mod tests_collections;
+mod tests_counter;
 mod tests_dev;
 mod tests_discovery;
 mod tests_faults;
+mod tests_hold;
 mod tests_hostile;
 mod tests_kv;
+mod tests_kv_more;
 mod tests_nodes;
 mod tests_recover;
 mod tests_usage;

@@ -4,7 +4,7 @@ use crate::ports;
 use crate::process::{Said, run};
 
 /// Every command, for what holds for all of them.
-const COMMANDS: [&str; 53] = [
+const COMMANDS: [&str; 69] = [
     "",
     "dev",
     "init",
@@ -51,11 +51,27 @@ const COMMANDS: [&str; 53] = [
     "kv del",
     "kv ls",
     "kv watch",
+    "kv history",
+    "kv cas",
+    "kv edit",
+    "kv txn",
+    "kv export",
+    "kv import",
+    "kv compact",
+    "lock",
+    "elect",
+    "lease",
+    "lease grant",
+    "lease revoke",
+    "lease ttl",
+    "lease ls",
+    "lease keep",
     "events",
     "completions",
     "version",
     "bench",
     "bench kv",
+    "bench outage",
     "node list",
     "kv list",
 ];

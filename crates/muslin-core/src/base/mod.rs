@@ -13,7 +13,7 @@ mod output;
 mod prng;
 pub mod quorum;
 
-pub use hash::Fnv64;
+pub use hash::{Fnv64, Sum64};
 pub use ids::{
     ClusterId, Epoch, GroupId, Incarnation, Index, LeaseId, LogId, NodeId, PersistId, RequestId,
     Revision, Term,

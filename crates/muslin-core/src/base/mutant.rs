@@ -198,6 +198,26 @@ mutants! {
     FeedSkipsGap = "feed-skips-gap",
     /// A voter feeds from where it stands itself, whatever it was asked for.
     FeedBeginsLate = "feed-begins-late",
+    /// Entries that wait for an answer to those under way go on waiting when it comes.
+    GatheredNeverSent = "gathered-never-sent",
+    /// A follower leaves it at an acknowledgement that it gave in an earlier session.
+    AckOfOlderSessionKept = "ack-of-older-session-kept",
+    /// Of a transaction only what will run is checked.
+    AuthChecksTakenBranchOnly = "auth-checks-taken-branch-only",
+    /// Rights are checked by the node that takes a command, not where it stands in the log.
+    AuthCheckedBeforeLog = "auth-checked-before-log",
+    /// A token of before auth was disabled is good when it is enabled again.
+    TokenSurvivesDisable = "token-survives-disable",
+    /// A deletion tells its pairs to somebody who may not read them.
+    PrevKvUnchecked = "prev-kv-unchecked",
+    /// A watch goes on whose user may not read any more what it tells.
+    WatchOutlivesRight = "watch-outlives-right",
+    /// What makes room in the ring of changes is not known to be gone.
+    RingDropsAtWrap = "ring-drops-at-wrap",
+    /// A watch that has caught up by history goes on at the end of the ring.
+    CursorSkipsAfterHistory = "cursor-skips-after-history",
+    /// Watches are told to have seen a revision before it is there.
+    EventBeforeCommit = "event-before-commit",
     /// A ticket lets in whoever shows it, whichever cluster gave it.
     TicketOfAnyCluster = "ticket-of-any-cluster",
 }

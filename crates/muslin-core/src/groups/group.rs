@@ -4,7 +4,9 @@ use super::snapshot;
 use super::types::Kept;
 use super::{Ask, Claim, Event, Failure, GroupMachine, GroupStatus, Message, Output, Recovered};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Wake};
+use crate::base::{
+    GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Sum64, Wake,
+};
 use crate::plan::{self, VoterStep, VoterView};
 use crate::raft::{
     self, Change, Configuration, Entries, Payload, Raft, Role, Snapshot, SnapshotMeta,
@@ -211,7 +213,10 @@ impl Group {
 
     /// Something waits for a flush.
     pub(super) fn is_waiting(&self) -> bool {
-        self.proposals.has_unsent() || self.reads.has_waiting() || !self.relayed.is_empty()
+        self.proposals.has_unsent()
+            || self.reads.has_waiting()
+            || !self.relayed.is_empty()
+            || self.raft.is_flush_due()
     }
 
     /// Whether the disk has lost what this replica promised, and there is no other to fetch it
@@ -339,6 +344,7 @@ impl Group {
     /// What waits leaves: to the log, to the leader, or to a round of reads.
     pub(super) fn flush(&mut self, now: Now, out: &mut Outputs<Output>) {
         self.flush_proposals(now, out);
+        self.handle(now, raft::Input::Flush, out);
         if self.reads.has_waiting() {
             match self.raft.leader() {
                 Some(_) => {
@@ -361,7 +367,8 @@ impl Group {
             }
             if let Some(leader) = self.likely_leader() {
                 let group = self.id();
-                for proposals in self.proposals.take_messages(now) {
+                let is_spoken_to = self.raft.configuration().is_voter(self.home.id);
+                for proposals in self.proposals.take_messages(now, is_spoken_to) {
                     let message = Message::Propose { group, proposals };
                     out.push(Output::Send { to: leader, after: None, message });
                 }
@@ -545,9 +552,16 @@ impl Group {
 impl Group {
     pub(super) fn handle(&mut self, now: Now, input: raft::Input, out: &mut Outputs<Output>) {
         let mut said = Outputs::new();
+        let speaker = match &input {
+            raft::Input::Message { from, .. } => Some(*from),
+            _ => None,
+        };
         self.raft.handle(now, input, &mut said);
         for output in said.drain() {
             self.on_raft_output(output, out);
+        }
+        if speaker.is_some() && speaker == self.raft.leader() {
+            self.proposals.leader_spoke();
         }
         self.look_for_dispute(now, ELECTION_PAUSE);
         self.take_snapshots(now, out);
@@ -597,7 +611,7 @@ impl Group {
             let Payload::Command(bytes) = entry.payload else { continue };
             self.unsaved_bytes += bytes.len() as u64;
             let Ok(proposal) = Proposal::decode(bytes) else { continue };
-            let Proposal { origin, boot, sequence, settled_below, command } = proposal;
+            let Proposal { origin, boot, sequence, settled_below, command, asker: _ } = proposal;
             let origin = NodeId(origin);
             let stub = Stub { origin, boot, sequence, settled_below };
             let result = match self.sessions.admit(stub) {
@@ -663,7 +677,8 @@ impl Group {
             self.is_snapshot_lost = false;
         }
         let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data };
-        self.handle(now, raft::Input::Snapshot { snapshot, save }, out);
+        let checksum = Sum64::of(&snapshot.data);
+        self.handle(now, raft::Input::Snapshot { snapshot, checksum, save }, out);
     }
 }
 

@@ -18,7 +18,8 @@
 //!
 //! A group's state is a [`GroupMachine`], made by name ([`Machines`]). Commands are proposed by any
 //! replica, carried to the leader, and answered by the replica that took them when it applies them;
-//! `(origin, boot, sequence)` makes a repetition harmless, as in the control group.
+//! `(origin, boot, sequence)` makes a repetition harmless, as in the control group. A repetition by
+//! a client is another command; [`Receipted`] makes that harmless too.
 //!
 //! # Invariants
 //! - A command is answered only from an applied, committed entry of this process's own `boot`, and
@@ -42,6 +43,7 @@ mod group;
 mod liveness;
 mod machine;
 mod machines;
+mod receipts;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -52,4 +54,8 @@ pub use counts::GroupCounts;
 pub use group::Group;
 pub use machine::{Groups, Start};
 pub use machines::{Journal, Register};
+pub use receipts::{
+    Envelope, RECEIPT_ANSWER_BYTES_MAX, RECEIPT_KEY_BYTES_MAX, RECEIPTS_BYTES_MAX, RECEIPTS_MAX,
+    Receipt, ReceiptKind, Receipted,
+};
 pub use types::*;

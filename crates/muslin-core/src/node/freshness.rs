@@ -1,6 +1,6 @@
 //! How old what this node has applied is, and handing leadership on, whoever is asked.
 
-use super::machine::fail;
+use super::requests::fail;
 use super::{Failure, Node, Output, PeerMessage, Reply};
 use crate::base::{Index, NodeId, Now, Outputs, RequestId};
 use crate::raft::{self, Message, Role, Unbound};

@@ -1,8 +1,8 @@
 //! The node and its groups: what the record says of them, what they say to other nodes, and, on the
 //! leader of the control group, who is to lead which.
 
-use super::machine::{CHORES_BUSY, encoded, fail};
 use super::reads::{Ask, Record, What};
+use super::requests::{CHORES_BUSY, encoded, fail};
 use super::{Event, Failure, Node, Output, PeerMessage, Placement, Reply, Seen, Vitals};
 use crate::base::{GroupId, Index, NodeId, Now, Outputs, RequestId};
 use crate::groups::{self, Claim, Groups};

@@ -5,7 +5,7 @@
 //! a second at most, and a node that is as busy as before tells nothing.
 
 use super::Node;
-use super::machine::encoded;
+use super::requests::encoded;
 use crate::base::{Now, Outputs};
 use crate::state::{Command, CommandKind, Membership, MembershipChange, NodeLoad, ReportLoad};
 use core::time::Duration;

@@ -1,6 +1,6 @@
 //! What the view and the record say of the members: routes, this node's own entry, who votes.
 
-use super::machine::encoded;
+use super::requests::encoded;
 use super::{CONTROL_ROLE, Event, Node, Output};
 use crate::base::{Index, NodeId, Now, Outputs};
 use crate::plan::{self, VoterStep, VoterView};

@@ -35,9 +35,11 @@
 //! # Not here
 //! Sockets, files, clocks, threads, encryption, text: the shell's.
 
+mod applying;
 mod feed;
 mod freshness;
 mod groups;
+mod history;
 mod leases;
 mod load;
 mod machine;
@@ -47,7 +49,9 @@ mod places;
 mod reads;
 mod recovery;
 mod reports;
+mod requests;
 mod scope;
+mod snapshots;
 mod steward;
 mod types;
 mod watches;

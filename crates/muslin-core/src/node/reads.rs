@@ -2,7 +2,7 @@
 
 use crate::base::{GroupId, LeaseId, NodeId, RequestId};
 use crate::groups;
-use crate::state::Query;
+use crate::state::{self, Query};
 
 /// Most reads of one node waiting at once.
 pub(super) const READS_MAX: usize = 16_384;
@@ -13,7 +13,7 @@ pub(super) type Ask = crate::waiting::Ask<What>;
 #[derive(Debug)]
 pub(super) enum What {
     /// Read the state.
-    Query { request: RequestId, query: Query },
+    Query { request: RequestId, asker: state::Asker, query: Query },
     /// Leader only: tell how long a lease has left, extending it first when `extend`.
     Lease { asker: Asker, lease: LeaseId, extend: bool },
     /// Ask a group that the record, as far as it was read here, does not have.

@@ -248,6 +248,7 @@ fn raise_epoch(survivor: &Survivor, from: Epoch) -> Bytes {
         sequence: 1,
         settled_below: 1,
         command: Some(Command::of(CommandKind::Membership(membership.into()))),
+        asker: None,
     };
     proposal.encode_to_vec().into()
 }

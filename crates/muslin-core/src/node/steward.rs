@@ -1,8 +1,8 @@
 //! What the nodes do so that the record says who is there: watchers report, the leader declares,
 //! removes by policy, and collects what is left of the removed.
 
-use super::machine::encoded;
 use super::reports::{REPORT_EVERY, REPORTS_MAX, Report, Reports, ended_life, is_news};
+use super::requests::encoded;
 use super::{Node, Output, PeerMessage};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Incarnation, NodeId, Now, Outputs};

@@ -5,7 +5,9 @@
 mod crowd;
 mod feed;
 mod groups;
+mod history;
 mod places;
+mod planted;
 mod stewards;
 
 use super::*;
@@ -13,8 +15,8 @@ use crate::base::{ClusterId, Machine, NodeId, Now, Outputs, RequestId, Revision}
 use crate::raft::DiskRoom;
 use crate::raft::Role;
 use crate::state::{
-    Admit, Command, CommandKind, Founding, KeyRange, LeaseGrant, Member, Put, Query, Range, Remove,
-    Response, Token, WatchSpec,
+    Admit, Asker, Command, CommandKind, Cursor, Founding, KeyRange, LeaseGrant, Member, Put, Query,
+    Range, Remove, Response, Ring, RingRoom, Room, Token, Told, WatchSpec,
 };
 use bytes::Bytes;
 use core::net::SocketAddr;
@@ -33,6 +35,8 @@ struct World {
     /// What nodes said to each other, all of it.
     said: Vec<PeerMessage>,
     replies: BTreeMap<(u64, RequestId), Vec<Reply>>,
+    /// What each told of changes.
+    rings: BTreeMap<u64, Ring>,
     cut: BTreeSet<u64>,
     /// Who refuses whom.
     barred: BTreeSet<(u64, u64)>,
@@ -98,6 +102,7 @@ impl World {
             sent: 0,
             said: Vec::new(),
             replies: BTreeMap::new(),
+            rings: BTreeMap::new(),
             cut: BTreeSet::new(),
             barred: BTreeSet::new(),
             last_request: 0,
@@ -182,6 +187,10 @@ impl World {
                 Output::Route { node, address } => {
                     self.routes.insert((id, node.0), address);
                 }
+                Output::Changes(changes) => {
+                    let room = RingRoom { bytes: 1 << 20, events: 100 };
+                    self.rings.entry(id).or_insert_with(|| Ring::new(room)).push(changes);
+                }
                 Output::Report(_) => {}
             }
         }
@@ -200,7 +209,7 @@ impl World {
     fn ask(&mut self, node: u64, request: Request) -> (u64, RequestId) {
         self.last_request += 1;
         let id = RequestId(self.last_request);
-        self.step(node, Input::Request { id, request });
+        self.step(node, Input::Request { id, asker: Asker::Cluster, request });
         (node, id)
     }
 
@@ -237,7 +246,7 @@ impl World {
 fn value_of(reply: Option<Reply>) -> Option<Bytes> {
     match reply {
         Some(Reply::Outcome(outcome)) => match outcome.result {
-            Ok(Response::Range { kvs, .. }) => kvs.first().map(|kv| kv.value.clone()),
+            Ok(Response::Range { kvs, .. }) => kvs.first().map(|kv| Bytes::from(&kv.value)),
             other => panic!("not a range: {other:?}"),
         },
         other => panic!("not answered: {other:?}"),
@@ -378,17 +387,28 @@ fn a_watch_from_the_past_is_told_each_revision_once() {
     world.revision_of(follower, put("b", "2", 0));
     let range = KeyRange { key: "a".into(), range_end: "z".into() };
     let spec = WatchSpec { range, start_revision: first.0, ..WatchSpec::default() };
-    let watch = world.ask(follower, Request::Watch(spec));
+    let begun = world.answer(follower, Request::Watch(spec.clone()), 100);
+    let Some(Reply::WatchStarted { from, applied, .. }) = begun else { panic!("{begun:?}") };
+    let mut cursor = Cursor::new(&Asker::Cluster, spec, (from, applied));
     world.revision_of(follower, put("c", "3", 0));
     let leader = world.leader();
     world.revision_of(leader, put("a", "4", 0));
-    let told: Vec<u64> = (world.replies.remove(&watch).unwrap().into_iter())
-        .flat_map(|reply| match reply {
-            Reply::WatchEvents { events, .. } => events,
-            _ => Vec::new(),
-        })
-        .map(|event| event.kv.mod_revision)
-        .collect();
+    let room = Room { bytes: 1, ..Room::WHOLE };
+    let mut told: Vec<u64> = Vec::new();
+    loop {
+        let read = match cursor.read(&world.rings[&follower], room) {
+            Told::Behind => {
+                let (at, view) = world.nodes[&follower].state_view();
+                cursor.read_history((at, &view), room).expect("nothing was compacted")
+            }
+            read => read,
+        };
+        let Told::Passage(passage) = read else { panic!("{read:?}") };
+        told.extend(passage.events().iter().map(|event| event.kv.mod_revision));
+        if !passage.has_more {
+            break;
+        }
+    }
     assert_eq!(told, (first.0..first.0 + 4).collect::<Vec<_>>());
 }
 

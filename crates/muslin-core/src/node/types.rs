@@ -5,7 +5,10 @@ use crate::base::{ClusterId, Epoch, GroupId, Index, NodeId, PersistId, RequestId
 use crate::groups::{self, GroupCounts, GroupStatus};
 use crate::plan::VoterPlan;
 use crate::raft::{self, Configuration, Role};
-use crate::state::{Command, Founding, KvEvent, Member, NodeLoad, Outcome, Query, WatchSpec};
+use crate::state::{
+    Asker, Changes, Command, Founding, Frozen, Member, NodeLoad, Outcome, Query, Settings,
+    WatchSpec,
+};
 use crate::swim::{self, ViewEntry};
 use crate::waiting::Failure;
 
@@ -50,11 +53,14 @@ pub struct Options {
     pub membership: Membership,
     /// A request not settled this long is answered [`Failure::TimedOut`].
     pub request_timeout: Duration,
-    /// Entries applied since the last snapshot that make the next one.
-    pub snapshot_entries: u64,
-    /// The same by the bytes of their commands, or twice the last snapshot if that is more: a
-    /// state should not be written more often than it changes.
+    /// Bytes of the commands applied since the last snapshot that make the next one, or as many as
+    /// that snapshot has if those are more: a state is not written more often than it changes.
     pub snapshot_bytes: u64,
+    /// Entries that make the next one however small their commands are: until then they are kept
+    /// in memory, at about 200 bytes each.
+    pub snapshot_entries: u64,
+    /// Bytes of a snapshot that are written at a time: about half a millisecond's work.
+    pub snapshot_piece_bytes: usize,
 }
 
 impl Options {
@@ -75,8 +81,9 @@ impl Options {
             swim: swim::Options::fast(),
             membership: Membership::default(),
             request_timeout: Duration::from_secs(5),
-            snapshot_entries: 100_000,
-            snapshot_bytes: 64 << 20,
+            snapshot_bytes: 16 << 20,
+            snapshot_entries: 500_000,
+            snapshot_piece_bytes: 512 << 10,
         }
     }
 }
@@ -145,11 +152,15 @@ pub enum Input {
     Request {
         /// Names the answer.
         id: RequestId,
+        /// On whose behalf.
+        asker: Asker,
         /// What.
         request: Request,
     },
-    /// The client has gone (or a watch is to end): forget the request. A write may still happen.
+    /// The client has gone: forget the request. A write may still happen.
     Cancel(RequestId),
+    /// Nobody watches any more: changes need not be told.
+    Unwatched,
     /// Addresses where members may be. Mean nothing to a node with [`Membership::Static`].
     Contacts(Vec<SocketAddr>),
     /// This node was given another ticket.
@@ -252,19 +263,9 @@ pub enum Request {
         /// How fresh.
         consistency: Consistency,
     },
-    /// Follow changes: [`Reply::WatchStarted`] or [`Reply::WatchRefused`], then
-    /// [`Reply::WatchEvents`] until cancelled.
+    /// Where a watch of this begins: [`Reply::WatchStarted`] or [`Reply::WatchRefused`]. From then
+    /// on changes are told, by [`Output::Changes`], until [`Input::Unwatched`].
     Watch(WatchSpec),
-    /// The reader of a watch that lags has room again: tell more.
-    WatchMore {
-        /// The watch.
-        watch: RequestId,
-    },
-    /// The node's revision up to which a watch has seen all: [`Reply::WatchProgress`].
-    WatchProgress {
-        /// The watch.
-        watch: RequestId,
-    },
     /// Extend a lease: [`Reply::Lease`].
     KeepAlive(u64),
     /// How long a lease has left: [`Reply::Lease`].
@@ -289,6 +290,8 @@ pub enum Request {
     /// What this node knows of one of the groups it keeps, or of all: [`Reply::GroupStatus`]. Never
     /// waits.
     GroupStatus(Option<GroupId>),
+    /// The state as it is here, to be written down elsewhere: [`Reply::Frozen`]. Never waits.
+    Freeze,
 }
 
 /// How fresh a read is.
@@ -305,36 +308,24 @@ pub enum Consistency {
     Local,
 }
 
-/// Answers to requests. One each, except for a watch.
+/// Answers to requests. One each.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Reply {
     /// Of a write or a read: the state answered (perhaps by a refusal).
     Outcome(Outcome),
-    /// Of a watch: it begins; every event of `from` or later will be told.
+    /// Of a watch: every change of `from` or later is in the history, or will be told.
     WatchStarted {
         /// First revision that will be seen.
         from: Revision,
         /// Present revision.
         revision: Revision,
+        /// The last entry applied: the right to watch was looked at after it.
+        applied: Index,
     },
     /// Of a watch: history from the asked revision on is compacted away.
     WatchRefused {
         /// The earliest revision that can be watched from.
         compacted: Revision,
-    },
-    /// Of a watch: changes, whole revisions, in order, none missed (K2).
-    WatchEvents {
-        /// The events of one or more revisions.
-        events: Vec<KvEvent>,
-        /// All changes up to here have been told.
-        revision: Revision,
-        /// It lags behind the present and waits for [`Request::WatchMore`] before it tells more.
-        behind: bool,
-    },
-    /// Of a watch: nothing it wants happened up to here.
-    WatchProgress {
-        /// All changes up to here have been told.
-        revision: Revision,
     },
     /// Of a keep-alive or a question for time to live; `None` when there is no such lease.
     Lease {
@@ -351,6 +342,8 @@ pub enum Reply {
     Group(Bytes),
     /// Of a question for the status of groups, in the order of their ids.
     GroupStatus(Vec<GroupStatus>),
+    /// The state as it is here.
+    Frozen(Box<Frozen>),
     /// It is done.
     Done,
     /// It was not done, or it is not known whether it was.
@@ -397,6 +390,9 @@ pub enum Output {
         /// Encoded [`swim::Packet`].
         bytes: Bytes,
     },
+    /// Keys or rights have changed, and somebody watches. Comes before the replies to what changed
+    /// them.
+    Changes(Changes),
     /// Answer a request.
     Reply {
         /// Which.
@@ -475,6 +471,20 @@ pub enum Event {
         /// Where they are, and what became of it.
         what: String,
     },
+    /// This node wrote a backup, as the settings say. Told by the shell, which writes it.
+    BackedUp {
+        /// At this revision.
+        revision: Revision,
+        /// Its size.
+        bytes: u64,
+        /// Where it is.
+        path: String,
+    },
+    /// A backup that the settings ask for came to nothing. Told by the shell.
+    BackupFailed {
+        /// Why, and what to do.
+        what: String,
+    },
     /// A peer's message could not be read; it was dropped.
     BadMessage {
         /// Why.
@@ -515,6 +525,12 @@ pub struct NodeStatus {
     pub keys: u64,
     /// Approximate size of the key-value state, in bytes.
     pub state_bytes: u64,
+    /// Whether a compaction is not yet carried out in full.
+    pub is_sweeping: bool,
+    /// How much they may take: above that nothing is added.
+    pub quota_bytes: u64,
+    /// What operators have set, as applied here.
+    pub settings: Settings,
     /// Who votes.
     pub configuration: Configuration,
     /// Members by the record as applied here, in id order.

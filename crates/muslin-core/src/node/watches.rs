@@ -1,38 +1,35 @@
-//! Followers of key changes on this node.
+//! Where watches begin, and what happens from then on.
 //!
-//! A watch is *live* when it has been told everything: each batch is passed on as it is applied. It
-//! is *behind* while history has to be read: it is told a piece, and the next one when its reader
-//! has room.
+//! The node knows that somebody watches, not who: it tells all changes, and whoever keeps the
+//! [`Ring`](crate::state::Ring) of them tells each watch its own.
 
-use super::{Output, Reply};
+use super::{Failure, Output, Reply};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{Outputs, RequestId, Revision};
-use crate::state::{Compacted, KvEvent, State, WatchSpec};
-use alloc::collections::BTreeMap;
+use crate::base::{Index, Outputs, RequestId, Revision};
+use crate::state::{Asker, Changes, KvEvent, Refusal, RightsAt, State, WatchSpec};
 use alloc::vec::Vec;
-
-/// Events of history told at once; whole revisions, so a larger one still goes out in one piece.
-const PIECE_EVENTS: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    watches: BTreeMap<RequestId, Watcher>,
-}
-
-#[derive(Debug)]
-struct Watcher {
-    spec: WatchSpec,
-    /// The first revision not told.
-    next: Revision,
-    is_behind: bool,
+    /// The revision up to which all was told, while somebody watches.
+    told: Option<Revision>,
 }
 
 impl Watches {
+    pub(super) fn are_there(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Nobody watches any more.
+    pub(super) fn end(&mut self) {
+        self.told = None;
+    }
+
     pub(super) fn start(
         &mut self,
-        state: &State,
-        id: RequestId,
-        spec: WatchSpec,
+        (applied, state): (Index, &State),
+        (id, asker): (RequestId, Asker),
+        spec: &WatchSpec,
         out: &mut Outputs<Output>,
     ) {
         let revision = state.revision();
@@ -40,109 +37,77 @@ impl Watches {
             0 => revision.next(),
             asked => Revision(asked),
         };
-        if from < state.compacted() {
-            return refuse(state, id, out);
-        }
-        let reply = Reply::WatchStarted { from, revision };
-        out.push(Output::Reply { id, reply });
-        self.watches.insert(id, Watcher { spec, next: from, is_behind: from <= revision });
-        if from <= revision {
-            self.tell_more(state, id, out);
-        }
-    }
-
-    pub(super) fn cancel(&mut self, id: RequestId) {
-        self.watches.remove(&id);
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.watches.is_empty()
-    }
-
-    /// A watch's reader has room: the next piece of history, or it is live.
-    pub(super) fn tell_more(&mut self, state: &State, id: RequestId, out: &mut Outputs<Output>) {
-        let Some(watcher) = self.watches.get_mut(&id) else { return };
-        if !watcher.is_behind {
-            return;
-        }
-        match state.events_since(watcher.next, &watcher.spec.range, PIECE_EVENTS) {
-            Err(Compacted(_)) => {
-                self.watches.remove(&id);
-                refuse(state, id, out);
+        let reply = match state.check_watch(&asker, &spec.range) {
+            Err(Refusal::Auth(refusal)) => Reply::Failed(Failure::Denied(refusal)),
+            Ok(()) | Err(_) if from < state.compacted() => {
+                Reply::WatchRefused { compacted: state.compacted() }
             }
-            Ok(piece) => {
-                watcher.next = piece.through.next();
-                watcher.is_behind = piece.through < state.revision();
-                let behind = watcher.is_behind;
-                let events = wanted(&watcher.spec, &piece.events);
-                // A piece without a wanted event is still told while behind: its reader asks for
-                // more.
-                if behind || !events.is_empty() {
-                    let reply = Reply::WatchEvents { events, revision: piece.through, behind };
-                    out.push(Output::Reply { id, reply });
+            Ok(()) | Err(_) => {
+                if self.told.is_none() {
+                    self.tell_anew(revision, None, out);
                 }
+                Reply::WatchStarted { from, revision, applied }
             }
-        }
+        };
+        out.push(Output::Reply { id, reply });
     }
 
-    /// A batch was applied: `events`, in order, up to `revision`.
+    /// A batch was applied.
     pub(super) fn on_applied(
         &mut self,
-        events: &[KvEvent],
-        revision: Revision,
+        state: &State,
+        events: Vec<KvEvent>,
         out: &mut Outputs<Output>,
     ) {
-        if events.is_empty() {
-            return;
+        if !events.is_empty() {
+            self.tell(state.revision(), events, None, out);
         }
-        for (id, watcher) in self.watches.iter_mut().filter(|(_, watcher)| !watcher.is_behind) {
-            let start = events.partition_point(|event| event.kv.mod_revision < watcher.next.0);
-            let told = wanted(&watcher.spec, &events[start..]);
-            watcher.next = watcher.next.max(revision.next());
-            if !told.is_empty() {
-                let reply = Reply::WatchEvents { events: told, revision, behind: false };
-                out.push(Output::Reply { id: *id, reply });
-            }
-        }
+    }
+
+    /// Rights have changed, after these changes of keys.
+    pub(super) fn on_rights_changed(
+        &mut self,
+        (applied, state): (Index, &State),
+        events: Vec<KvEvent>,
+        out: &mut Outputs<Output>,
+    ) {
+        self.tell(state.revision(), events, Some(state.rights_at(applied)), out);
     }
 
     /// The state was replaced by a later one: what lies between is in its history, or is gone.
-    pub(super) fn on_installed(&mut self, state: &State, out: &mut Outputs<Output>) {
-        let mut late = Vec::new();
-        for (id, watcher) in &mut self.watches {
-            if mutant::is_active(Mutant::InstallLosesEvents) && !watcher.is_behind {
-                watcher.next = watcher.next.max(state.revision().next());
-            }
-            if mutant::is_active(Mutant::InstallRepeatsEvents) && !watcher.is_behind {
-                watcher.next = Revision(watcher.next.0.saturating_sub(1));
-            }
-            if !watcher.is_behind && watcher.next <= state.revision() {
-                watcher.is_behind = true;
-                late.push(*id);
-            }
-        }
-        for id in late {
-            self.tell_more(state, id, out);
+    pub(super) fn on_installed(
+        &mut self,
+        (applied, state): (Index, &State),
+        out: &mut Outputs<Output>,
+    ) {
+        if self.are_there() {
+            self.tell_anew(state.revision(), Some(state.rights_at(applied)), out);
         }
     }
 
-    /// How far a watch has been told, if it is live.
-    pub(super) fn tell_progress(&self, state: &State, id: RequestId, out: &mut Outputs<Output>) {
-        let Some(watcher) = self.watches.get(&id) else { return };
-        let revision = match watcher.is_behind {
-            false => state.revision(),
-            true => Revision(watcher.next.0.saturating_sub(1)),
-        };
-        out.push(Output::Reply { id, reply: Reply::WatchProgress { revision } });
+    /// What is told from here on follows this revision.
+    fn tell_anew(
+        &mut self,
+        revision: Revision,
+        rights: Option<RightsAt>,
+        out: &mut Outputs<Output>,
+    ) {
+        self.told = Some(revision);
+        let (after, through) = (revision, revision);
+        out.push(Output::Changes(Changes { after, events: Vec::new(), through, rights }));
     }
-}
 
-fn refuse(state: &State, id: RequestId, out: &mut Outputs<Output>) {
-    let reply = Reply::WatchRefused { compacted: state.compacted() };
-    out.push(Output::Reply { id, reply });
-}
-
-/// The events a watcher asked for, with the earlier pair only if it asked for that too.
-fn wanted(spec: &WatchSpec, events: &[KvEvent]) -> Vec<KvEvent> {
-    events.iter().filter_map(|event| spec.view(event)).collect()
+    fn tell(
+        &mut self,
+        through: Revision,
+        events: Vec<KvEvent>,
+        rights: Option<RightsAt>,
+        out: &mut Outputs<Output>,
+    ) {
+        let Some(after) = self.told else { return };
+        let early = mutant::is_active(Mutant::EventBeforeCommit) && !events.is_empty();
+        let through = if early { through.next() } else { through };
+        self.told = Some(through);
+        out.push(Output::Changes(Changes { after, events, through, rights }));
+    }
 }

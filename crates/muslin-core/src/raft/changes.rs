@@ -115,17 +115,16 @@ impl Raft {
     }
 
     /// A committed joint configuration is left at once: the final one is appended, and sent along
-    /// with the commit index. False when there is nothing to leave.
-    pub(super) fn leave_joint(&mut self, out: &mut Outputs<Output>) -> bool {
+    /// with the commit index.
+    pub(super) fn leave_joint(&mut self, out: &mut Outputs<Output>) {
         let present = self.configuration();
         if !present.is_joint() || self.configurations.index() > self.commit {
-            return false;
+            return;
         }
         let voters = present.voters.clone();
         let learners = present.learners.clone();
         let last = Configuration { voters, learners, ..Configuration::default() };
         self.append_own([Payload::Configuration(last)], out);
-        true
     }
 
     /// A leader that the committed configuration leaves out goes (Raft 6). The peers were told of

@@ -1,5 +1,6 @@
 //! How a message finds its handler: terms first, then kinds.
 
+use super::arriving::Chunk;
 use super::follower::Append;
 use super::reads::Answer;
 use super::sanity::{is_sane, term_of};
@@ -89,7 +90,8 @@ impl Raft {
                 ..
             } => {
                 if self.follow(from, out) {
-                    let piece = Piece { session, cluster, meta, offset, total, checksum, data };
+                    let chunk = Chunk { meta, offset, total, checksum, data };
+                    let piece = Piece { session, cluster, chunk };
                     self.on_snapshot_chunk(from, piece, out);
                 }
             }
@@ -107,7 +109,7 @@ impl Raft {
             Bound::VoteReply { granted, .. } => self.on_vote_reply(from, granted, out),
             Bound::AppendReply { session, result, condition, .. } => {
                 if self.note_condition(from, session, condition, out) {
-                    self.on_append_reply(from, result, out);
+                    self.on_append_reply(from, result);
                 }
             }
             Bound::HeartbeatReply { session, round, condition, .. } => {

@@ -156,7 +156,7 @@ impl Raft {
         }
         match &self.part {
             Part::Candidate { .. } => self.count_own_vote(out),
-            Part::Leader(_) => self.advance_commit(out),
+            Part::Leader(_) => self.is_flush_due = true,
             Part::Follower | Part::PreCandidate { .. } => {}
         }
     }

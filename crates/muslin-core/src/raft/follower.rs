@@ -4,7 +4,7 @@ use super::{
     AppendResult, Bound, DiskRoom, Entries, Entry, Event, Output, Payload, Raft, SessionId,
 };
 use crate::base::mutant::{self, Mutant};
-use crate::base::{Index, LogId, NodeId, Outputs, PersistId};
+use crate::base::{Index, LogId, NodeId, Outputs, PersistId, Term};
 
 /// An append of the present term's leader.
 pub(super) struct Append {
@@ -12,6 +12,17 @@ pub(super) struct Append {
     pub(super) prev: LogId,
     pub(super) entries: Entries,
     pub(super) commit: Index,
+}
+
+/// An acknowledgement as it was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Acknowledged {
+    to: NodeId,
+    term: Term,
+    session: SessionId,
+    result: AppendResult,
+    /// What it leaves behind.
+    write: PersistId,
 }
 
 impl Raft {
@@ -83,10 +94,30 @@ impl Raft {
         if mutant::is_active(Mutant::AckBeforeDurable) {
             write = PersistId::ZERO;
         }
+        if self.is_said_already(Acknowledged { to, term: self.term, session, result, write }) {
+            return;
+        }
         let term = self.term;
         let condition = self.condition();
         let reply = Bound::AppendReply { term, session, result, condition };
         out.push(Output::send_behind(write, to, reply));
+    }
+
+    /// Whether an answer to the same leader that says the same still waits for its write: one is
+    /// enough. R10: an answer of another session says nothing about this one.
+    fn is_said_already(&mut self, next: Acknowledged) -> bool {
+        let is_same = |last: &Acknowledged| {
+            let is_of_session =
+                mutant::is_active(Mutant::AckOfOlderSessionKept) || last.session == next.session;
+            is_of_session && *last == Acknowledged { session: last.session, ..next }
+        };
+        // A passive leader asks until it is told that its commit index arrived.
+        let is_held = !self.disk.is_durable(next.write) && !self.is_passive();
+        if is_held && self.acknowledged.as_ref().is_some_and(is_same) {
+            return true;
+        }
+        self.acknowledged = Some(next);
+        false
     }
 
     /// The last entry here that may agree with a log that has `prev`. What is committed does.

@@ -183,6 +183,25 @@ impl Log {
         (self.collect(place, from, count), bytes)
     }
 
+    /// Whether the entries from `from` on would fill this portion.
+    pub(super) fn fills(&self, from: Index, portion: Portion) -> bool {
+        if self.last().index.next().0.saturating_sub(from.0) >= portion.entries as u64 {
+            return true;
+        }
+        let mut bytes = 0;
+        for piece in self.pieces.iter().rev() {
+            if piece.last().index < from || bytes >= portion.bytes {
+                break;
+            }
+            let skipped = from.0.saturating_sub(piece.first().0);
+            bytes += match usize::try_from(skipped).expect("the log fits in memory") {
+                0 => piece.bytes,
+                skipped => piece.entries.iter().skip(skipped).map(weight).sum(),
+            };
+        }
+        bytes >= portion.bytes
+    }
+
     /// The entry after which the entries up to `last` weigh no more than `bytes`, as far as whole
     /// pieces tell.
     pub(super) fn tail_within(&self, last: Index, bytes: u64) -> Index {

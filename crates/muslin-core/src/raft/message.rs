@@ -127,7 +127,7 @@ pub enum Unbound {
         offset: u64,
         /// Length of the whole.
         total: u64,
-        /// FNV-1a 64 of the whole.
+        /// [`Sum64`](crate::base::Sum64) of the whole.
         checksum: u64,
         /// The piece.
         data: Bytes,

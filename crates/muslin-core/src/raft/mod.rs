@@ -21,8 +21,15 @@
 //! time. A peer whose log is known is streamed to, within a window of messages and bytes; one whose
 //! log is not known is probed with one append at a time. A refusal names the last entry that may
 //! agree, by term, so that a whole term is skipped at once. Messages may be lost, doubled or late:
-//! an answer to a heartbeat after a silence makes the leader ask again. A new commit index is told
-//! to idle peers at once.
+//! an answer to a heartbeat after a silence makes the leader ask again.
+//!
+//! **Rounds** (`progress.rs`, `replication.rs`). Under load, what a commit costs is the messages,
+//! writes and wake-ups of its round divided by how many share it. So while two appends are under
+//! way to a peer, one for its disk and one to be there when that is done, the entries that follow
+//! gather until an answer comes or there is [`Options::appends_gather_bytes`] of them. Answers and
+//! writes that came together commit together, at [`Input::Flush`], and what leaves then carries the
+//! new commit index; a peer that is sent no entries is told of it at once. A follower whose answer
+//! still waits for its write does not give the same answer twice.
 //!
 //! **Reads** (8; thesis 6.4; `reads.rs`). Reads gather, one round of [`Unbound::Heartbeat`]s under
 //! a fresh number confirms them all. Followers ask the leader for an index by
@@ -131,6 +138,7 @@
 //! authenticity of peers, which is the transport's; who shall lead a passive group
 //! ([`crate::plan`], [`crate::groups`]).
 
+mod arriving;
 mod changes;
 mod configuration;
 mod dispatch;
@@ -155,6 +163,7 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use arriving::{Arriving, Chunk};
 pub use configuration::{Change, Configuration};
 pub use entries::{Entries, IntoIter};
 pub use feed::{Committed, Fed, Readers, Standing};
@@ -167,4 +176,3 @@ pub use output::{
     DiskRoom, Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write,
 };
 pub use replica::Raft;
-pub(crate) use snapshots::checksum;

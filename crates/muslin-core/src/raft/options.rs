@@ -9,6 +9,9 @@ use core::time::Duration;
 /// slews a clock.
 const CLOCK_DRIFT_PPM: u32 = 1_000;
 
+/// An append of this length costs more to carry and to write than it costs to be woken for it.
+const APPENDS_GATHER_BYTES: usize = 64 << 10;
+
 /// No clock that drifts by more than a tenth measures anything.
 const CLOCK_DRIFT_PPM_MAX: u32 = 100_000;
 
@@ -29,6 +32,12 @@ pub struct Options {
     pub appends_in_flight_max: usize,
     /// Payload bytes sent to one peer and not yet answered.
     pub bytes_in_flight_max: usize,
+    /// While two appends of entries are under way to a peer, what comes after them waits until one
+    /// is answered or there is this much of it: under load a few large appends leave, each with
+    /// its write, its answer and its commit, where many small ones would. Zero where the way to a
+    /// peer takes longer than its disk: nothing waits then, not even for
+    /// [`Input::Flush`](super::Input::Flush).
+    pub appends_gather_bytes: usize,
     /// Bytes in one piece of a snapshot.
     pub snapshot_chunk_bytes: usize,
     /// Entries kept behind a snapshot for followers that lag a little.
@@ -76,6 +85,7 @@ impl Default for Options {
             append_bytes_max: 1 << 20,
             appends_in_flight_max: 64,
             bytes_in_flight_max: 16 << 20,
+            appends_gather_bytes: APPENDS_GATHER_BYTES,
             snapshot_chunk_bytes: 256 << 10,
             log_tail_entries: 10_000,
             log_tail_bytes: 64 << 20,

@@ -75,6 +75,10 @@ pub enum Write {
 pub enum Input {
     /// The deadline has come.
     Tick,
+    /// All that had come was given: commits what can be, and sends what is due. Whoever steps a
+    /// replica gives it this before it waits for more; without it, nothing commits, unless
+    /// [`Options::appends_gather_bytes`](super::Options::appends_gather_bytes) is zero.
+    Flush,
     /// A peer said something.
     Message {
         /// Which peer, authenticated.
@@ -93,8 +97,11 @@ pub enum Input {
     /// The state as of the last committed entry, asked for by [`Output::SnapshotNeeded`] to be sent
     /// to a peer, or given unasked to be saved so that the log can be compacted.
     Snapshot {
-        /// The state; its `meta` must be what the replica's `snapshot_meta()` said at this moment.
+        /// The state; its `meta` must be what the replica's `snapshot_meta()` said when it had
+        /// been handed out this much. It may have been handed out more since.
         snapshot: Snapshot,
+        /// [`Sum64`](crate::base::Sum64) of the state's bytes.
+        checksum: u64,
         /// Save it here and compact, besides sending it to whoever waits for it.
         save: bool,
     },

@@ -95,7 +95,7 @@ impl Raft {
             leader.transfer.take_if(|transfer| transfer.until <= self.now);
         }
         self.send_heartbeats(out);
-        self.hand_over(None, out);
+        self.hand_over(out);
     }
 
     /// A campaign that brought nothing is tried again, a few times.

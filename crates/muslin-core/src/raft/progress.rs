@@ -5,6 +5,15 @@ use super::{Condition, Entries, Options, Output, SessionId, Unbound};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, NodeId, Now, Outputs, Term};
 use alloc::collections::{BTreeSet, VecDeque};
+use core::time::Duration;
+
+/// Appends with entries that leave without gathering: one for the peer's disk to write, and one to
+/// be there when it has. With one alone, the disk would wait for each answer to come back.
+const APPENDS_AHEAD: usize = 2;
+
+/// While entries wait for an answer, the commit index waits with them, but no longer than this: a
+/// quorum may be faster than this peer's disk, and its clients need not wait for that.
+const COMMIT_RIDES: Duration = Duration::from_millis(2);
 
 /// What replication looks at besides the peer.
 pub(super) struct Leading<'a> {
@@ -58,7 +67,7 @@ pub(super) enum Mode {
         sent: Option<Now>,
     },
     /// The logs are known to agree at `next - 1` unless something was lost: appends follow one
-    /// another without waiting.
+    /// another, small ones when few are under way.
     Stream,
     /// It needs entries that are compacted away, and no snapshot is at hand yet.
     AwaitSnapshot,
@@ -106,6 +115,12 @@ impl Window {
             self.bytes -= bytes;
             self.moved = now;
         }
+    }
+
+    /// Whether as much is under way as leaves without gathering.
+    fn is_ahead(&self) -> bool {
+        let with_entries = self.in_flight.iter().filter(|(_, bytes)| *bytes > 0);
+        with_entries.take(APPENDS_AHEAD).count() == APPENDS_AHEAD
     }
 
     fn clear(&mut self) {
@@ -181,17 +196,40 @@ impl Peer {
 
     fn stream(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
         let last = view.log.last().index;
-        while self.next <= last && self.window.has_room(view.options) {
+        while self.next <= last && self.window.has_room(view.options) && !self.gathers(view) {
             if !self.send_append(to, view, out) {
                 return;
             }
         }
-        // Followers answer their own clients when they apply: an idle one is told of a commit at
-        // once, by an append without entries.
+        // Followers answer their own clients when they apply: they are told of a commit at once, by
+        // an append without entries, unless one with entries is about to tell them.
         let tellable = view.commit.min(Index(self.next.0 - 1));
-        if self.commit_sent < tellable && self.window.has_room(view.options) {
-            self.send_append(to, view, out);
+        let is_awaited = self.next <= last && view.now < self.window.moved + COMMIT_RIDES;
+        if self.commit_sent < tellable && self.window.has_room(view.options) && !is_awaited {
+            self.tell_commit(to, view, out);
         }
+    }
+
+    /// Whether what comes next waits for an answer to what is under way.
+    fn gathers(&self, view: &Leading) -> bool {
+        let is_under_way = self.window.is_ahead() || mutant::is_active(Mutant::GatheredNeverSent);
+        let enough = Portion {
+            entries: view.options.append_entries_max,
+            bytes: view.options.appends_gather_bytes,
+        };
+        is_under_way && !view.log.fills(self.next, enough)
+    }
+
+    /// Sends the commit index alone.
+    fn tell_commit(&mut self, to: NodeId, view: &Leading, out: &mut Outputs<Output>) {
+        let Some(prev) = self.prev(view.log) else {
+            return self.await_snapshot();
+        };
+        self.window.push(prev.index, 0, view.now);
+        self.commit_sent = self.commit_sent.max(view.commit.min(prev.index));
+        let Leading { term, commit, .. } = *view;
+        let (session, entries) = (self.session, Entries::new());
+        out.push(Output::send(to, Unbound::Append { term, session, prev, entries, commit }));
     }
 
     /// Sends what there is from `next` on, possibly nothing. False when the log no longer reaches

@@ -1,13 +1,15 @@
 //! The replica: its state, what it is asked from outside, and how inputs find their handler.
 
+use super::arriving::Arriving;
 use super::changes::Configurations;
 use super::durability::Disk;
+use super::follower::Acknowledged;
 use super::log::Log;
 use super::progress::{Leading, Peer};
 use super::reads::{Asking, Rounds};
 use super::rebuild::Rebuild;
 use super::room::Reserve;
-use super::snapshots::{Incoming, Outgoing};
+use super::snapshots::Outgoing;
 use super::{
     Bound, Configuration, DiskRoom, Drive, Entries, Event, HardState, Input, Options, Output,
     Readers, RebuildId, Recovered, Role, SnapshotMeta,
@@ -67,7 +69,7 @@ pub struct Raft {
     /// Peers whose nodes are not alive, by what nodes know of each other.
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) asking: Asking,
-    pub(super) incoming: Option<Incoming>,
+    pub(super) incoming: Option<Arriving>,
     /// What those that are fed from here need of the log.
     pub(super) readers: Option<Readers>,
     /// Last read round drawn; never reused by this process.
@@ -76,6 +78,10 @@ pub struct Raft {
     pub(super) session: u64,
     /// The process is about to stop: no votes, no campaigns, no proposals.
     pub(super) stopping: bool,
+    /// Whether there is something to commit or to send at the next [`Input::Flush`].
+    pub(super) is_flush_due: bool,
+    /// The last acknowledgement given, which may still wait for its write.
+    pub(super) acknowledged: Option<Acknowledged>,
 }
 
 /// What a replica does, with what only that needs.
@@ -118,6 +124,8 @@ pub(super) struct Leader {
 pub(super) struct Transfer {
     pub(super) target: NodeId,
     pub(super) until: Now,
+    /// The target got on since the last flush, and may be ready.
+    pub(super) has_moved: bool,
 }
 
 impl Raft {
@@ -166,6 +174,8 @@ impl Raft {
             round: 0,
             session: 0,
             stopping: false,
+            is_flush_due: false,
+            acknowledged: None,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
         if raft.options.is_bound_by_leases() && raft.term > Term::ZERO {
@@ -441,12 +451,15 @@ impl Machine for Raft {
         self.hand_out(out);
         match input {
             Input::Tick => self.on_tick(out),
+            Input::Flush => self.on_flush(out),
             Input::Message { from, message } => self.on_message(from, message, out),
             Input::Persisted(id) => self.on_persisted(id, out),
             Input::Propose(proposals) => self.on_propose(proposals, out),
             Input::Change(changes) => self.on_change(&changes, out),
             Input::Read(id) => self.on_read(id, false, out),
-            Input::Snapshot { snapshot, save } => self.on_snapshot(snapshot, save, out),
+            Input::Snapshot { snapshot, checksum, save } => {
+                self.on_snapshot((snapshot, checksum), save, out);
+            }
             Input::Transfer(target) => self.on_transfer(target, out),
             Input::Campaign => {
                 self.attempts = 0;
@@ -462,6 +475,9 @@ impl Machine for Raft {
             Input::FedSnapshot { snapshot, standing, patience } => {
                 self.on_fed_snapshot(snapshot, (standing, patience), out);
             }
+        }
+        if self.options.appends_gather_bytes == 0 {
+            self.on_flush(out);
         }
         self.end_rebuild(out);
         if self.drive == Drive::Passive {

@@ -44,7 +44,30 @@ impl Raft {
             self.meet_members();
             self.report_configuration(out);
         }
+        self.is_flush_due = true;
+    }
+
+    /// All that came in this turn is known: commits once for all of it, and sends each peer what
+    /// it may be sent, with the commit index.
+    pub(super) fn on_flush(&mut self, out: &mut Outputs<Output>) {
+        if !core::mem::take(&mut self.is_flush_due) || !matches!(self.part, Part::Leader(_)) {
+            return;
+        }
+        self.advance_commit(out);
         self.spread(out);
+        // A joint configuration that was left just now went out with that.
+        self.is_flush_due = false;
+        if let Part::Leader(leader) = &mut self.part
+            && let Some(transfer) = &mut leader.transfer
+            && core::mem::take(&mut transfer.has_moved)
+        {
+            self.hand_over(out);
+        }
+    }
+
+    /// Whether [`Input::Flush`](super::Input::Flush) would do anything.
+    pub fn is_flush_due(&self) -> bool {
+        self.is_flush_due
     }
 
     /// Sends every peer what it may be sent.
@@ -58,12 +81,7 @@ impl Raft {
 
     /// R10: of the present session, as [`Raft::note_condition`] has seen; no other says anything
     /// about the peer's log.
-    pub(super) fn on_append_reply(
-        &mut self,
-        from: NodeId,
-        result: AppendResult,
-        out: &mut Outputs<Output>,
-    ) {
+    pub(super) fn on_append_reply(&mut self, from: NodeId, result: AppendResult) {
         let Some((leader, view)) = self.leading() else { return };
         let Some(peer) = leader.peers.get_mut(&from) else { return };
         peer.heard = view.now;
@@ -80,24 +98,18 @@ impl Raft {
                 }
             }
         }
-        self.after_progress(from, out);
+        self.after_progress(from);
     }
 
-    /// A peer has more than before, or it is known better what it lacks.
-    pub(super) fn after_progress(&mut self, from: NodeId, out: &mut Outputs<Output>) {
-        let Some((leader, view)) = self.leading() else { return };
-        let has_news = leader.peers.get(&from).is_some_and(|peer| peer.matched > view.commit);
-        if has_news {
-            self.advance_commit(out);
-        }
-        // Not part of a spread, or not all of it: its window has just opened.
-        if let Some((leader, view)) = self.leading()
-            && let Some(peer) = leader.peers.get_mut(&from)
+    /// A peer has more than before, or it is known better what it lacks: what follows from that
+    /// does so at the next flush.
+    pub(super) fn after_progress(&mut self, from: NodeId) {
+        self.is_flush_due = true;
+        if let Part::Leader(leader) = &mut self.part
+            && let Some(transfer) = &mut leader.transfer
         {
-            peer.replicate(from, &view, out);
+            transfer.has_moved |= transfer.target == from;
         }
-        self.serve_snapshots(out);
-        self.hand_over(Some(from), out);
     }
 
     pub(super) fn on_heartbeat_reply(
@@ -135,9 +147,9 @@ impl Raft {
         }
         let is_first = !self.has_committed_in_term();
         self.commit_to(index, out);
-        if !self.leave_joint(out) {
-            self.spread(out);
-        }
+        self.leave_joint(out);
+        // At once: whoever is removed by this is told, and may lead no more thereafter.
+        self.spread(out);
         if is_first {
             self.begin_gathered(out);
         }
@@ -188,7 +200,7 @@ impl Raft {
         self.note_room();
         self.leave_full_disk(out);
         self.leave_slow_disk(out);
-        self.hand_over(None, out);
+        self.hand_over(out);
     }
 
     /// One heartbeat to every peer, under the latest read round.
@@ -227,18 +239,17 @@ impl Raft {
         if target == self.id || !is_fit || leader.transfer.is_some() {
             return;
         }
-        leader.transfer = Some(Transfer { target, until });
-        self.hand_over(None, out);
+        leader.transfer = Some(Transfer { target, until, has_moved: false });
+        self.hand_over(out);
     }
 
     /// Tells the target to campaign, if leadership is on its way and the target has every entry.
-    /// `progressed` names the peer whose progress gave reason to look; none means to tell it again.
-    pub(super) fn hand_over(&mut self, progressed: Option<NodeId>, out: &mut Outputs<Output>) {
+    pub(super) fn hand_over(&mut self, out: &mut Outputs<Output>) {
         let Some((leader, view)) = self.leading() else { return };
         let Some(Transfer { target, .. }) = leader.transfer else { return };
         let is_ready =
             leader.peers.get(&target).is_some_and(|peer| peer.matched == view.log.last().index);
-        if is_ready && progressed.is_none_or(|id| id == target) {
+        if is_ready {
             // Its vote, and those it asks for, are given in spite of this leader.
             leader.is_lease_intact = mutant::is_active(Mutant::LeaseSurvivesTransfer);
             let term = self.term;

@@ -1,6 +1,7 @@
 //! Snapshots: saved so that the log can be compacted, sent to peers that need what is compacted
 //! away, and installed by them (Raft 7).
 
+use super::arriving::{Arriving, Chunk};
 use super::changes::Configurations;
 use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
@@ -10,9 +11,7 @@ use super::{
     Unbound,
 };
 use crate::base::mutant::{self, Mutant};
-use crate::base::{ClusterId, Fnv64, Index, LogId, NodeId, Now, Outputs};
-use alloc::vec::Vec;
-use bytes::Bytes;
+use crate::base::{ClusterId, Index, LogId, NodeId, Now, Outputs};
 
 /// How many times the usual tail is kept for a follower that answers and lags. One that lags
 /// further gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
@@ -36,33 +35,11 @@ pub(super) struct Outgoing {
     checksum: u64,
 }
 
-/// A snapshot on its way in.
-#[derive(Clone, Debug)]
-pub(super) struct Incoming {
-    meta: SnapshotMeta,
-    total: u64,
-    checksum: u64,
-    /// Grows with what has come, never by what was announced.
-    received: Vec<u8>,
-}
-
-impl Incoming {
-    fn is_of(&self, piece: &Piece) -> bool {
-        let is_same =
-            self.meta == piece.meta && self.total == piece.total && self.checksum == piece.checksum;
-        is_same || mutant::is_active(Mutant::SnapshotsMixed)
-    }
-}
-
 /// One piece of a snapshot, as the leader sent it.
 pub(super) struct Piece {
     pub(super) session: SessionId,
     pub(super) cluster: ClusterId,
-    pub(super) meta: SnapshotMeta,
-    pub(super) offset: u64,
-    pub(super) total: u64,
-    pub(super) checksum: u64,
-    pub(super) data: Bytes,
+    pub(super) chunk: Chunk,
 }
 
 /// What a peer says it has taken.
@@ -78,7 +55,7 @@ impl Raft {
     /// The state as of some entry handed out: to be saved, to be sent, or both.
     pub(super) fn on_snapshot(
         &mut self,
-        snapshot: Snapshot,
+        (snapshot, checksum): (Snapshot, u64),
         save: bool,
         out: &mut Outputs<Output>,
     ) {
@@ -111,7 +88,7 @@ impl Raft {
                     peer.mode = Mode::AwaitSnapshot;
                 }
             }
-            leader.outgoing = Some(Outgoing { checksum: checksum(&snapshot.data), snapshot });
+            leader.outgoing = Some(Outgoing { checksum, snapshot });
             self.serve_snapshots(out);
         }
     }
@@ -221,7 +198,7 @@ impl Raft {
                 // The log was compacted beyond it meanwhile.
                 peer.mode = Mode::AwaitSnapshot;
             }
-            return self.after_progress(from, out);
+            return self.after_progress(from);
         }
         if received <= outgoing.snapshot.data.len() as u64 {
             peer.mode = Mode::Snapshot { last, received, sent };
@@ -238,30 +215,29 @@ impl Raft {
         piece: Piece,
         out: &mut Outputs<Output>,
     ) {
-        let (session, last, total) = (piece.session, piece.meta.last, piece.total);
+        let Piece { session, cluster, chunk } = piece;
+        let (last, total) = (chunk.meta.last, chunk.total);
         let condition = self.condition();
-        if piece.cluster != self.options.cluster && !mutant::is_active(Mutant::SnapshotOfAnyCluster)
-        {
+        if cluster != self.options.cluster && !mutant::is_active(Mutant::SnapshotOfAnyCluster) {
             let why = "it is of another cluster";
             return out.push(Output::Report(Event::SnapshotRefused { from, why }));
         }
-        if self.has_all_of(&piece.meta, out) {
+        if self.has_all_of(&chunk.meta, out) {
             let taken = Taken { session, last, received: total, installed: true, condition };
             return self.answer_piece(from, taken, out);
         }
         let mut received = match self.room {
-            DiskRoom::Room => self.take_piece(piece),
-            DiskRoom::Full => self.held_of(&piece),
+            DiskRoom::Room => Arriving::take(&mut self.incoming, chunk),
+            DiskRoom::Full => Arriving::held(self.incoming.as_ref(), &chunk),
         };
         let mut installed = false;
         if received == total
             && let Some(incoming) = self.incoming.take()
         {
-            installed = checksum(&incoming.received) == incoming.checksum
-                || mutant::is_active(Mutant::SnapshotsMixed);
-            if installed {
-                let Incoming { meta, received, .. } = incoming;
-                self.install(Snapshot { meta, data: Bytes::from(received) }, out);
+            let whole = incoming.whole();
+            installed = whole.is_some();
+            if let Some(snapshot) = whole {
+                self.install(snapshot, out);
             } else {
                 received = 0;
                 let why = "it did not arrive as it was sent";
@@ -283,29 +259,6 @@ impl Raft {
             self.incoming = None;
         }
         is_here
-    }
-
-    /// Bytes of the snapshot held without a gap.
-    fn held_of(&self, piece: &Piece) -> u64 {
-        let held = self.incoming.as_ref().filter(|incoming| incoming.is_of(piece));
-        held.map_or(0, |incoming| incoming.received.len() as u64)
-    }
-
-    /// Bytes of the snapshot held without a gap, after this piece.
-    fn take_piece(&mut self, piece: Piece) -> u64 {
-        let is_known = self.incoming.as_ref().is_some_and(|incoming| incoming.is_of(&piece));
-        let Piece { meta, offset, total, checksum, data, .. } = piece;
-        if !is_known {
-            if offset > 0 {
-                return 0;
-            }
-            self.incoming = Some(Incoming { meta, total, checksum, received: Vec::new() });
-        }
-        let Some(incoming) = &mut self.incoming else { return 0 };
-        if incoming.received.len() as u64 == offset {
-            incoming.received.extend_from_slice(&data);
-        }
-        incoming.received.len() as u64
     }
 
     /// R9: behind the write of the snapshot or, when the log holds it all, of the log.
@@ -370,11 +323,4 @@ impl Outgoing {
         };
         out.push(Output::send(to, message));
     }
-}
-
-/// What a snapshot's receiver verifies.
-pub(crate) fn checksum(data: &[u8]) -> u64 {
-    let mut hash = Fnv64::new();
-    hash.write(data);
-    hash.finish()
 }

@@ -1,20 +1,24 @@
 //! The state as a whole: commands in, outcomes and news out.
 
+use super::alarms::{AlarmKind, Alarms};
+use super::auth::Auth;
 use super::digest::Digest;
 use super::groups::{Creation, Groups};
 use super::kv::Kv;
 use super::lease::Leases;
 use super::members::Members;
 use super::sessions::{Sessions, Stub, Verdict};
-use super::txn::{Chosen, Writer, check_put};
+use super::txn::{Chosen, Writer, Written, check_put};
 use super::{
-    CommandKind, DeleteRange, Founding, GossipKeys, GroupCreate, GroupRecord, KvEvent, Lease,
-    LeaseGrant, LeaseRevoke, MemberNews, Outcome, Proposal, Put, Query, Refusal, Response, Txn,
+    Asker, Blob, CommandKind, DeleteRange, Founding, GossipKeys, GroupCreate, GroupRecord, KvEvent,
+    Lease, LeaseGrant, LeaseRevoke, MemberNews, Outcome, Proposal, Put, Query, Refusal, Response,
+    Txn,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use prost::Message as _;
@@ -23,6 +27,9 @@ use prost::Message as _;
 /// by more than some 50 microseconds, and still drops history 32 times as fast as it is made. Part
 /// of the replicated state's law: nodes that count differently have different digests.
 const SWEEP_CHANGES: usize = 32;
+
+/// Most changes that one command of its own goes over.
+const SWEEP_MOST: u32 = 10_000;
 
 /// All that the control group replicates, after some entry of its log.
 #[derive(Clone, Debug)]
@@ -34,6 +41,9 @@ pub struct State {
     pub(super) members: Members,
     pub(super) groups: Groups,
     pub(super) sessions: Sessions,
+    /// Shared with copies, until it changes.
+    pub(super) auth: Arc<Auth>,
+    pub(super) alarms: Alarms,
 }
 
 /// What applying one entry did.
@@ -54,6 +64,15 @@ pub struct Applied {
     pub leases: Vec<LeaseNews>,
     /// Groups made, assigned and taken out.
     pub groups: Vec<GroupNews>,
+    /// Who may do what has changed: what goes on by a right is to be checked again.
+    pub rights_changed: bool,
+}
+
+impl Applied {
+    fn written(&mut self, written: Written) {
+        self.events = written.events;
+        self.leases.extend(written.leases);
+    }
 }
 
 /// A change of the table of groups.
@@ -96,6 +115,8 @@ impl State {
             members: Members::founded(founding),
             groups: Groups::default(),
             sessions: Sessions::default(),
+            auth: Arc::default(),
+            alarms: Alarms::default(),
         }
     }
 
@@ -116,6 +137,7 @@ impl State {
             members: Vec::new(),
             leases: Vec::new(),
             groups: Vec::new(),
+            rights_changed: false,
         };
         applied.outcome.result = match Proposal::decode(proposal) {
             Ok(proposal) => self.propose(proposal, &mut applied),
@@ -130,7 +152,7 @@ impl State {
 
     /// Applies what has not taken effect before.
     fn propose(&mut self, proposal: Proposal, news: &mut Applied) -> Result<Response, Refusal> {
-        let Proposal { origin, boot, sequence, settled_below, command } = proposal;
+        let Proposal { origin, boot, sequence, settled_below, command, asker } = proposal;
         let origin = NodeId(origin);
         news.origin = Some((origin, boot, sequence));
         // Its session went with it: whether this is a repetition cannot be told any more. So it
@@ -149,7 +171,31 @@ impl State {
             Verdict::TooFar => return Err(Refusal::TooManyUnsettled),
         }
         let kind = command.and_then(|command| command.kind).ok_or(Refusal::Unknown)?;
+        // The order of the log decides: what the node knew that took the command is no matter.
+        if !mutant::is_active(Mutant::AuthCheckedBeforeLog) {
+            self.check_command(&Asker::from(asker), &kind)?;
+        }
+        self.check_sound(&kind)?;
         self.command(kind, news)
+    }
+
+    /// While what is kept cannot be relied upon, clients do nothing with it. Leases end as ever.
+    fn check_sound(&self, kind: &CommandKind) -> Result<(), Refusal> {
+        let is_of_clients = match kind {
+            CommandKind::Put(_)
+            | CommandKind::Delete(_)
+            | CommandKind::Txn(_)
+            | CommandKind::Compact(_)
+            | CommandKind::LeaseGrant(_) => true,
+            CommandKind::LeaseRevoke(revoke) => !revoke.expired,
+            _ => false,
+        };
+        if is_of_clients && self.is_corrupt() { Err(Refusal::Corrupt) } else { Ok(()) }
+    }
+
+    /// Whether somebody has said that what is kept cannot be relied upon.
+    pub(super) fn is_corrupt(&self) -> bool {
+        self.alarms.is_raised(AlarmKind::Corrupt)
     }
 
     fn command(&mut self, kind: CommandKind, news: &mut Applied) -> Result<Response, Refusal> {
@@ -160,8 +206,26 @@ impl State {
             CommandKind::Compact(compact) => {
                 self.kv.compact(Revision(compact.revision)).map(|()| Response::Compact)
             }
+            CommandKind::Sweep(sweep) => {
+                self.kv.sweep(sweep.changes.min(SWEEP_MOST) as usize);
+                Ok(Response::Done)
+            }
             CommandKind::LeaseGrant(grant) => self.grant(&grant, news),
             CommandKind::LeaseRevoke(revoke) => self.revoke(&revoke, news),
+            CommandKind::Alarm(set) => {
+                let member = NodeId(set.alarm.member);
+                let is_known = member == NodeId(0) || self.members.present.contains_key(&member);
+                if set.is_raised && !is_known {
+                    return Err(Refusal::MemberNotFound);
+                }
+                self.alarms.set(&set)
+            }
+            CommandKind::Auth(change) => {
+                let before = self.auth_revision();
+                let done = Arc::make_mut(&mut self.auth).change(&change);
+                news.rights_changed = before != self.auth_revision();
+                done
+            }
             CommandKind::Admit(_)
             | CommandKind::Remove(_)
             | CommandKind::UpdateMember(_)
@@ -204,9 +268,10 @@ impl State {
     fn put(&mut self, put: &Put, news: &mut Applied) -> Result<Response, Refusal> {
         put.check_form()?;
         check_put(put, &self.kv, &self.leases)?;
+        self.check_room()?;
         let mut writer = Writer::new(&mut self.kv, &mut self.leases);
         let response = writer.put(put);
-        news.events = writer.finish();
+        news.written(writer.finish());
         Ok(response)
     }
 
@@ -214,7 +279,7 @@ impl State {
         delete.check_form()?;
         let mut writer = Writer::new(&mut self.kv, &mut self.leases);
         let response = writer.delete(delete);
-        news.events = writer.finish();
+        news.written(writer.finish());
         Ok(response)
     }
 
@@ -223,13 +288,17 @@ impl State {
         txn.check_cost(&self.kv)?;
         let chosen = Chosen::of(txn, &self.kv);
         chosen.check(&self.kv, &self.leases)?;
+        if chosen.puts() {
+            self.check_room()?;
+        }
         let mut writer = Writer::new(&mut self.kv, &mut self.leases);
         let response = writer.txn(&chosen);
-        news.events = writer.finish();
+        news.written(writer.finish());
         Ok(response)
     }
 
     fn grant(&mut self, grant: &LeaseGrant, news: &mut Applied) -> Result<Response, Refusal> {
+        self.check_room()?;
         let id = self.leases.grant(grant)?;
         news.leases.push(LeaseNews::Granted { id, ttl_ms: grant.ttl_ms });
         Ok(Response::LeaseGrant { id: grant.id, ttl_ms: grant.ttl_ms })
@@ -238,16 +307,17 @@ impl State {
     /// Ends leases: their keys go in one revision, in order of the keys.
     fn revoke(&mut self, revoke: &LeaseRevoke, news: &mut Applied) -> Result<Response, Refusal> {
         let ids = self.leases.revoked(revoke)?;
-        let mut keys: Vec<Bytes> = Vec::new();
-        for id in &ids {
-            keys.extend(self.leases.table[id].keys.iter().cloned());
+        let mut keys: Vec<Blob> = Vec::new();
+        for (_, lease) in ids.iter().filter_map(|id| self.leases.table.get(id)) {
+            keys.extend(lease.keys().cloned());
         }
         keys.sort_unstable();
+        self.leases.begin_revoke(&ids);
         let mut writer = Writer::new(&mut self.kv, &mut self.leases);
         for key in &keys {
             writer.delete_key(key, revoke.expired);
         }
-        news.events = writer.finish();
+        news.written(writer.finish());
         for id in ids {
             self.leases.end(id);
             news.leases.push(LeaseNews::Ended { id, expired: revoke.expired });
@@ -255,19 +325,22 @@ impl State {
         Ok(Response::LeaseRevoke)
     }
 
-    /// Answers a question; changes nothing.
+    /// Answers a question of the cluster's own; changes nothing.
     pub fn query(&self, query: &Query) -> Outcome {
+        self.query_by(&Asker::Cluster, query)
+    }
+
+    /// Answers somebody's question, if they may be answered; changes nothing.
+    pub fn query_by(&self, asker: &Asker, query: &Query) -> Outcome {
+        match self.check_query(asker, query) {
+            Ok(()) => self.query_kept(query).unwrap_or_else(|| self.query_rest(query)),
+            Err(refusal) => Outcome { revision: self.kv.revision, result: Err(refusal) },
+        }
+    }
+
+    /// What is not about keys and leases.
+    fn query_rest(&self, query: &Query) -> Outcome {
         let result = match query {
-            Query::Range(range) => range
-                .check_form()
-                .and_then(|()| self.kv.check_range(range))
-                .map(|()| self.kv.range(range)),
-            Query::Txn(txn) => self.read_txn(txn),
-            Query::Leases => {
-                Ok(Response::Leases { ids: self.leases.table.keys().map(|id| id.0).collect() })
-            }
-            Query::Lease(id) => self.read_lease(LeaseId(*id)),
-            Query::Revision => Ok(Response::Done),
             Query::Record => Ok(Response::Record(Box::new(self.record()))),
             Query::Join(id) => Ok(Response::Join(self.join_state(*id))),
             Query::Admission(admit) => self.members.foresee(admit),
@@ -282,25 +355,20 @@ impl State {
                 Some(record) => Ok(Response::Groups { records: alloc::vec![record.clone()] }),
                 None => Err(Refusal::GroupNotFound),
             },
+            Query::Alarms => Ok(Response::Alarms { alarms: self.alarms.all().collect() }),
+            Query::Invites => {
+                let invites = self.members.invites.values().cloned().collect();
+                Ok(Response::Invites { invites })
+            }
+            Query::Auth(query) => match self.auth.answer(query) {
+                Ok(answer) => Ok(Response::Auth(Box::new(answer))),
+                Err(refusal) => Err(Refusal::Auth(refusal)),
+            },
+            Query::Range(_) | Query::Txn(_) | Query::Leases | Query::Lease(_) | Query::Revision => {
+                unreachable!("answered above")
+            }
         };
         Outcome { revision: self.kv.revision, result }
-    }
-
-    fn read_txn(&self, txn: &Txn) -> Result<Response, Refusal> {
-        // Asking with writes is a bug of the asker; there is no answer to it.
-        if !txn.is_read_only() {
-            return Err(Refusal::Unknown);
-        }
-        txn.check_form()?;
-        txn.check_cost(&self.kv)?;
-        let chosen = Chosen::of(txn, &self.kv);
-        chosen.check(&self.kv, &self.leases)?;
-        Ok(chosen.read(&self.kv))
-    }
-
-    fn read_lease(&self, id: LeaseId) -> Result<Response, Refusal> {
-        let lease = self.leases.table.get(&id).ok_or(Refusal::LeaseNotFound)?;
-        Ok(Response::Lease { ttl_ms: lease.ttl_ms, keys: lease.keys.iter().cloned().collect() })
     }
 
     /// The last entry applied that carried a proposal.
@@ -318,9 +386,33 @@ impl State {
         self.kv.compacted
     }
 
+    /// How far the compaction is carried out.
+    pub(crate) fn swept(&self) -> Revision {
+        self.kv.swept
+    }
+
+    /// Whether a compaction is not yet carried out in full.
+    pub fn is_sweeping(&self) -> bool {
+        self.kv.is_sweeping()
+    }
+
+    /// Whether keys, values and history take as much as they may.
+    pub fn is_full(&self) -> bool {
+        self.approximate_bytes() >= self.settings().quota()
+    }
+
+    /// Nothing is added above the quota; whatever takes away goes on.
+    fn check_room(&self) -> Result<(), Refusal> {
+        if self.alarms.is_raised(AlarmKind::NoSpace) {
+            return Err(Refusal::NoSpace);
+        }
+        let is_full = self.is_full();
+        if is_full { Err(Refusal::Full { quota: self.settings().quota() }) } else { Ok(()) }
+    }
+
     /// How many keys exist.
     pub fn keys(&self) -> u64 {
-        self.kv.totals().live
+        self.kv.keys.counts().live as u64
     }
 
     /// About how much memory keys, values and their history take.
@@ -338,24 +430,41 @@ impl State {
         self.groups.changed_at
     }
 
-    /// The leases.
-    pub fn leases(&self) -> &BTreeMap<LeaseId, Lease> {
-        &self.leases.table
+    /// The leases, in order.
+    pub fn leases(&self) -> impl ExactSizeIterator<Item = (LeaseId, &Lease)> {
+        self.leases.table.iter().map(|(id, lease)| (*id, lease))
+    }
+
+    /// A lease that exists.
+    pub fn lease(&self, id: LeaseId) -> Option<&Lease> {
+        self.leases.table.get(&id).map(|(_, lease)| lease)
+    }
+
+    /// Changes with everything about rights, whether auth is enabled among it.
+    fn auth_revision(&self) -> (bool, u64) {
+        self.auth.standing()
     }
 
     /// Equal states have equal digests (R6). Costs nothing per key: call it as often as you like.
     pub fn digest(&self) -> u64 {
+        self.digest_with(&self.sessions)
+    }
+
+    pub(super) fn digest_with(&self, sessions: &Sessions) -> u64 {
         let mut digest = Digest::new()
             .number(self.applied.0)
             .number(self.kv.revision.0)
             .number(self.kv.compacted.0)
             .number(self.kv.swept.0)
             .number(self.kv.totals().digest)
-            .number(self.leases.table.len() as u64);
-        for (id, lease) in &self.leases.table {
-            digest = digest.number(id.0).number(lease.ttl_ms).number(lease.keys.len() as u64);
+            .number(self.leases().len() as u64);
+        for (id, lease) in self.leases() {
+            // A time to live leaves the highest bit free.
+            let terms = lease.ttl_ms | u64::from(lease.is_of_put) << 63;
+            digest = digest.number(id.0).number(terms).number(lease.keys().len() as u64);
         }
-        let digest = self.groups.digest(self.members.digest(digest));
-        self.sessions.digest(digest).finish()
+        let digest = self.auth.digest(self.groups.digest(self.members.digest(digest)));
+        let digest = self.alarms.digest(digest);
+        sessions.digest(digest).finish()
     }
 }

@@ -1,7 +1,10 @@
 //! What may be asked of the replicated state, as it stands in the log: protobuf by derive, tags
 //! never reused, new fields optional.
 
-use super::{Admit, Member, Membership, Remove, Settings, Token, UpdateMember};
+pub use super::alarms::{ALARMS_MAX, Alarm, AlarmKind, SetAlarm};
+use super::{
+    Admit, AskedBy, AuthCommand, Member, Membership, Remove, Settings, Token, UpdateMember,
+};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,6 +33,9 @@ pub struct Proposal {
     /// What to do.
     #[prost(message, optional, tag = "5")]
     pub command: Option<Command>,
+    /// On whose behalf; nobody's but the cluster's own if it is not said.
+    #[prost(message, optional, tag = "6")]
+    pub asker: Option<AskedBy>,
 }
 
 /// A change of the replicated state.
@@ -37,7 +43,10 @@ pub struct Proposal {
 pub struct Command {
     /// Which one. An unknown kind (of a newer version) is applied as nothing and answered as
     /// unknown.
-    #[prost(oneof = "CommandKind", tags = "1, 2, 3, 4, 5, 6, 16, 17, 18, 19, 20, 32, 33, 34")]
+    #[prost(
+        oneof = "CommandKind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 10, 16, 17, 18, 19, 20, 32, 33, 34"
+    )]
     pub kind: Option<CommandKind>,
 }
 
@@ -62,6 +71,15 @@ pub enum CommandKind {
     /// End leases, with all their keys.
     #[prost(message, tag = "6")]
     LeaseRevoke(LeaseRevoke),
+    /// Raise or end an alarm.
+    #[prost(message, tag = "7")]
+    Alarm(SetAlarm),
+    /// Change who may do what.
+    #[prost(message, boxed, tag = "8")]
+    Auth(Box<AuthCommand>),
+    /// Go on with a compaction although nobody writes.
+    #[prost(message, tag = "10")]
+    Sweep(Sweep),
     /// Admit a node.
     #[prost(message, boxed, tag = "16")]
     Admit(Box<Admit>),
@@ -109,6 +127,10 @@ pub struct Put {
     /// Keep the present lease (the key must exist).
     #[prost(bool, tag = "6")]
     pub ignore_lease: bool,
+    /// Time to live, in milliseconds; 0 is none. With one, `lease` is an id drawn by the proposer,
+    /// and the put makes that lease: it ends with the last key that hangs on it, or in time.
+    #[prost(uint64, tag = "7")]
+    pub ttl_ms: u64,
 }
 
 /// A range of keys as etcd writes it.
@@ -292,6 +314,14 @@ pub struct Compact {
     /// Revisions below this can no longer be read; this one can.
     #[prost(uint64, tag = "1")]
     pub revision: u64,
+}
+
+/// Go on with a compaction.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Sweep {
+    /// About how many changes of history to go over.
+    #[prost(uint32, tag = "1")]
+    pub changes: u32,
 }
 
 /// Make a lease.

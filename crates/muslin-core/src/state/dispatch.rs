@@ -32,6 +32,7 @@ impl State {
         for told in &news.members[first..] {
             if let MemberNews::Removed(id) = told {
                 self.sessions.forget(*id);
+                self.alarms.forget(*id);
             }
         }
         result
@@ -95,6 +96,8 @@ impl Members {
             Wanted::DropGossipKey(key) => self.drop_gossip_key(key.generation, change),
             Wanted::ReportLoad(report) => self.report_load(report),
             Wanted::Rekey(rekey) => self.rekey(rekey, change),
+            Wanted::Invite(invite) => self.invite(invite),
+            Wanted::Uninvite(whom) => self.uninvite(NodeId(whom.id)),
         }
     }
 }

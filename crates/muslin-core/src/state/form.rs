@@ -42,6 +42,12 @@ pub enum BadForm {
     MinMembers,
     /// A time is too short or too long.
     Time,
+    /// The quota is too small.
+    Quota,
+    /// Too little of history would be kept.
+    KeepRevisions,
+    /// Too many backups would be kept.
+    BackupKeep,
     /// The witnesses are not more than half of the watchers, or no members.
     Witnesses,
 }
@@ -56,6 +62,9 @@ impl BadForm {
             BadForm::Address => "an address has at most 80 bytes",
             BadForm::Hash => "a hash has at most 64 bytes",
             BadForm::Key => "a gossip key has 32 bytes",
+            BadForm::Quota => "the quota is at least 16 MiB; 0 is the default",
+            BadForm::KeepRevisions => "at least 1,000 revisions are kept; 0 is the default",
+            BadForm::BackupKeep => "at most 10,000 backups are kept; 0 is the default",
             BadForm::VotersTarget => "1, 3, 5 or 7 nodes may vote; 0 leaves it to the cluster",
             BadForm::MinMembers => "min_members is at most 65536; 0 is more than half of all",
             BadForm::Time => {

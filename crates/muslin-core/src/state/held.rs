@@ -58,7 +58,7 @@ impl Members {
         Ok(answer)
     }
 
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         admit: &Admit,
         state: HoldState,

@@ -6,8 +6,8 @@
 use super::digest::Digest;
 use super::held::HoldReason;
 use super::{
-    Admit, Founding, GossipKey, HeldJoin, HoldState, Member, Refusal, Remove, RemovedFor, Response,
-    Settings, TOKENS_MAX, Token, TokenFault, Tombstone, UpdateMember, form,
+    Admit, Founding, GossipKey, HeldJoin, HoldState, Invite, Member, Refusal, Remove, RemovedFor,
+    Response, Settings, TOKENS_MAX, Token, TokenFault, Tombstone, UpdateMember, VoteWish, form,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Epoch, Index, NodeId};
@@ -35,6 +35,7 @@ pub(super) struct Members {
     pub(super) barred: BTreeMap<NodeId, Epoch>,
     pub(super) tokens: BTreeMap<String, Token>,
     pub(super) held: BTreeMap<NodeId, HeldJoin>,
+    pub(super) invites: BTreeMap<NodeId, Invite>,
     /// By generation.
     pub(super) keys: BTreeMap<u64, GossipKey>,
     pub(super) last_key: u64,
@@ -190,12 +191,15 @@ impl Members {
             if held.state() == HoldState::Denied {
                 return Err(Refusal::JoinDenied);
             }
-            if held.token_id == admit.token_id {
+            if held.token_id == admit.token_id && !self.is_invited(&admit.member) {
                 return Ok(self.answer_held(held));
             }
         }
         if admit.token_id.is_empty() {
-            return self.hold_stranger(admit, change);
+            return match self.is_invited(&admit.member) {
+                true => self.admit_invited(admit, change),
+                false => self.hold_stranger(admit, change),
+            };
         }
         self.admit_by_token(admit, change)
     }
@@ -243,10 +247,14 @@ impl Members {
             let known = Admission::Admitted { epoch: self.epoch(), known: true };
             return Ok(Response::Admission(known));
         }
-        if let Some(held) = self.held.get(&id) {
+        let is_invited = admit.token_id.is_empty() && self.is_invited(&admit.member);
+        if let (Some(held), false) = (self.held.get(&id), is_invited) {
             return Ok(Response::Admission(self.answer_held(held)));
         }
         form::check_member(&admit.member)?;
+        if is_invited {
+            return self.check_conflicts(&admit.member, None).map(|()| Response::Done);
+        }
         if admit.token_id.is_empty() {
             let reason = HoldReason::Approval;
             let admission = Admission::Held { reason, expires_unix_ms: admit.unix_ms };
@@ -309,12 +317,14 @@ impl Members {
         if let Some(holder) = holder.map(Member::node) {
             self.bury(holder, RemovedFor::Replaced, wanted.node(), change);
         }
+        let place = self.take_place(&wanted.address);
+        let is_learner = place.is_some_and(|invite| invite.is_learner);
         let member = Member {
             admitted_at: change.index.0,
             admitted_unix_ms: change.unix_ms,
             admitted_by: by.into(),
             epoch_number: self.epoch().0,
-            vote_wish: 0,
+            vote_wish: if is_learner { VoteWish::Never.into() } else { 0 },
             is_draining: false,
             load: None,
             life: 0,
@@ -420,6 +430,9 @@ impl Members {
         }
         for held in self.held.values() {
             digest = digest.number(2).bytes(&held.encode_to_vec());
+        }
+        for one in self.invites.values() {
+            digest = digest.number(6).bytes(&one.encode_to_vec());
         }
         for key in self.keys.values() {
             digest = digest.number(3).bytes(&key.encode_to_vec());

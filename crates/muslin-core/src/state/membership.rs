@@ -3,6 +3,7 @@
 //!
 //! Every one of these may be given twice: the second time it finds what it wants done, and says so.
 
+pub use super::invites::{INVITE_URLS_MAX, INVITES_MAX, Invite};
 use super::{DeclaredDown, Member, NodeLoad, Settings, Token};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -74,7 +75,8 @@ pub struct Membership {
     /// What.
     #[prost(
         oneof = "MembershipChange",
-        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, \
+                24, 25, 26"
     )]
     pub change: Option<MembershipChange>,
 }
@@ -155,6 +157,12 @@ pub enum MembershipChange {
     /// A member has another key pair.
     #[prost(message, tag = "24")]
     Rekey(Rekey),
+    /// Keep a place for a node that is to come.
+    #[prost(message, tag = "25")]
+    Invite(Invite),
+    /// Keep a place no longer.
+    #[prost(message, tag = "26")]
+    Uninvite(Whom),
 }
 
 /// One node.

@@ -4,8 +4,10 @@
 //! To this module the log is bytes: it never sees consensus, so all of it is tested without. A
 //! [`State`] is a value: [`State::founded`] makes the one before the first entry, [`State::apply`]
 //! takes it over an entry's [`Proposal`] and answers with [`Applied`], [`State::query`] reads it,
-//! and [`State::snapshot`] and [`State::restore`] carry it elsewhere. It reads no clock: when a
-//! lease ends is the leader's decision, and stands in the log as a [`LeaseRevoke`].
+//! and [`State::snapshot`] and [`State::restore`] carry it elsewhere. [`State::view`] and
+//! [`State::freeze`] are of one moment, for whoever reads or writes down while it goes on. It reads
+//! no clock: when a lease ends is the leader's decision, and stands in the log as a
+//! [`LeaseRevoke`].
 //!
 //! The model of keys is etcd's: every command that writes raises the
 //! [`Revision`](crate::base::Revision) by one, whatever it writes; every key keeps its versions
@@ -42,20 +44,26 @@
 //! [`TXN_OPS_MAX`], [`LEASES_MAX`], [`LEASE_TTL_MS_MAX`], [`TOKENS_MAX`], [`SESSION_WINDOW`],
 //! [`SESSIONS_MAX`], [`GROUPS_MAX`], [`HELD_MAX`], [`TOMBSTONES_MAX`], [`BARRED_MAX`],
 //! [`GOSSIP_KEYS_MAX`]; the size of a command is the node's to bound. Members grow as people admit.
-//! A count, as in etcd, looks at every key of the range.
+//! A count of what is there at present takes the same time for any range; one at an earlier
+//! revision looks at every key of the range.
 //!
 //! # Not here
-//! Time, consensus, live watchers (the node feeds them from [`Applied::events`]), quotas, and who
-//! may read or write what.
+//! Time, consensus, who watches (the node tells [`Changes`], and others keep the [`Ring`]), and
+//! quotas.
 
+mod alarms;
 mod apply;
+mod auth;
+mod blob;
 mod command;
 mod digest;
 mod dispatch;
 mod epoch;
 mod form;
 mod groups;
+mod hash;
 mod held;
+mod invites;
 mod kv;
 mod lease;
 mod members;
@@ -63,9 +71,11 @@ mod membership;
 mod overlap;
 mod query;
 mod range;
+mod reborn;
 mod record;
 mod refusal;
 mod restore_members;
+mod ring;
 mod roster;
 mod sessions;
 mod snapshot;
@@ -73,34 +83,34 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod tree;
 mod txn;
 mod version;
+mod view;
 mod watch;
 
 pub use apply::{Applied, GroupNews, LeaseNews, State};
+pub use auth::*;
+pub use blob::Blob;
 pub use command::*;
-pub(crate) use digest::Digest;
 pub use epoch::{ClusterSize, GOSSIP_KEY_BYTES, GOSSIP_KEYS_MAX};
-pub use form::{
-    ADDRESS_BYTES_MAX, BadForm, HASH_BYTES_MAX, LABEL_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX,
-    ROLES_MAX,
-};
+pub use form::*;
 pub use groups::{GROUP_KIND_BYTES_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
+pub use hash::KvHash;
 pub use held::{HELD_MAX, HELD_STRANGERS_MAX, HoldReason};
 pub use lease::{LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
 pub use members::{Admission, BARRED_MAX, MemberNews, TOMBSTONES_MAX, UnheldFor};
 pub use membership::*;
 pub use query::*;
+pub use reborn::{REVISION_LEAP, Rebirth};
 pub use record::*;
+pub use ring::{Changes, Cursor, Passage, RightsAt, Ring, RingRoom, Room, Segment, Told};
 pub use roster::{JoinState, RecordView};
 pub use sessions::{SESSION_WINDOW, SESSIONS_MAX};
-pub(crate) use sessions::{Sessions, Stub, Verdict};
-pub use snapshot::RestoreError;
-pub(crate) use snapshot::SessionRecord;
+pub use snapshot::{Counted, Frozen, RestoreError};
 pub use standing::{QuorumNeeded, WITNESSES_MAX};
 pub use tokens::{TOKENS_MAX, TokenFault};
-pub use txn::TXN_KEYS_MAX;
+pub use txn::{TXN_KEYS_MAX, TXN_OPS_MAX};
+pub use view::View;
 pub use watch::{Compacted, History};
-
-/// Most operations in one transaction, comparisons and both branches counted apart: etcd's 128.
-pub const TXN_OPS_MAX: usize = 128;
+pub(crate) use {digest::Digest, sessions::*, snapshot::SessionRecord};

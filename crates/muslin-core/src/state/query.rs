@@ -1,8 +1,8 @@
 //! What is answered: results of commands and of reads, and the reasons for refusal.
 
 use super::{
-    Admission, Admit, BadForm, ClusterSize, GossipKey, GroupRecord, JoinState, KeyRange, Member,
-    QuorumNeeded, Range, RecordView,
+    Admission, Admit, Alarm, AuthAnswer, AuthQuery, AuthRefusal, BadForm, Blob, ClusterSize,
+    GossipKey, GroupRecord, Invite, JoinState, KeyRange, Member, QuorumNeeded, Range, RecordView,
 };
 use crate::base::quorum::Tally;
 use crate::base::{Epoch, GroupId, NodeId, Revision};
@@ -16,9 +16,9 @@ use core::fmt;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct KeyValue {
     /// The key.
-    pub key: Bytes,
+    pub key: Blob,
     /// The value; empty in a deletion.
-    pub value: Bytes,
+    pub value: Blob,
     /// Revision that created it; 0 in a deletion.
     pub create_revision: u64,
     /// Revision that last changed it.
@@ -82,7 +82,7 @@ pub enum Response {
     LeaseRevoke,
     /// To [`Query::Leases`].
     Leases {
-        /// All leases, in order.
+        /// Those leases, in order.
         ids: Vec<u64>,
     },
     /// To [`Query::Lease`].
@@ -129,6 +129,23 @@ pub enum Response {
     Join(JoinState),
     /// To [`Query::GossipKeys`].
     GossipKeys(GossipKeys),
+    /// To [`Query::Auth`].
+    Auth(Box<AuthAnswer>),
+    /// To the raising or ending of an alarm.
+    Alarm {
+        /// Whether that is news.
+        changed: bool,
+    },
+    /// To [`Query::Alarms`].
+    Alarms {
+        /// In order of their members.
+        alarms: Vec<Alarm>,
+    },
+    /// To [`Query::Invites`].
+    Invites {
+        /// In order of their ids.
+        invites: Vec<Invite>,
+    },
     /// To everything about members that has no answer of its own.
     Done,
 }
@@ -161,7 +178,7 @@ pub enum Query {
     Range(Range),
     /// A transaction without writes.
     Txn(super::Txn),
-    /// All leases.
+    /// All leases that were granted by themselves; none that a put made.
     Leases,
     /// One lease.
     Lease(u64),
@@ -177,10 +194,17 @@ pub enum Query {
     Join(NodeId),
     /// What would be refused of a request for admission by a token, were it made: refused likewise,
     /// and nothing is used up. [`Response::Done`] if it would be let in or held for roles it
-    /// requires; [`Response::Admission`] if it was made before, or came without a token.
+    /// requires, also where a place is kept for it; [`Response::Admission`] if it was made before,
+    /// or came without a token and is to wait.
     Admission(Box<Admit>),
     /// The keys that seal gossip, secrets and all: for the node itself.
     GossipKeys,
+    /// Something about users and rights.
+    Auth(AuthQuery),
+    /// Alarms that were raised by hand.
+    Alarms,
+    /// Places kept for nodes that are to come.
+    Invites,
 }
 
 /// The keys that seal gossip. `Debug` shows their generations only.
@@ -222,6 +246,17 @@ pub enum Refusal {
     LeaseTtl,
     /// More leases than are kept.
     TooManyLeases,
+    /// Keys, values and history take as much as they may.
+    Full {
+        /// How much that is, in bytes.
+        quota: u64,
+    },
+    /// An alarm says that there is no room.
+    NoSpace,
+    /// An alarm says that what is kept cannot be relied upon.
+    Corrupt,
+    /// An alarm is about nothing that is known here, or there are too many.
+    AlarmUnknown,
     /// No such member.
     MemberNotFound,
     /// The node id is taken or was removed.
@@ -303,6 +338,8 @@ pub enum Refusal {
     GroupReassigned,
     /// More groups than [`GROUPS_MAX`](super::GROUPS_MAX).
     TooManyGroups,
+    /// Whoever asks may not, or a change of rights cannot be.
+    Auth(AuthRefusal),
     /// A command kind this version does not know.
     Unknown,
 }

@@ -1,8 +1,8 @@
 //! Reading ranges of keys.
 
 use super::kv::Kv;
-use super::version::{Content, Version};
-use super::{KeyRange, KeyValue, Range, Refusal, Response, SortOrder, SortTarget};
+use super::version::Version;
+use super::{Blob, KeyRange, KeyValue, Range, Refusal, Response, SortOrder, SortTarget};
 use crate::base::Revision;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl KeyRange {
     }
 
     /// Where a range of several keys ends; `None` for one key or an empty range.
-    pub(super) fn end(&self) -> Option<Bound<&[u8]>> {
+    pub fn end(&self) -> Option<Bound<&[u8]>> {
         if self.range_end == TO_THE_END {
             return Some(Bound::Unbounded);
         }
@@ -81,14 +81,11 @@ impl Range {
     }
 
     fn is_within_bounds(&self, version: &Version) -> bool {
-        let Content::Set { created, .. } = version.content else {
-            return false;
-        };
         let within = |low: u64, high: u64, revision: Revision| {
             revision.0 >= low && (high == 0 || revision.0 <= high)
         };
         within(self.min_mod_revision, self.max_mod_revision, version.revision)
-            && within(self.min_create_revision, self.max_create_revision, created)
+            && within(self.min_create_revision, self.max_create_revision, version.created)
     }
 }
 
@@ -104,66 +101,109 @@ impl Kv {
     /// Answers a range that was checked. Sees what the running command has written, unless an
     /// earlier revision is asked for.
     pub(super) fn range(&self, range: &Range) -> Response {
+        if range.revision == 0 {
+            let present = self.present_span(&range.range);
+            let count = present.counts().live;
+            let present = present.map(|(key, history)| (key, history.newest()));
+            return range.answer(present, Some(count));
+        }
         let at = Revision(range.revision);
-        let visible = self.span(&range.range).filter_map(|(key, history)| {
-            let version =
-                if at == Revision::ZERO { Some(history.newest()) } else { history.at(at) };
-            version.filter(|version| version.is_set()).map(|version| (key, version))
+        let seen = self.span(&range.range).filter_map(|(key, history)| {
+            history.at(at).filter(|version| version.is_set()).map(|version| (key, version))
         });
-        if range.count_only {
-            return Response::Range { kvs: Vec::new(), more: false, count: visible.count() as u64 };
-        }
-        let order = range.order();
-        let limit = match range.limit {
-            0 => usize::MAX,
-            limit => usize::try_from(limit).unwrap_or(usize::MAX),
-        };
-        let gathered = if order.is_some() { usize::MAX } else { limit };
-        let (mut count, mut matching, mut found) = (0, 0, Vec::new());
-        for (key, version) in visible {
-            count += 1;
-            if range.is_within_bounds(version) {
-                matching += 1;
-                if found.len() < gathered {
-                    found.push((key, version));
-                }
-            }
-        }
-        if let Some((target, order)) = order {
-            sort(&mut found, target, order);
-        }
-        found.truncate(limit);
-        let kvs = found.iter().filter_map(|(key, version)| shown(key, version, range)).collect();
-        Response::Range { kvs, more: matching > limit, count }
+        range.answer(seen, None)
     }
 }
 
-fn shown(key: &Bytes, version: &Version, range: &Range) -> Option<KeyValue> {
+/// A pair as it is kept.
+type Pair<'a> = (&'a Blob, &'a Version);
+
+impl Range {
+    /// Of all pairs of the range, of which there are so many if that is known, those asked for. Not
+    /// more are looked at than it takes to tell.
+    fn answer<'a>(
+        &self,
+        pairs: impl DoubleEndedIterator<Item = Pair<'a>>,
+        count: Option<usize>,
+    ) -> Response {
+        if self.count_only {
+            let count = count.unwrap_or_else(|| pairs.count());
+            return Response::Range { kvs: Vec::new(), more: false, count: count as u64 };
+        }
+        match self.order() {
+            None => self.gather(pairs, count),
+            Some((SortTarget::Key, _)) => self.gather(pairs.rev(), count),
+            Some((target, order)) => {
+                let mut seen = 0;
+                let pairs = pairs.inspect(|_| seen += 1);
+                let mut found: Vec<Pair<'a>> =
+                    pairs.filter(|(_, version)| self.is_within_bounds(version)).collect();
+                sort(&mut found, target, order);
+                let more = found.len() > self.most();
+                self.told(&found, more, count.unwrap_or(seen))
+            }
+        }
+    }
+
+    /// The first of them, in the order in which they come.
+    fn gather<'a>(
+        &self,
+        mut pairs: impl Iterator<Item = Pair<'a>>,
+        count: Option<usize>,
+    ) -> Response {
+        let (mut found, mut seen, mut more) = (Vec::new(), 0, false);
+        for (key, version) in pairs.by_ref() {
+            seen += 1;
+            if !self.is_within_bounds(version) {
+                continue;
+            }
+            more = found.len() == self.most();
+            if more {
+                break;
+            }
+            found.push((key, version));
+        }
+        let count = count.unwrap_or_else(|| seen + pairs.count());
+        self.told(&found, more, count)
+    }
+
+    /// Most pairs that are asked for.
+    fn most(&self) -> usize {
+        match self.limit {
+            0 => usize::MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn told(&self, found: &[Pair<'_>], more: bool, count: usize) -> Response {
+        let found = found.iter().take(self.most());
+        let kvs = found.filter_map(|(key, version)| shown(key, version, self)).collect();
+        Response::Range { kvs, more, count: count as u64 }
+    }
+}
+
+fn shown(key: &Blob, version: &Version, range: &Range) -> Option<KeyValue> {
     let mut pair = version.pair(key)?;
     if range.keys_only {
-        pair.value = Bytes::new();
+        pair.value = Blob::default();
     }
     Some(pair)
 }
 
 /// Stable, so that equals stay in the order of their keys: every node answers alike.
-fn sort(found: &mut [(&Bytes, &Version)], target: SortTarget, order: SortOrder) {
+fn sort(found: &mut [Pair<'_>], target: SortTarget, order: SortOrder) {
     found.sort_by(|a, b| {
         let ascending = compare(*a, *b, target);
         if order == SortOrder::Descend { ascending.reverse() } else { ascending }
     });
 }
 
-fn compare(a: (&Bytes, &Version), b: (&Bytes, &Version), target: SortTarget) -> Ordering {
-    let numbers = |version: &Version| match &version.content {
-        Content::Set { created, version, .. } => (created.0, *version),
-        Content::Gone { .. } => (0, 0),
-    };
+fn compare(a: Pair<'_>, b: Pair<'_>, target: SortTarget) -> Ordering {
     match target {
         SortTarget::Key => a.0.cmp(b.0),
-        SortTarget::Version => numbers(a.1).1.cmp(&numbers(b.1).1),
-        SortTarget::Create => numbers(a.1).0.cmp(&numbers(b.1).0),
+        SortTarget::Version => a.1.version.cmp(&b.1.version),
+        SortTarget::Create => a.1.created.cmp(&b.1.created),
         SortTarget::Mod => a.1.revision.cmp(&b.1.revision),
-        SortTarget::Value => a.1.value().cmp(b.1.value()),
+        SortTarget::Value => a.1.value.cmp(&b.1.value),
     }
 }

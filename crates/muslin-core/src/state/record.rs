@@ -370,6 +370,22 @@ pub struct Settings {
     /// Whoever asks without a token is refused; otherwise held for somebody to approve it.
     #[prost(bool, tag = "7")]
     pub tokens_only: bool,
+    /// How many revisions can be read and watched from, at most.
+    #[prost(uint64, tag = "8")]
+    pub keep_revisions: u64,
+    /// For how long a revision can be read and watched from, at most, in milliseconds.
+    #[prost(uint64, tag = "9")]
+    pub keep_history_ms: u64,
+    /// How much keys, values and their history may take in memory, in bytes. With more nothing can
+    /// be added until something was deleted and compacted.
+    #[prost(uint64, tag = "10")]
+    pub quota_bytes: u64,
+    /// How often whoever leads writes a backup, in milliseconds; by default never.
+    #[prost(uint64, tag = "11")]
+    pub backup_every_ms: u64,
+    /// How many of its backups each node keeps.
+    #[prost(uint32, tag = "12")]
+    pub backup_keep: u32,
 }
 
 /// Default of [`Settings::voter_grace_ms`]: longer than a machine needs to restart its process.
@@ -380,6 +396,28 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// Default of [`Settings::hold_for_ms`].
 const HOLD_FOR: Duration = Duration::from_secs(3_600);
+
+/// Default of [`Settings::keep_revisions`]: two seconds of the heaviest load, more than a day of a
+/// write a second.
+const KEEP_REVISIONS: u64 = 100_000;
+
+/// Default of [`Settings::keep_history_ms`].
+const KEEP_HISTORY: Duration = Duration::from_secs(3_600);
+
+/// Default of [`Settings::quota_bytes`], as etcd's.
+const QUOTA: u64 = 2 << 30;
+
+/// Default of [`Settings::backup_keep`]: a day of one an hour.
+const BACKUP_KEEP: u32 = 24;
+
+/// The largest [`Settings::backup_keep`]: whoever looks for old ones reads the whole directory.
+pub const BACKUP_KEEP_MAX: u32 = 10_000;
+
+/// The smallest [`Settings::quota_bytes`]: less than one large value and its history is none.
+pub const QUOTA_MIN: u64 = 16 << 20;
+
+/// The smallest [`Settings::keep_revisions`]: a watcher that connects again finds what it missed.
+pub const KEEP_REVISIONS_MIN: u64 = 1_000;
 
 /// The shortest time that can be set: less than an election and a round of probes take, and every
 /// hiccup would count as a death.
@@ -398,13 +436,28 @@ impl Settings {
             let time = Duration::from_millis(millis);
             millis == 0 || (SETTING_TIME_MIN..=SETTING_TIME_MAX).contains(&time)
         };
-        let times =
-            [self.voter_grace_ms, self.reap_after_ms, self.tombstone_after_ms, self.hold_for_ms];
+        let times = [
+            self.voter_grace_ms,
+            self.reap_after_ms,
+            self.tombstone_after_ms,
+            self.hold_for_ms,
+            self.keep_history_ms,
+            self.backup_every_ms,
+        ];
         if !matches!(self.voters_target, 0 | 1 | 3 | 5 | 7) {
             return Err(BadForm::VotersTarget);
         }
         if self.min_members > MIN_MEMBERS_MAX {
             return Err(BadForm::MinMembers);
+        }
+        if (1..QUOTA_MIN).contains(&self.quota_bytes) {
+            return Err(BadForm::Quota);
+        }
+        if self.backup_keep > BACKUP_KEEP_MAX {
+            return Err(BadForm::BackupKeep);
+        }
+        if (1..KEEP_REVISIONS_MIN).contains(&self.keep_revisions) {
+            return Err(BadForm::KeepRevisions);
         }
         if times.into_iter().all(is_fit) { Ok(()) } else { Err(BadForm::Time) }
     }
@@ -427,6 +480,31 @@ impl Settings {
     /// See [`Settings::hold_for_ms`].
     pub fn hold_for(&self) -> Duration {
         or_default(self.hold_for_ms, HOLD_FOR)
+    }
+
+    /// See [`Settings::keep_revisions`].
+    pub fn keep_revisions(&self) -> u64 {
+        if self.keep_revisions == 0 { KEEP_REVISIONS } else { self.keep_revisions }
+    }
+
+    /// See [`Settings::keep_history_ms`].
+    pub fn keep_history(&self) -> Duration {
+        or_default(self.keep_history_ms, KEEP_HISTORY)
+    }
+
+    /// See [`Settings::quota_bytes`].
+    pub fn quota(&self) -> u64 {
+        if self.quota_bytes == 0 { QUOTA } else { self.quota_bytes }
+    }
+
+    /// See [`Settings::backup_every_ms`].
+    pub fn backup_every(&self) -> Option<Duration> {
+        (self.backup_every_ms > 0).then(|| Duration::from_millis(self.backup_every_ms))
+    }
+
+    /// See [`Settings::backup_keep`].
+    pub fn backup_keep(&self) -> u32 {
+        if self.backup_keep == 0 { BACKUP_KEEP } else { self.backup_keep }
     }
 }
 

@@ -37,6 +37,11 @@ impl fmt::Display for Refusal {
                 f,
                 "the cluster is too small to assign anything: {size}; start some, or lower that"
             ),
+            Refusal::Full { quota } => write!(
+                f,
+                "the keys take the {quota} bytes that they may; delete some (deleting goes on), or \
+                 raise quota_bytes"
+            ),
             Refusal::QuorumNeeded(numbers) => write!(f, "{numbers}; add a voter first"),
             Refusal::VotersGone(tally) => write!(
                 f,
@@ -78,6 +83,13 @@ impl Refusal {
                 "a lease of that id exists; choose another id, or 0 to have one chosen"
             }
             Refusal::LeaseTtl => "the time to live must be between 1 ms and 9,000,000,000 s",
+            Refusal::NoSpace => {
+                "an alarm says that there is no room: nothing is added until somebody ends it"
+            }
+            Refusal::Corrupt => {
+                "an alarm says that what is kept cannot be relied upon; end it to go on"
+            }
+            Refusal::AlarmUnknown => "an alarm is about room (NOSPACE) or soundness (CORRUPT)",
             Refusal::TooManyLeases => "there are too many leases; revoke some first",
             Refusal::TooManyUnsettled => {
                 "too many commands of this node are unsettled; retry when some are answered"
@@ -121,6 +133,7 @@ impl Refusal {
             Refusal::GossipKeyInUse => "gossip is sealed with that key; use another first",
             Refusal::TooManyGossipKeys => "there are three gossip keys; drop one first",
             Refusal::BadForm(form) => form.words(),
+            Refusal::Auth(refusal) => refusal.words(),
             _ => "refused",
         }
     }

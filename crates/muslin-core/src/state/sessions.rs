@@ -50,6 +50,9 @@ pub(crate) struct Session {
 }
 
 impl Sessions {
+    /// Of nobody.
+    pub(super) const NONE: Sessions = Sessions { table: BTreeMap::new() };
+
     /// Judges a proposal, and remembers it if it is to be applied; otherwise nothing changes.
     pub(crate) fn admit(&mut self, stub: Stub) -> Verdict {
         let is_full = self.table.len() >= SESSIONS_MAX;

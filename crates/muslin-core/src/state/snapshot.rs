@@ -1,23 +1,34 @@
 //! The state as bytes, and back.
 //!
-//! A snapshot is a list of length-delimited [`Record`]s: a head, everything in the order of its
-//! keys, and an end with the digest. It is written and read one record at a time, so that neither
-//! needs the whole twice. Equal states give equal bytes.
+//! A snapshot is a list of length-delimited [`Record`]s: a head, all that is no key, the keys, and
+//! an end with the digest, each kind in order. It is written and read one record at a time, so that
+//! neither needs the whole twice. Equal states give equal bytes.
+//!
+//! What is written is a [`Frozen`] state: a copy that costs next to nothing, that may be written
+//! wherever there is time for it, a piece at a time, while commands are applied to the state
+//! itself.
 
+use super::auth::{AuthHead, RoleRecord, UserRecord};
 use super::groups::{GROUP_ID_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
-use super::kv::{Change, Kv};
+use super::kv::{Key, Kv, Stamp};
 use super::lease::{LEASE_ID_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
 use super::restore_members::{Barred, MembersHead};
 use super::sessions::{SESSION_WORDS_MAX, SESSIONS_MAX, Session, Sessions};
-use super::version::{Content, KeyHistory, Version};
-use super::{Founding, GossipKey, GroupRecord, HeldJoin, Member, State, Token, Tombstone};
+use super::tree::Builder;
+use super::version::{Fate, KeyHistory, Version};
+use super::{
+    Alarm, Blob, Founding, GossipKey, GroupRecord, HeldJoin, Invite, Member, State, Token,
+    Tombstone,
+};
 use crate::base::mutant::{self, Mutant};
-use crate::base::{GroupId, Index, LeaseId, NodeId, Revision};
-use alloc::collections::BTreeSet;
+use crate::base::{Epoch, GroupId, Index, LeaseId, NodeId, Revision};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
+use core::ops::Bound;
 use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 /// Raised when a reader of the last one would misunderstand.
 const FORMAT: u32 = 2;
@@ -31,7 +42,10 @@ pub(super) const NUMBER_MAX: u64 = i64::MAX as u64 / 2;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Record {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(
+        oneof = "Kind",
+        tags = "1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21"
+    )]
     kind: Option<Kind>,
 }
 
@@ -65,6 +79,16 @@ enum Kind {
     Held(HeldJoin),
     #[prost(message, tag = "15")]
     GossipKey(GossipKey),
+    #[prost(message, tag = "16")]
+    Auth(AuthHead),
+    #[prost(message, tag = "17")]
+    User(UserRecord),
+    #[prost(message, tag = "18")]
+    Role(RoleRecord),
+    #[prost(message, tag = "20")]
+    Alarm(Alarm),
+    #[prost(message, tag = "21")]
+    Invite(Invite),
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -96,6 +120,8 @@ struct LeaseRecord {
     id: u64,
     #[prost(uint64, tag = "2")]
     ttl_ms: u64,
+    #[prost(bool, tag = "3")]
+    is_of_put: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -197,23 +223,138 @@ impl Sessions {
     }
 }
 
+/// A state as it was at one moment, and how far it is written.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    state: State,
+    next: Next,
+}
+
+/// How many of what is in a state, and its numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counted {
+    /// The last entry that carried a proposal.
+    pub applied: Index,
+    /// The present revision.
+    pub revision: Revision,
+    /// The earliest revision that can be read; zero when nothing was ever compacted.
+    pub compacted: Revision,
+    /// The number of the membership history.
+    pub epoch: Epoch,
+    /// Keys that exist.
+    pub keys: u64,
+    /// Leases, those of single keys included.
+    pub leases: u64,
+    /// Users.
+    pub users: u64,
+    /// Their roles.
+    pub roles: u64,
+    /// Members, whatever their standing.
+    pub members: u64,
+    /// Groups besides the control group.
+    pub groups: u64,
+}
+
+/// What of a frozen state is to be written next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Next {
+    /// All that is no key.
+    Head,
+    /// The keys after this one.
+    After(Blob),
+    Nothing,
+}
+
+/// Of one state, and as far written.
+impl PartialEq for Frozen {
+    fn eq(&self, other: &Frozen) -> bool {
+        let is_as_far = self.next == other.next;
+        is_as_far && self.state.digest() == other.state.digest()
+    }
+}
+
+impl Frozen {
+    /// The state.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// How many of what is in it.
+    pub fn counts(&self) -> Counted {
+        let State { kv, leases, members, groups, auth, .. } = &self.state;
+        let count = |many: usize| many as u64;
+        Counted {
+            applied: self.state.applied,
+            revision: kv.revision,
+            compacted: kv.compacted,
+            epoch: members.epoch(),
+            keys: self.state.keys(),
+            leases: count(leases.table.counts().all),
+            users: count(auth.user_records().count()),
+            roles: count(auth.role_records().count()),
+            members: count(members.present.len()),
+            groups: count(groups.table.len()),
+        }
+    }
+
+    /// About how many bytes it takes to write it.
+    pub fn approximate_bytes(&self) -> u64 {
+        self.state.approximate_bytes()
+    }
+
+    /// Writes the next piece of the snapshot: what is no key in one, then keys until they are
+    /// about `most` bytes. Whether it is whole.
+    pub fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
+        let before = out.len();
+        let after = match core::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Nothing => return true,
+            Next::Head => {
+                self.state.write_all_but_keys(out);
+                // No key is empty: all are after it.
+                Blob::default()
+            }
+            Next::After(key) => key,
+        };
+        let from = Bound::Excluded(&after[..]);
+        for (key, history) in self.state.kv.keys.range(from, Bound::Unbounded) {
+            write_key(out, key, history);
+            if out.len() - before >= most {
+                self.next = Next::After(key.clone());
+                return false;
+            }
+        }
+        write_record(out, Kind::End(self.state.digest_with(self.state.written_sessions())));
+        true
+    }
+
+    /// The whole snapshot.
+    pub fn encoded(mut self) -> Bytes {
+        // Upper bound in practice: what a version costs in memory is more than what it takes here.
+        let mut out = Vec::with_capacity(self.approximate_bytes() as usize);
+        while !self.write(&mut out, usize::MAX) {}
+        Bytes::from(out)
+    }
+}
+
 impl State {
     /// The whole state. Takes time and memory in proportion to it.
     pub fn snapshot(&self) -> Bytes {
-        if mutant::is_active(Mutant::SnapshotForgetsRetries) {
-            let forgetful = State { sessions: Sessions::default(), ..self.clone() };
-            return forgetful.encode();
-        }
-        self.encode()
+        self.freeze().encoded()
     }
 
-    fn encode(&self) -> Bytes {
-        // Upper bound in practice: what a version costs in memory is more than what it takes here.
-        let mut out = Vec::with_capacity(self.kv.totals().bytes as usize);
-        let mut write = |kind: Kind| {
-            let record = Record { kind: Some(kind) };
-            record.encode_length_delimited(&mut out).expect("a vector grows as needed");
-        };
+    /// The state as it is at this moment, to be written while commands are applied to this one:
+    /// what is copied for it is what is no key and no lease.
+    pub fn freeze(&self) -> Frozen {
+        Frozen { state: self.clone(), next: Next::Head }
+    }
+
+    fn written_sessions(&self) -> &Sessions {
+        const NONE: &Sessions = &Sessions::NONE;
+        if mutant::is_active(Mutant::SnapshotForgetsRetries) { NONE } else { &self.sessions }
+    }
+
+    fn write_all_but_keys(&self, out: &mut Vec<u8>) {
+        let mut write = |kind: Kind| write_record(out, kind);
         write(Kind::Head(Head {
             format: FORMAT,
             applied: self.applied.0,
@@ -221,12 +362,9 @@ impl State {
             compacted: self.kv.compacted.0,
             swept: self.kv.swept.0,
         }));
-        for (id, lease) in &self.leases.table {
-            write(Kind::Lease(LeaseRecord { id: id.0, ttl_ms: lease.ttl_ms }));
-        }
-        for (key, history) in &self.kv.keys {
-            let versions = history.iter().map(version_record).collect();
-            write(Kind::Key(KeyRecord { key: key.clone(), versions }));
+        for (id, lease) in self.leases() {
+            let Lease { ttl_ms, is_of_put, .. } = *lease;
+            write(Kind::Lease(LeaseRecord { id: id.0, ttl_ms, is_of_put }));
         }
         let members = &self.members;
         write(Kind::Members(members.head()));
@@ -236,9 +374,7 @@ impl State {
         members.tokens.values().for_each(|one| write(Kind::Token(one.clone())));
         members.held.values().for_each(|one| write(Kind::Held(one.clone())));
         members.keys.values().for_each(|one| write(Kind::GossipKey(one.clone())));
-        for record in self.sessions.records() {
-            write(Kind::Session(record));
-        }
+        self.written_sessions().records().for_each(|record| write(Kind::Session(record)));
         if self.groups.last_id > 0 {
             let (last_id, changed_at) = (self.groups.last_id, self.groups.changed_at.0);
             write(Kind::Groups(GroupsHead { last_id, changed_at }));
@@ -246,8 +382,11 @@ impl State {
         for record in self.groups.table.values() {
             write(Kind::Group(record.clone()));
         }
-        write(Kind::End(self.digest()));
-        Bytes::from(out)
+        self.auth.head().into_iter().for_each(|head| write(Kind::Auth(head)));
+        self.auth.user_records().for_each(|record| write(Kind::User(record)));
+        self.auth.role_records().for_each(|record| write(Kind::Role(record)));
+        self.alarms.all().for_each(|alarm| write(Kind::Alarm(alarm)));
+        self.members.invites.values().for_each(|one| write(Kind::Invite(one.clone())));
     }
 
     /// The state a snapshot was made of. Bytes from anywhere are safe: what comes back is a state
@@ -273,22 +412,79 @@ impl State {
     }
 }
 
-fn version_record(version: &Version) -> VersionRecord {
-    let record = VersionRecord {
+fn write_record(out: &mut Vec<u8>, kind: Kind) {
+    let record = Record { kind: Some(kind) };
+    record.encode_length_delimited(out).expect("a vector grows as needed");
+}
+
+/// Writes a [`KeyRecord`] as the derived code would, without the record: of a million keys, to make
+/// one each costs most of the time.
+pub(super) fn write_key(out: &mut Vec<u8>, key: &[u8], history: &KeyHistory) {
+    const LENGTH_DELIMITED: WireType = WireType::LengthDelimited;
+    let field = |length: usize| 1 + encoded_len_varint(length as u64) + length;
+    let of_versions = history.iter().map(|version| field(version_bytes(version)));
+    let key_record = field(key.len()) + of_versions.sum::<usize>();
+    encode_varint(field(key_record) as u64, out);
+    encode_key(3, LENGTH_DELIMITED, out);
+    encode_varint(key_record as u64, out);
+    write_bytes(1, key, out);
+    for version in history.iter() {
+        encode_key(2, LENGTH_DELIMITED, out);
+        encode_varint(version_bytes(version) as u64, out);
+        for (tag, number) in version_numbers(version) {
+            if number != 0 {
+                encode_key(tag, WireType::Varint, out);
+                encode_varint(number, out);
+            }
+        }
+        write_bytes(6, &version.value, out);
+        if version.fate == Fate::Expired {
+            encode_key(7, WireType::Varint, out);
+            encode_varint(1, out);
+        }
+    }
+}
+
+/// What [`write_key`] is to be equal to.
+#[cfg(test)]
+pub(super) fn write_key_as_derived(key: &[u8], history: &KeyHistory) -> Vec<u8> {
+    let version = |version: &Version| VersionRecord {
         revision: version.revision.0,
         sub: version.sub,
-        ..VersionRecord::default()
+        version: version.version,
+        created: version.created.0,
+        lease: version.lease,
+        value: Bytes::from(&version.value),
+        expired: version.fate == Fate::Expired,
     };
-    match &version.content {
-        Content::Gone { expired } => VersionRecord { expired: *expired, ..record },
-        Content::Set { created, version, lease, value } => VersionRecord {
-            version: *version,
-            created: created.0,
-            lease: *lease,
-            value: value.clone(),
-            ..record
-        },
+    let versions = history.iter().map(version).collect();
+    let record = KeyRecord { key: Bytes::copy_from_slice(key), versions };
+    Record { kind: Some(Kind::Key(record)) }.encode_length_delimited_to_vec()
+}
+
+/// Nothing where there are none.
+fn write_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    if !bytes.is_empty() {
+        encode_key(tag, WireType::LengthDelimited, out);
+        encode_varint(bytes.len() as u64, out);
+        out.extend_from_slice(bytes);
     }
+}
+
+/// The numbers of a [`VersionRecord`], by tag.
+fn version_numbers(version: &Version) -> [(u32, u64); 5] {
+    let sub = u64::from(version.sub);
+    let (revision, created) = (version.revision.0, version.created.0);
+    [(1, revision), (2, sub), (3, version.version), (4, created), (5, version.lease)]
+}
+
+/// Length of a [`VersionRecord`].
+fn version_bytes(version: &Version) -> usize {
+    let numbers = version_numbers(version).into_iter().filter(|(_, number)| *number != 0);
+    let numbers: usize = numbers.map(|(_, number)| 1 + encoded_len_varint(number)).sum();
+    let value = version.value.len();
+    let value = if value == 0 { 0 } else { 1 + encoded_len_varint(value as u64) + value };
+    numbers + value + if version.fate == Fate::Expired { 2 } else { 0 }
 }
 
 fn next_record(rest: &mut Bytes) -> Result<Kind, RestoreError> {
@@ -300,8 +496,9 @@ fn next_record(rest: &mut Bytes) -> Result<Kind, RestoreError> {
 /// A state that is being read. Every check stands for an assertion that would fail later.
 struct Restoring {
     state: State,
-    /// Changes found so far, by place in history.
-    changes: Vec<(Revision, u32, Bytes)>,
+    keys: Builder<Blob, KeyHistory>,
+    /// Changes found so far.
+    changes: Vec<(Stamp, Blob)>,
 }
 
 impl Restoring {
@@ -319,7 +516,7 @@ impl Restoring {
         state.kv.revision = Revision(revision);
         state.kv.compacted = Revision(compacted);
         state.kv.swept = Revision(swept);
-        Ok(Restoring { state, changes: Vec::new() })
+        Ok(Restoring { state, keys: Builder::default(), changes: Vec::new() })
     }
 
     fn take(&mut self, kind: Kind) -> Result<(), RestoreError> {
@@ -335,6 +532,9 @@ impl Restoring {
             Kind::Held(held) => self.state.members.take_held(held),
             Kind::GossipKey(key) => self.state.members.take_key(key),
             Kind::Session(record) => self.state.sessions.take(record),
+            Kind::Auth(head) => Arc::make_mut(&mut self.state.auth).take_head(head),
+            Kind::User(record) => Arc::make_mut(&mut self.state.auth).take_user(record),
+            Kind::Role(record) => Arc::make_mut(&mut self.state.auth).take_role(record),
             Kind::Groups(head) => {
                 let GroupsHead { last_id, changed_at } = head;
                 require(self.state.groups.last_id == 0, "the groups twice")?;
@@ -345,31 +545,34 @@ impl Restoring {
                 Ok(())
             }
             Kind::Group(record) => self.take_group(record),
+            Kind::Alarm(alarm) => self.state.alarms.take(alarm),
+            Kind::Invite(invite) => self.state.members.take_invite(invite),
         }
     }
 
     fn take_lease(&mut self, record: LeaseRecord) -> Result<(), RestoreError> {
-        let LeaseRecord { id, ttl_ms } = record;
+        let LeaseRecord { id, ttl_ms, is_of_put } = record;
         require((1..=LEASE_ID_MAX).contains(&id), "a lease id out of range")?;
         require((1..=LEASE_TTL_MS_MAX).contains(&ttl_ms), "a time to live out of range")?;
         let table = &mut self.state.leases.table;
-        require(table.len() < LEASES_MAX, "too many leases")?;
-        let lease = Lease { ttl_ms, keys: BTreeSet::new() };
+        require(table.counts().all < LEASES_MAX, "too many leases")?;
+        let lease = Lease { ttl_ms, is_of_put, ..Lease::default() };
         require(table.insert(LeaseId(id), lease).is_none(), "a lease twice")
     }
 
     fn take_key(&mut self, record: KeyRecord) -> Result<(), RestoreError> {
         require(!record.key.is_empty(), "an empty key")?;
         let kv = &mut self.state.kv;
-        let is_after = kv.keys.last_key_value().is_none_or(|(last, _)| *last < record.key);
+        let is_after = self.keys.last().is_none_or(|(last, _)| **last < *record.key);
         require(is_after, "keys out of order")?;
         // The state's own copies: a slice would hold the whole snapshot in memory.
-        let key = Bytes::copy_from_slice(&record.key);
+        let key = Blob::from(&record.key);
         let mut history: Option<KeyHistory> = None;
         for version in &record.versions {
             let version = restored_version(version, kv)?;
             if version.revision >= kv.swept {
-                self.changes.push((version.revision, version.sub, key.clone()));
+                let stamp = Stamp { revision: version.revision, sub: version.sub };
+                self.changes.push((stamp, key.clone()));
             }
             match &mut history {
                 None => history = Some(KeyHistory::new(version)),
@@ -383,10 +586,11 @@ impl Restoring {
         let Some(history) = history else {
             return require(false, "a key without versions");
         };
-        let lease = history.newest().lease();
+        let lease = history.newest().lease;
         require(self.state.leases.check_attach(lease).is_ok(), "a key on an unknown lease")?;
         self.state.leases.reattach(&key, 0, lease);
-        kv.restore_key(key, history);
+        kv.restore_totals(&key, &history);
+        self.keys.push(key, history);
         Ok(())
     }
 
@@ -405,18 +609,18 @@ impl Restoring {
     }
 
     fn end(self) -> Result<State, RestoreError> {
-        let Restoring { mut state, mut changes } = self;
+        let Restoring { mut state, keys, mut changes } = self;
         state.members.check_restored()?;
-        changes.sort_unstable_by_key(|(revision, sub, _)| (*revision, *sub));
-        let is_unique = changes.windows(2).all(|pair| {
-            let [(revision, sub, _), (next, next_sub, _)] = pair else {
-                return true;
-            };
-            (revision, sub) != (next, next_sub)
-        });
-        require(is_unique, "two changes at one place in history")?;
-        let changes = changes.into_iter().map(|(revision, _, key)| Change { revision, key });
-        state.kv.history = changes.collect();
+        Arc::make_mut(&mut state.auth).check_restored()?;
+        state.kv.keys = keys.finish();
+        changes.sort_unstable_by_key(|(stamp, _)| *stamp);
+        let mut history = Builder::default();
+        for (stamp, key) in changes {
+            let is_after = history.last().is_none_or(|(last, _)| *last < stamp);
+            require(is_after, "two changes at one place in history")?;
+            history.push(stamp, Key(key));
+        }
+        state.kv.history = history.finish();
         Ok(state)
     }
 }
@@ -426,16 +630,14 @@ fn restored_version(record: &VersionRecord, kv: &Kv) -> Result<Version, RestoreE
     require(*revision <= kv.revision.0, "a version of the future")?;
     let is_counted = *version <= *revision && *created <= *revision;
     require(is_counted, "a version counted wrongly")?;
-    let content = match *version {
-        0 => Content::Gone { expired: *expired },
-        version => Content::Set {
-            created: Revision(*created),
-            version,
-            lease: *lease,
-            value: Bytes::copy_from_slice(value),
-        },
-    };
-    Ok(Version { revision: Revision(*revision), sub: *sub, content })
+    let (revision, sub) = (Revision(*revision), *sub);
+    if *version == 0 {
+        return Ok(Version::gone(revision, sub, *expired));
+    }
+    let (created, version, lease) = (Revision(*created), *version, *lease);
+    // The state's own copy, as of the key.
+    let value = Blob::from(value);
+    Ok(Version { revision, created, version, lease, value, sub, fate: Fate::Set })
 }
 
 pub(super) fn require(holds: bool, why: &'static str) -> Result<(), RestoreError> {

@@ -1,15 +1,16 @@
 //! Transactions: what is refused before anything changes, then what runs without refusal.
 
 use super::kv::{Kv, NewValue, Stamp};
-use super::lease::Leases;
+use super::lease::{self, Leases};
 use super::overlap::Writes;
-use super::version::{Content, Version};
+use super::version::Version;
 use super::{
-    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, KvEvent, Op, OpKind,
-    Put, Range, Refusal, Response, TXN_OPS_MAX, Txn,
+    Blob, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, KvEvent,
+    LeaseNews, Op, OpKind, Put, Range, Refusal, Response, Txn,
 };
+use crate::base::LeaseId;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::cmp::Ordering;
 
 impl Txn {
@@ -59,10 +60,10 @@ impl Put {
         if self.ignore_value && !self.value.is_empty() {
             return Err(Refusal::ValueProvided);
         }
-        if self.ignore_lease && self.lease != 0 {
+        if self.ignore_lease && (self.lease != 0 || self.ttl_ms != 0) {
             return Err(Refusal::LeaseProvided);
         }
-        Ok(())
+        if self.ttl_ms == 0 { Ok(()) } else { lease::check_form(self.lease, self.ttl_ms) }
     }
 }
 
@@ -83,11 +84,8 @@ impl Compare {
     }
 
     fn holds(&self, kv: &Kv) -> bool {
-        let mut present = kv
-            .span(&self.range)
-            .map(|(_, history)| history.newest())
-            .filter(|version| version.is_set())
-            .peekable();
+        let mut present =
+            kv.present_span(&self.range).map(|(_, history)| history.newest()).peekable();
         if present.peek().is_none() {
             return self.holds_for(None);
         }
@@ -96,19 +94,13 @@ impl Compare {
 
     /// Of a key that does not exist, all numbers are 0 and no value compares.
     fn holds_for(&self, version: Option<&Version>) -> bool {
-        let numbers = version.map(|version| (&version.content, version.revision.0));
-        let (created, modified, count, lease) = match numbers {
-            Some((Content::Set { created, version, lease, .. }, modified)) => {
-                (created.0, modified, *version, *lease)
-            }
-            _ => (0, 0, 0, 0),
-        };
+        let number = |of: fn(&Version) -> u64| version.map_or(0, of);
         let ordering = match (&self.target, version) {
-            (Some(CompareTarget::Version(wanted)), _) => count.cmp(wanted),
-            (Some(CompareTarget::Create(wanted)), _) => created.cmp(wanted),
-            (Some(CompareTarget::Mod(wanted)), _) => modified.cmp(wanted),
-            (Some(CompareTarget::Lease(wanted)), _) => lease.cmp(wanted),
-            (Some(CompareTarget::Value(wanted)), Some(version)) => version.value().cmp(wanted),
+            (Some(CompareTarget::Version(wanted)), _) => number(|it| it.version).cmp(wanted),
+            (Some(CompareTarget::Create(wanted)), _) => number(|it| it.created.0).cmp(wanted),
+            (Some(CompareTarget::Mod(wanted)), _) => number(|it| it.revision.0).cmp(wanted),
+            (Some(CompareTarget::Lease(wanted)), _) => number(|it| it.lease).cmp(wanted),
+            (Some(CompareTarget::Value(wanted)), Some(version)) => (*version.value).cmp(wanted),
             (Some(CompareTarget::Value(_)), None) | (None, _) => return false,
         };
         match self.result() {
@@ -119,6 +111,9 @@ impl Compare {
         }
     }
 }
+
+/// Most operations in one transaction, comparisons and both branches counted apart: etcd's 128.
+pub const TXN_OPS_MAX: usize = 128;
 
 /// Keys that all ranges and comparisons of a transaction may cover together. Every node carries a
 /// transaction out, and again when it starts: this is about ten milliseconds of each.
@@ -153,7 +148,7 @@ fn cost(range: &KeyRange, kv: &Kv, left: usize) -> Result<usize, Refusal> {
     if range.is_point() {
         return Ok(left);
     }
-    left.checked_sub(kv.span(range).take(left + 1).count()).ok_or(Refusal::TooManyKeys)
+    left.checked_sub(kv.count(range).all).ok_or(Refusal::TooManyKeys)
 }
 
 /// A transaction whose comparisons were made: which operations run is settled.
@@ -187,6 +182,11 @@ impl<'a> Chosen<'a> {
         Chosen { succeeded, ops: ops.iter().filter_map(choose).collect() }
     }
 
+    /// Whether the comparisons held.
+    pub(super) fn has_succeeded(&self) -> bool {
+        self.succeeded
+    }
+
     /// Whether every operation that will run can.
     pub(super) fn check(&self, kv: &Kv, leases: &Leases) -> Result<(), Refusal> {
         for op in &self.ops {
@@ -198,6 +198,15 @@ impl<'a> Chosen<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether anything is put.
+    pub(super) fn puts(&self) -> bool {
+        self.ops.iter().any(|op| match op {
+            ChosenOp::Range(_) | ChosenOp::Delete(_) => false,
+            ChosenOp::Put(_) => true,
+            ChosenOp::Txn(chosen) => chosen.puts(),
+        })
     }
 
     /// Answers a transaction without writes.
@@ -219,7 +228,7 @@ pub(super) fn check_put(put: &Put, kv: &Kv, leases: &Leases) -> Result<(), Refus
     if needs_key && kv.present(&put.key).is_none() {
         return Err(Refusal::KeyNotFound);
     }
-    leases.check_attach(put.lease)
+    if put.ttl_ms == 0 { leases.check_attach(put.lease) } else { leases.check_own(put.lease) }
 }
 
 /// Writes of one command: one revision, a sub-revision each.
@@ -228,21 +237,42 @@ pub(super) struct Writer<'a> {
     leases: &'a mut Leases,
     stamp: Stamp,
     events: Vec<KvEvent>,
+    /// Leases that puts made.
+    made: Vec<LeaseNews>,
+    /// Leases that lost a key.
+    left: BTreeSet<LeaseId>,
+}
+
+/// What a command wrote.
+pub(super) struct Written {
+    pub(super) events: Vec<KvEvent>,
+    /// Leases made by puts, and those that ended with their last key.
+    pub(super) leases: Vec<LeaseNews>,
 }
 
 impl<'a> Writer<'a> {
     /// Nothing is written yet.
     pub(super) fn new(kv: &'a mut Kv, leases: &'a mut Leases) -> Writer<'a> {
         let stamp = Stamp { revision: kv.revision.next(), sub: 0 };
-        Writer { kv, leases, stamp, events: Vec::new() }
+        let (made, left) = (Vec::new(), BTreeSet::new());
+        Writer { kv, leases, stamp, events: Vec::new(), made, left }
     }
 
     /// Ends the revision, if anything was written, and tells what was.
-    pub(super) fn finish(self) -> Vec<KvEvent> {
+    ///
+    /// Leases of puts end here and not with the write that takes their last key: a later write of
+    /// the same command was checked against those that existed before it.
+    pub(super) fn finish(self) -> Written {
         if !self.events.is_empty() {
             self.kv.commit(self.stamp.revision);
         }
-        self.events
+        let mut news = self.made;
+        for id in self.left {
+            if self.leases.end_own(id) {
+                news.push(LeaseNews::Ended { id, expired: false });
+            }
+        }
+        Written { events: self.events, leases: news }
     }
 
     /// Runs a transaction that was checked.
@@ -261,23 +291,16 @@ impl<'a> Writer<'a> {
 
     /// Runs a put that was checked.
     pub(super) fn put(&mut self, put: &Put) -> Response {
-        let mut new = NewValue { value: put.value.clone(), lease: put.lease };
-        if put.ignore_value || put.ignore_lease {
-            let present = self.kv.present(&put.key).map(|version| &version.content);
-            let Some(Content::Set { value, lease, .. }) = present else {
-                unreachable!("checked to exist before the command ran");
-            };
-            if put.ignore_value {
-                new.value = value.clone();
-            }
-            if put.ignore_lease {
-                new.lease = *lease;
-            }
+        let present = || self.kv.present(&put.key).expect("checked before the command ran");
+        let value = if put.ignore_value { present().value.clone() } else { (&put.value).into() };
+        let lease = if put.ignore_lease { present().lease } else { put.lease };
+        let new = NewValue { value, lease };
+        if put.ttl_ms != 0 && self.leases.make_own(LeaseId(lease), put.ttl_ms) {
+            self.made.push(LeaseNews::Granted { id: LeaseId(lease), ttl_ms: put.ttl_ms });
         }
-        let lease = new.lease;
         let event = self.kv.put(self.stamp, &put.key, new);
         let from = event.prev.as_ref().map_or(0, |prev| prev.lease);
-        self.leases.reattach(&event.kv.key, from, lease);
+        self.reattach(&event.kv.key, from, lease);
         let prev = if put.prev_kv { event.prev.clone() } else { None };
         self.note(event);
         Response::Put { prev }
@@ -297,17 +320,23 @@ impl<'a> Writer<'a> {
     }
 
     /// Deletes a key that exists, and answers with the pair it was.
-    pub(super) fn delete_key(&mut self, key: &Bytes, expired: bool) -> Option<KeyValue> {
+    pub(super) fn delete_key(&mut self, key: &Blob, expired: bool) -> Option<KeyValue> {
         let event = self.kv.delete(self.stamp, key, expired);
         let prev = event.prev.clone();
-        self.leases.reattach(key, prev.as_ref().map_or(0, |prev| prev.lease), 0);
+        self.reattach(key, prev.as_ref().map_or(0, |prev| prev.lease), 0);
         self.note(event);
         prev
     }
 
-    fn present_keys(&self, range: &KeyRange) -> Vec<Bytes> {
-        let present = self.kv.span(range).filter(|(_, history)| history.newest().is_set());
-        present.map(|(key, _)| key.clone()).collect()
+    fn reattach(&mut self, key: &Blob, from: u64, to: u64) {
+        self.leases.reattach(key, from, to);
+        if from != 0 && from != to {
+            self.left.insert(LeaseId(from));
+        }
+    }
+
+    fn present_keys(&self, range: &KeyRange) -> Vec<Blob> {
+        self.kv.present_span(range).map(|(key, _)| key.clone()).collect()
     }
 
     fn note(&mut self, event: KvEvent) {

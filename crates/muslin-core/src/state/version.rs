@@ -1,121 +1,125 @@
 //! The versions of one key.
 
 use super::digest::Digest;
-use super::{KeyValue, KvEvent, KvEventKind};
+use super::tree::{Live, Tree};
+use super::{Blob, KeyValue, KvEvent, KvEventKind};
 use crate::base::Revision;
-use alloc::vec::Vec;
-use bytes::Bytes;
+use alloc::sync::Arc;
+use core::ops::Bound;
 
 /// What one revision made of a key.
+///
+/// Flat, as there is one of these for each key: what only a key that was set has is 0 in a
+/// deletion, which is also how it is read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Version {
     /// Revision that wrote it. A key has at most one version per revision (invariant 2).
     pub(super) revision: Revision,
+    /// Revision that created the key.
+    pub(super) created: Revision,
+    /// Changes since then, from 1.
+    pub(super) version: u64,
+    /// Attached to it; 0 is none.
+    pub(super) lease: u64,
+    /// The value.
+    pub(super) value: Blob,
     /// Its place among the writes of that revision.
     pub(super) sub: u32,
-    /// What it wrote.
-    pub(super) content: Content,
+    /// What became of the key.
+    pub(super) fate: Fate,
 }
 
-/// A value, or the mark of a deletion.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Content {
-    /// The key was set.
-    Set {
-        /// Revision that created the key.
-        created: Revision,
-        /// Changes since then, from 1.
-        version: u64,
-        /// Attached to it; 0 is none.
-        lease: u64,
-        /// The value.
-        value: Bytes,
-    },
-    /// The key was deleted.
-    Gone {
-        /// Because its lease ran out.
-        expired: bool,
-    },
+/// What became of a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// It was set.
+    Set,
+    /// It was deleted.
+    Deleted,
+    /// It was deleted as its lease ran out.
+    Expired,
 }
 
 impl Version {
+    /// The mark of a deletion.
+    pub(super) fn gone(revision: Revision, sub: u32, expired: bool) -> Version {
+        let fate = if expired { Fate::Expired } else { Fate::Deleted };
+        let (created, value) = (Revision::ZERO, Blob::default());
+        Version { revision, created, version: 0, lease: 0, value, sub, fate }
+    }
+
     /// The pair as read; `None` of a deletion.
-    pub(super) fn pair(&self, key: &Bytes) -> Option<KeyValue> {
-        let Content::Set { created, version, lease, ref value } = self.content else {
-            return None;
-        };
-        Some(KeyValue {
-            key: key.clone(),
-            value: value.clone(),
-            create_revision: created.0,
-            mod_revision: self.revision.0,
-            version,
-            lease,
-        })
+    pub(super) fn pair(&self, key: &Blob) -> Option<KeyValue> {
+        self.is_set().then(|| self.numbers_and_value(key))
     }
 
     /// The change as watched, given the pair before it.
-    pub(super) fn event(&self, key: &Bytes, prev: Option<KeyValue>) -> KvEvent {
-        let kind = match self.content {
-            Content::Set { .. } => KvEventKind::Put,
-            Content::Gone { expired: false } => KvEventKind::Delete,
-            Content::Gone { expired: true } => KvEventKind::Expired,
+    pub(super) fn event(&self, key: &Blob, prev: Option<KeyValue>) -> KvEvent {
+        let kind = match self.fate {
+            Fate::Set => KvEventKind::Put,
+            Fate::Deleted => KvEventKind::Delete,
+            Fate::Expired => KvEventKind::Expired,
         };
-        let kv = self.pair(key).unwrap_or_else(|| KeyValue {
+        KvEvent { kind, kv: self.numbers_and_value(key), prev }
+    }
+
+    fn numbers_and_value(&self, key: &Blob) -> KeyValue {
+        KeyValue {
             key: key.clone(),
+            value: self.value.clone(),
+            create_revision: self.created.0,
             mod_revision: self.revision.0,
-            ..KeyValue::default()
-        });
-        KvEvent { kind, kv, prev }
+            version: self.version,
+            lease: self.lease,
+        }
     }
 
     /// Whether the key exists in this version.
     pub(super) fn is_set(&self) -> bool {
-        matches!(self.content, Content::Set { .. })
-    }
-
-    /// Lease the key is attached to in this version; 0 is none.
-    pub(super) fn lease(&self) -> u64 {
-        match self.content {
-            Content::Set { lease, .. } => lease,
-            Content::Gone { .. } => 0,
-        }
-    }
-
-    /// The value; empty of a deletion.
-    pub(super) fn value(&self) -> &[u8] {
-        match &self.content {
-            Content::Set { value, .. } => value,
-            Content::Gone { .. } => &[],
-        }
+        self.fate == Fate::Set
     }
 
     /// Digest of the version as one of this key.
     pub(super) fn digest(&self, key: &[u8]) -> u64 {
         let digest = Digest::new().bytes(key).number(self.revision.0).number(u64::from(self.sub));
-        let digest = match &self.content {
-            Content::Set { created, version, lease, value } => {
-                digest.number(created.0).number(*version).number(*lease).bytes(value)
+        let digest = match self.fate {
+            Fate::Set => {
+                let digest = digest.number(self.created.0).number(self.version);
+                digest.number(self.lease).bytes(&self.value)
             }
-            Content::Gone { expired } => digest.number(u64::from(*expired)),
+            Fate::Deleted => digest.number(0),
+            Fate::Expired => digest.number(1),
         };
         digest.finish()
     }
 }
 
+impl Live for Version {
+    fn is_live(&self) -> bool {
+        self.is_set()
+    }
+}
+
 /// All retained versions of one key: at least one, revisions ascending.
 ///
-/// The newest is kept inline: most keys have only that one, and most reads want it.
+/// The newest is kept inline: most keys have only that one, and most reads want it. A copy shares
+/// what is older, so that it costs the same however much that is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct KeyHistory {
     newest: Version,
-    older: Vec<Version>,
+    older: Option<Arc<Tree<Revision, Version>>>,
+}
+
+impl Live for KeyHistory {
+    fn is_live(&self) -> bool {
+        self.newest.is_set()
+    }
 }
 
 impl KeyHistory {
     /// A key with one version.
     pub(super) fn new(first: Version) -> KeyHistory {
-        KeyHistory { newest: first, older: Vec::new() }
+        KeyHistory { newest: first, older: None }
     }
 
     /// The latest version.
@@ -125,7 +129,8 @@ impl KeyHistory {
 
     /// All versions, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Version> {
-        self.older.iter().chain(core::iter::once(&self.newest))
+        let older = self.older.iter().flat_map(|older| older.iter().map(|(_, version)| version));
+        older.chain(core::iter::once(&self.newest))
     }
 
     /// The version a read at this revision sees, be it a deletion.
@@ -133,44 +138,55 @@ impl KeyHistory {
         if self.newest.revision <= revision {
             return Some(&self.newest);
         }
-        let after = self.older.partition_point(|version| version.revision <= revision);
-        self.older.get(after.checked_sub(1)?)
+        self.last_older(Bound::Included(&revision))
     }
 
     /// The version written at exactly this revision, and the one before it.
     pub(super) fn changed_at(&self, revision: Revision) -> Option<(&Version, Option<&Version>)> {
         if self.newest.revision == revision {
-            return Some((&self.newest, self.older.last()));
+            return Some((&self.newest, self.last_older(Bound::Unbounded)));
         }
-        let place = self.older.binary_search_by_key(&revision, |version| version.revision).ok()?;
-        let before = place.checked_sub(1).map(|before| &self.older[before]);
-        Some((&self.older[place], before))
+        let (_, version) = self.older.as_ref()?.get(&revision)?;
+        Some((version, self.last_older(Bound::Excluded(&revision))))
+    }
+
+    fn last_older(&self, to: Bound<&Revision>) -> Option<&Version> {
+        let last = self.older.as_ref()?.range(Bound::Unbounded, to).next_back();
+        last.map(|(_, version)| version)
     }
 
     /// Adds a version.
     pub(super) fn push(&mut self, version: Version) {
         assert!(version.revision > self.newest.revision, "invariant 2: one version per revision");
-        self.older.push(core::mem::replace(&mut self.newest, version));
+        let before = core::mem::replace(&mut self.newest, version);
+        let older = Arc::make_mut(self.older.get_or_insert_default());
+        older.insert(before.revision, before);
     }
 
     /// Drops what no read at `to` or later can see, and tells of each. A deletion at `to` itself
     /// stays: a watch may still begin there. False when nothing is left.
     pub(super) fn compact(&mut self, to: Revision, mut dropped: impl FnMut(&Version)) -> bool {
-        let mut unseen = self.older.partition_point(|version| version.revision <= to);
+        let mut kept_from = to.next();
         if self.newest.revision > to {
             // The last of them is what a read at `to` sees, unless it is an old deletion.
-            let seen = unseen.checked_sub(1).map(|last| &self.older[last]);
-            if seen.is_some_and(|version| version.is_set() || version.revision == to) {
-                unseen -= 1;
+            let seen = self.last_older(Bound::Included(&to));
+            if let Some(seen) = seen.filter(|seen| seen.is_set() || seen.revision == to) {
+                kept_from = seen.revision;
             }
         }
-        self.older.drain(..unseen).for_each(|version| dropped(&version));
-        if self.older.is_empty() {
-            self.older = Vec::new();
+        if let Some(older) = &mut self.older {
+            let mut unseen = older.range(Bound::Unbounded, Bound::Excluded(&kept_from)).peekable();
+            if unseen.peek().is_some() {
+                unseen.for_each(|(_, version)| dropped(version));
+                Arc::make_mut(older).cut_before(&kept_from);
+            }
+        }
+        if self.older.as_ref().is_some_and(|older| older.is_empty()) {
+            self.older = None;
         }
         let is_old_deletion = !self.newest.is_set() && self.newest.revision < to;
         if is_old_deletion {
-            debug_assert!(self.older.is_empty(), "everything older was dropped before it");
+            debug_assert!(self.older.is_none(), "everything older was dropped before it");
             dropped(&self.newest);
         }
         !is_old_deletion

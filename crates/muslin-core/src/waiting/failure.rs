@@ -1,5 +1,6 @@
 //! Why what a client asked was not settled.
 
+use crate::state::AuthRefusal;
 use core::fmt;
 use core::time::Duration;
 
@@ -33,6 +34,8 @@ pub enum Failure {
     Lost,
     /// This node keeps no replica of such a group; nothing happened.
     NoGroup,
+    /// Whoever asks may not; nothing happened.
+    Denied(AuthRefusal),
     /// This node has started and cannot tell yet whether it keeps such a group; nothing happened.
     Starting,
 }
@@ -67,6 +70,7 @@ impl fmt::Display for Failure {
                 "this node has started and has not read yet which groups it keeps; nothing \
                  happened, ask again or ask another node"
             }
+            Failure::Denied(refusal) => refusal.words(),
             Failure::NoSpace => {
                 "the disk is full where the group needs it and the write was refused; make room, \
                  it clears by itself"

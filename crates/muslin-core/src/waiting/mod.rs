@@ -30,6 +30,6 @@ mod tests;
 
 pub use failure::{COMMAND_BYTES_MAX, Failure};
 pub(crate) use pace::{RETRY_AFTER_MIN, retry_after};
-pub(crate) use proposals::{Proposal, Proposals};
+pub(crate) use proposals::{Intent, Proposal, Proposals};
 pub(crate) use reads::{Ask, Reads};
 pub(crate) use relayed::Relayed;

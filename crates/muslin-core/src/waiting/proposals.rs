@@ -4,6 +4,7 @@
 use super::{COMMAND_BYTES_MAX, Failure, retry_after};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{NodeId, Now, RequestId, Term};
+use crate::state::{AskedBy, Asker};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -19,6 +20,9 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Payload bytes in one message of proposals to the leader; a larger proposal travels alone.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// With a message under way, this much is handed to the leader without waiting for a word of it.
+const GATHER_BYTES: usize = 64 << 10;
 
 /// What an entry of a group's log carries: a command and what makes a repetition harmless (Raft
 /// thesis 6.3). The control group's [`state::Proposal`](crate::state::Proposal) is the same bytes
@@ -40,6 +44,28 @@ pub(crate) struct Proposal {
     /// What to do.
     #[prost(bytes = "bytes", tag = "5")]
     pub(crate) command: Bytes,
+    /// On whose behalf, in the control group.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) asker: Option<AskedBy>,
+}
+
+/// A command, and on whose behalf it is proposed.
+pub(crate) struct Intent {
+    command: Bytes,
+    asker: Option<AskedBy>,
+}
+
+impl Intent {
+    pub(crate) fn of(command: Bytes, asker: &Asker) -> Intent {
+        Intent { command, asker: asker.proposed() }
+    }
+}
+
+/// The cluster's own.
+impl From<Bytes> for Intent {
+    fn from(command: Bytes) -> Intent {
+        Intent { command, asker: None }
+    }
 }
 
 /// Commands of this process in the order of their sequence.
@@ -55,6 +81,10 @@ pub(crate) struct Proposals {
     pending: VecDeque<Option<Pending>>,
     /// Sequences to hand to the leader, ascending.
     unsent: VecDeque<u64>,
+    /// Payload bytes of those, about: what was settled unsent counts as well.
+    unsent_bytes: usize,
+    /// A message of them went to a leader that has said nothing since.
+    is_under_way: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +107,8 @@ impl Proposals {
     /// Of this node in this start of its process.
     pub(crate) fn new(origin: NodeId, boot: u64, limit: usize) -> Proposals {
         let (pending, unsent) = (VecDeque::new(), VecDeque::new());
-        Proposals { origin, boot, limit, first: 1, pending, unsent }
+        let (unsent_bytes, is_under_way) = (0, false);
+        Proposals { origin, boot, limit, first: 1, pending, unsent, unsent_bytes, is_under_way }
     }
 
     /// Takes a command; it leaves at the next flush.
@@ -85,9 +116,9 @@ impl Proposals {
         &mut self,
         now: Now,
         request: Option<RequestId>,
-        command: Bytes,
+        intent: impl Into<Intent>,
     ) -> Result<(), Failure> {
-        self.push(now, command, |pending| pending.request = request)
+        self.push(now, intent.into(), |pending| pending.request = request)
     }
 
     /// Takes a command that is the decision of the leader of this term: nobody else's log may have
@@ -98,26 +129,29 @@ impl Proposals {
         term: Term,
         command: Bytes,
     ) -> Result<(), Failure> {
-        self.push(now, command, |pending| pending.only_in = Some(term))
+        self.push(now, command.into(), |pending| pending.only_in = Some(term))
     }
 
     fn push(
         &mut self,
         now: Now,
-        command: Bytes,
+        intent: Intent,
         describe: impl FnOnce(&mut Pending),
     ) -> Result<(), Failure> {
         if self.pending.len() >= self.limit {
             let oldest = self.pending.front().and_then(|front| Some(front.as_ref()?.asked));
             return Err(Failure::Busy { retry_after: retry_after(now, oldest.unwrap_or(now)) });
         }
+        let Intent { command, asker } = intent;
         if command.len() > COMMAND_BYTES_MAX {
             return Err(Failure::TooLarge);
         }
         let sequence = self.first + self.pending.len() as u64;
         let (origin, boot) = (self.origin.0, self.boot);
-        let proposal = Proposal { origin, boot, sequence, settled_below: self.first, command };
+        let settled_below = self.first;
+        let proposal = Proposal { origin, boot, sequence, settled_below, command, asker };
         let bytes = Bytes::from(proposal.encode_to_vec());
+        self.unsent_bytes += bytes.len();
         let mut pending =
             Pending { request: None, bytes, asked: now, again: None, sent: 0, only_in: None };
         describe(&mut pending);
@@ -159,11 +193,21 @@ impl Proposals {
             pending.sent = pending.sent.saturating_add(1);
             batch.push(pending.bytes.clone());
         }
+        if self.unsent.is_empty() {
+            self.unsent_bytes = 0;
+        }
         batch
     }
 
-    /// All that is to be handed to another node that leads, by message.
-    pub(crate) fn take_messages(&mut self, now: Now) -> Vec<Vec<Bytes>> {
+    /// All that is to be handed to another node that leads, by message. Where that one speaks to
+    /// this node, little waits while a message is under way until it has spoken: what it was handed
+    /// comes back with its next append, and what waits goes with the one after.
+    pub(crate) fn take_messages(&mut self, now: Now, is_spoken_to: bool) -> Vec<Vec<Bytes>> {
+        let waits = is_spoken_to && self.is_under_way && self.unsent_bytes < GATHER_BYTES;
+        if waits || self.unsent.is_empty() {
+            return Vec::new();
+        }
+        self.is_under_way = true;
         let (mut messages, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
         for proposal in self.take_unsent(now, usize::MAX, None) {
             if bytes + proposal.len() > MESSAGE_BYTES_MAX && !last.is_empty() {
@@ -179,8 +223,14 @@ impl Proposals {
         messages
     }
 
+    /// The leader said something after what was handed to it: more may leave.
+    pub(crate) fn leader_spoke(&mut self) {
+        self.is_under_way = false;
+    }
+
     /// Leadership moved: whatever is not settled goes to the new leader.
     pub(crate) fn requeue_all(&mut self) {
+        self.is_under_way = false;
         self.unsent.clear();
         for (sequence, pending) in (self.first..).zip(&mut self.pending) {
             if let Some(pending) = pending {
@@ -202,6 +252,7 @@ impl Proposals {
             }
         }
         if self.unsent.len() > before {
+            self.is_under_way = false;
             self.unsent.make_contiguous().sort_unstable();
         }
     }

@@ -29,7 +29,8 @@ fn a_proposal_is_read_by_the_state_as_it_was_asked() {
     proposals.add(Now::START, None, Bytes::from(command.encode_to_vec())).unwrap();
     let sent = proposals.take_unsent(Now::START, 1, None).remove(0);
     let command = Some(command);
-    let read = state::Proposal { origin: 7, boot: 3, sequence: 1, settled_below: 1, command };
+    let read =
+        state::Proposal { origin: 7, boot: 3, sequence: 1, settled_below: 1, command, asker: None };
     assert_eq!(state::Proposal::decode(sent), Ok(read));
 }
 
@@ -100,7 +101,7 @@ fn messages_are_cut_where_they_would_be_too_large() {
     for bytes in [10, 600 << 10, 600 << 10, 1_400 << 10, 20, 20] {
         proposals.add(Now::START, None, Bytes::from(std::vec![0; bytes])).unwrap();
     }
-    let messages = proposals.take_messages(Now::START);
+    let messages = proposals.take_messages(Now::START, true);
     let messages: Vec<_> = messages.into_iter().map(sequences).collect();
     assert_eq!(messages, [&[1, 2][..], &[3], &[4], &[5, 6]]);
 }
@@ -145,4 +146,32 @@ fn what_peers_sent_is_taken_in_order_and_the_rest_refused_by_sender() {
         [(NodeId(2), std::vec![3]), (NodeId(3), std::vec![1, 2])]
     );
     assert!(relayed.is_empty());
+}
+
+#[test]
+fn with_a_message_under_way_little_waits_for_the_leader_to_speak() {
+    let mut proposals = proposals(10);
+    let add = |proposals: &mut Proposals, length: usize| {
+        proposals.add(Now::START, None, Bytes::from(std::vec![0; length])).unwrap();
+    };
+    let sent = |proposals: &mut Proposals| -> Vec<u64> {
+        proposals.take_messages(at(1), true).into_iter().flat_map(sequences).collect()
+    };
+    add(&mut proposals, 1);
+    assert_eq!(sent(&mut proposals), [1], "nothing is under way");
+    add(&mut proposals, 1);
+    add(&mut proposals, 1);
+    assert_eq!(sent(&mut proposals), [], "the leader has said nothing since");
+    let unspoken = proposals.clone().take_messages(at(1), false);
+    assert_eq!(unspoken.concat().len(), 2, "it says nothing to those that others feed");
+    proposals.leader_spoke();
+    assert_eq!(sent(&mut proposals), [2, 3]);
+    add(&mut proposals, 70_000);
+    assert_eq!(sent(&mut proposals), [4], "much does not wait");
+    add(&mut proposals, 1);
+    proposals.requeue_all();
+    assert_eq!(sent(&mut proposals), [1, 2, 3, 4, 5], "another leads");
+    add(&mut proposals, 1);
+    proposals.requeue_silent(at(2_000));
+    assert_eq!(sent(&mut proposals), [1, 2, 3, 4, 5, 6], "a connection was lost");
 }

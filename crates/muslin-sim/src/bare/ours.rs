@@ -3,7 +3,7 @@
 use crate::nodes::{foreign_snapshot, promise_of, view_of};
 use crate::replica::{Input, Output, Promise, Replica, Seat, View};
 use crate::trace::WordHash;
-use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs};
+use muslin_core::base::{GroupId, Machine, NodeId, Now, Outputs, Sum64};
 use muslin_core::node::PeerMessage;
 use muslin_core::raft::{self, Configuration, Message, Raft, Recovered, SnapshotMeta};
 use muslin_core::wire;
@@ -18,6 +18,7 @@ impl Replica for Raft {
     fn handle(&mut self, now: Now, input: Input<Message>, out: &mut Outputs<Output<Message>>) {
         let mut said = Outputs::new();
         Machine::handle(self, now, input_of(input), &mut said);
+        Machine::handle(self, now, raft::Input::Flush, &mut said);
         for output in said.drain() {
             out.push(output_of(output));
         }
@@ -92,7 +93,10 @@ fn input_of(input: Input<Message>) -> raft::Input {
         Input::Disk(room) => raft::Input::Disk(room),
         Input::Change(changes) => raft::Input::Change(changes),
         Input::Transfer(to) => raft::Input::Transfer(to),
-        Input::Snapshot { snapshot, save } => raft::Input::Snapshot { snapshot, save },
+        Input::Snapshot { snapshot, save } => {
+            let checksum = Sum64::of(&snapshot.data);
+            raft::Input::Snapshot { snapshot, checksum, save }
+        }
         Input::Shutdown => raft::Input::Shutdown,
     }
 }

@@ -389,8 +389,9 @@ impl<R: Replica> Subject for Bare<R> {
         world.hire_clients();
     }
 
-    fn on_turn(world: &mut World<Self>, client: usize, turn: u64) {
+    fn on_turn(world: &mut World<Self>, client: usize, turn: u64) -> Result<(), Broken> {
         world.on_client_turn(client, turn);
+        Ok(())
     }
 
     fn on_started(_: &mut World<Self>, _: usize) {}

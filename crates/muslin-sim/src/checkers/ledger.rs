@@ -359,7 +359,10 @@ fn is_by_node(command: &Command) -> bool {
     match &command.kind {
         Some(CommandKind::LeaseRevoke(revoke)) => revoke.expired,
         Some(
-            CommandKind::UpdateMember(_)
+            // A leader that slept for an hour compacts what was written before.
+            CommandKind::Compact(_)
+            | CommandKind::Sweep(_)
+            | CommandKind::UpdateMember(_)
             | CommandKind::Membership(_)
             | CommandKind::Remove(_)
             | CommandKind::GroupCreate(_)

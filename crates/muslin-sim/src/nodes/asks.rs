@@ -7,7 +7,7 @@ use crate::checkers::ledger::{OpId, Reading};
 use crate::time::Time;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Input, Reply, Request};
-use muslin_core::state::{Command, CommandKind, Outcome, Response};
+use muslin_core::state::{Asker, Command, CommandKind, Outcome, Query, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -32,6 +32,9 @@ pub(super) struct Ask {
     place: usize,
     asked: Time,
     kind: Kind,
+    /// The node is asked only whether its state is fresh enough: what is read is read from a view
+    /// of it, as those who embed a node do.
+    is_through_view: bool,
 }
 
 #[derive(Default)]
@@ -70,18 +73,31 @@ impl Nodes {
             Request::KeepAlive(id) | Request::TimeToLive(id) => Kind::Lease { id: *id },
             _ => Kind::Other,
         };
-        let ask = Ask { client, place, asked: self.time, kind };
         let id = self.next_request();
+        let is_through_view = matches!(kind, Kind::Read(_)) && id.0.is_multiple_of(2);
+        let ask = Ask { client, place, asked: self.time, kind, is_through_view };
+        let request = match request {
+            Request::Read { consistency, .. } if is_through_view => {
+                Request::Read { query: Query::Revision, consistency }
+            }
+            other => other,
+        };
         self.crowd.asks.waiting.insert(id, ask);
-        self.arrive(place, Input::Request { id, request });
+        self.arrive(place, Input::Request { id, asker: Asker::Cluster, request });
         self.rouse_soon(place);
         id
     }
 
-    /// A client says something about a watch that is answered on the watch, if at all.
+    /// A node is asked for something of which nobody awaits an answer.
     pub(super) fn say(&mut self, place: usize, request: Request) {
         let id = self.next_request();
-        self.arrive(place, Input::Request { id, request });
+        self.arrive(place, Input::Request { id, asker: Asker::Cluster, request });
+        self.rouse_soon(place);
+    }
+
+    /// Nobody watches at a node any more.
+    pub(super) fn unwatch(&mut self, place: usize) {
+        self.arrive(place, Input::Unwatched);
         self.rouse_soon(place);
     }
 
@@ -117,6 +133,12 @@ impl Nodes {
             return self.on_watch_reply(client, (place, id), &reply);
         }
         let ask = self.crowd.asks.waiting.remove(&id).expect("it was there a line ago");
+        let reply = match (&ask.kind, reply) {
+            (Kind::Read(reading), Reply::Outcome(_)) if ask.is_through_view => {
+                Reply::Outcome(self.read_through_view(place, &reading.query))
+            }
+            (_, reply) => reply,
+        };
         self.check_reply(place, &ask, &reply)?;
         let answer = match reply {
             Reply::Outcome(outcome) => Answer::Outcome(outcome),
@@ -126,6 +148,12 @@ impl Nodes {
         };
         self.on_answer(ask.client, place, answer);
         Ok(())
+    }
+
+    fn read_through_view(&self, place: usize, query: &Query) -> Outcome {
+        let process = self.hosts[place].process.as_ref().expect("what answers is at work");
+        let (_, view) = process.subject.state_view();
+        view.query(query).expect("clients ask of what a view tells of")
     }
 
     fn check_reply(&mut self, place: usize, ask: &Ask, reply: &Reply) -> Result<(), Broken> {

@@ -11,10 +11,10 @@ use crate::time::Time;
 use crate::world::{ASKED_IN_CALM_PPM, Happening};
 use bytes::Bytes;
 use muslin_core::base::{GroupId, RequestId};
-use muslin_core::node::{Consistency, Reply, Request};
+use muslin_core::node::{Consistency, Request};
 use muslin_core::state::{
-    Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
-    LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Txn, WatchSpec,
+    Command, CommandKind, Compact, Compare, CompareResult, CompareTarget, Cursor, DeleteRange,
+    KeyRange, LeaseGrant, LeaseRevoke, Op, OpKind, Put, Query, Range, Txn,
 };
 use std::time::Duration;
 
@@ -23,7 +23,13 @@ pub(super) enum Duty {
     /// Reads and writes.
     Work,
     /// Follows changes, from node to node.
-    Watch { following: Option<Following>, running: Option<(usize, RequestId)>, until: Time },
+    Watch {
+        following: Option<Following>,
+        running: Option<(usize, RequestId)>,
+        /// Where it reads, once the node said where it begins.
+        cursor: Option<Box<Cursor>>,
+        until: Time,
+    },
     /// Holds a lease, if it has one.
     Hold { lease: Option<u64>, granting: u64 },
     /// Has groups made, and asks them.
@@ -67,7 +73,12 @@ impl Nodes {
             self.hire(Duty::Work);
         }
         for _ in 0..load.watchers {
-            self.hire(Duty::Watch { following: None, running: None, until: Time::START });
+            self.hire(Duty::Watch {
+                following: None,
+                running: None,
+                cursor: None,
+                until: Time::START,
+            });
         }
         for _ in 0..load.holders {
             self.hire(Duty::Hold { lease: None, granting: 0 });
@@ -110,10 +121,10 @@ impl Nodes {
         self.queue.push(at, Happening::Client { client, turn });
     }
 
-    pub(super) fn on_client_turn(&mut self, client: usize, turn: u64) {
+    pub(super) fn on_client_turn(&mut self, client: usize, turn: u64) -> Result<(), Broken> {
         let state = &self.crowd.clients[client];
         if state.turn != turn || state.is_retired {
-            return;
+            return Ok(());
         }
         let is_bound = matches!(state.duty, Duty::Probe { .. } | Duty::GroupProbe { .. });
         if self.hosts[state.home].process.is_none() {
@@ -122,11 +133,11 @@ impl Nodes {
                     self.draws.client.below(self.hosts.len() as u64) as usize;
             }
             self.plan_turn(client, Duration::from_millis(10));
-            return;
+            return Ok(());
         }
         match &self.crowd.clients[client].duty {
             Duty::Work => self.work_turn(client),
-            Duty::Watch { .. } => self.watch_turn(client),
+            Duty::Watch { .. } => return self.watch_turn(client),
             Duty::Hold { lease, .. } => {
                 let lease = *lease;
                 self.hold_turn(client, lease)
@@ -146,6 +157,7 @@ impl Nodes {
             #[cfg(test)]
             Duty::Hand { .. } => {}
         }
+        Ok(())
     }
 
     pub(super) fn ask_home(&mut self, client: usize, request: Request) {
@@ -180,7 +192,7 @@ impl Nodes {
                 Answer::Lease(None) => *lease = None,
                 _ => *granting = 0,
             },
-            Duty::Watch { running, .. } => *running = None,
+            Duty::Watch { running, cursor, .. } => (*running, *cursor) = (None, None),
             _ => {}
         }
         if !is_ok {
@@ -201,7 +213,7 @@ impl Nodes {
         }
         self.crowd.clients[client].asking = Asking::Nothing;
         match &mut self.crowd.clients[client].duty {
-            Duty::Watch { running, .. } => *running = None,
+            Duty::Watch { running, cursor, .. } => (*running, *cursor) = (None, None),
             Duty::Hold { granting, .. } => *granting = 0,
             _ => {}
         }
@@ -210,7 +222,7 @@ impl Nodes {
     }
 
     /// A client that was let down may try another node.
-    fn move_sometimes(&mut self, client: usize) {
+    pub(super) fn move_sometimes(&mut self, client: usize) {
         let other = self.draws.client.below(self.hosts.len() as u64) as usize;
         if self.draws.client.chance(500_000)
             && !matches!(
@@ -427,126 +439,5 @@ impl Nodes {
         if let Duty::Hold { lease, .. } = &mut self.crowd.clients[client].duty {
             *lease = None;
         }
-    }
-}
-
-/// Following changes.
-impl Nodes {
-    fn watch_turn(&mut self, client: usize) {
-        let home = self.crowd.clients[client].home;
-        let time = self.time;
-        let lifetime =
-            self.draws.client.duration(Duration::from_millis(20), Duration::from_secs(4));
-        let (is_new, is_fresh_end) = (self.draws.client.chance(400_000), self.healed.is_none());
-        let Duty::Watch { following, running, until } = &mut self.crowd.clients[client].duty else {
-            return;
-        };
-        if let Some((place, id)) = *running {
-            if time < *until || !is_fresh_end {
-                let request = Request::WatchProgress { watch: id };
-                self.say(place, request);
-                self.plan_turn(client, lifetime / 4);
-                return;
-            }
-            // It goes elsewhere, and continues or begins another.
-            *running = None;
-            if is_new {
-                *following = None;
-            }
-            self.cancel(id);
-            self.move_sometimes(client);
-            self.plan_turn(client, Duration::ZERO);
-            return;
-        }
-        *until = time + lifetime;
-        if following.is_none() {
-            let spec = self.watch_spec();
-            if let Duty::Watch { following, .. } = &mut self.crowd.clients[client].duty {
-                *following = Some(Following::new(spec));
-            }
-        }
-        let Duty::Watch { following: Some(following), .. } = &self.crowd.clients[client].duty
-        else {
-            return;
-        };
-        let request = Request::Watch(following.request());
-        let id = self.ask(client, home, request);
-        if let Duty::Watch { running, .. } = &mut self.crowd.clients[client].duty {
-            *running = Some((home, id));
-        }
-        self.plan_turn(client, lifetime / 4);
-    }
-
-    fn watch_spec(&mut self) -> WatchSpec {
-        let model = self.crowd.ledger.model();
-        let (last, compacted) = (model.revision().0, model.compacted().0);
-        let key = self.draws.client.below(self.profile.load.keys);
-        let range = match self.draws.client.below(3) {
-            0 => KeyRange::of_key(format!("k{key}")),
-            1 => KeyRange::of_prefix("k"),
-            _ => KeyRange::of_prefix(""),
-        };
-        let start_revision = match self.draws.client.below(10) {
-            0..2 => 0,
-            2..4 => last + 1,
-            4 => compacted.max(1),
-            _ => last.saturating_sub(self.draws.client.below(40)).max(compacted + 1),
-        };
-        let prev_kv = self.draws.client.chance(300_000);
-        WatchSpec { range, start_revision, prev_kv, ..WatchSpec::default() }
-    }
-
-    /// A node tells something on a watch.
-    pub(super) fn on_watch_reply(
-        &mut self,
-        client: usize,
-        (place, id): (usize, RequestId),
-        reply: &Reply,
-    ) -> Result<(), Broken> {
-        let node = self.hosts[place].id;
-        let model = self.crowd.ledger.model();
-        let Duty::Watch { following: Some(following), .. } = &mut self.crowd.clients[client].duty
-        else {
-            return Ok(());
-        };
-        match reply {
-            Reply::WatchStarted { from, revision } => {
-                following.on_started(node, model, (*from, *revision))
-            }
-            Reply::WatchProgress { revision } => following.on_told(node, model, *revision),
-            Reply::WatchEvents { events, revision, behind } => {
-                following.on_events(node, model, (events, *revision))?;
-                if *behind {
-                    self.say(place, Request::WatchMore { watch: id });
-                }
-                Ok(())
-            }
-            Reply::WatchRefused { compacted } => {
-                following.on_refused(node, model, *compacted)?;
-                if let Duty::Watch { following, running, .. } = &mut self.crowd.clients[client].duty
-                {
-                    (*following, *running) = (None, None);
-                }
-                self.asks_forget(id);
-                self.plan_turn(client, Duration::ZERO);
-                Ok(())
-            }
-            other => {
-                let facts = format!("{node:?} answers a watch with {other:?}");
-                Err(Broken::new("answers", facts))
-            }
-        }
-    }
-
-    /// Whether every watcher was told all there is.
-    pub(super) fn are_watchers_complete(&mut self) -> bool {
-        let model = self.crowd.ledger.model();
-        self.crowd.clients.iter_mut().all(|client| match &mut client.duty {
-            Duty::Watch { following: Some(following), running: Some(_), .. } => {
-                following.is_complete(model)
-            }
-            Duty::Watch { .. } => false,
-            _ => true,
-        })
     }
 }

@@ -65,7 +65,7 @@ impl Nodes {
     /// A watcher begins; it goes on by itself wherever it can. Which one it is.
     pub(crate) fn watch_by_hand(&mut self, spec: WatchSpec) -> usize {
         let following = Some(Following::new(spec));
-        self.hire(Duty::Watch { following, running: None, until: Time(u64::MAX) });
+        self.hire(Duty::Watch { following, running: None, cursor: None, until: Time(u64::MAX) });
         self.crowd.clients.len() - 1
     }
 

@@ -9,6 +9,7 @@
 //! | `strangers` | another cluster, which gossips to the addresses of this one |
 //! | `subject` | the node as what a world is made of |
 //! | `tending` | all that an operator may do about members |
+//! | `watchers` | those of its clients that follow changes |
 //! | `trace` | their inputs and outputs as numbers and as text |
 
 mod asks;
@@ -22,6 +23,7 @@ mod strangers;
 mod subject;
 mod tending;
 mod trace;
+mod watchers;
 
 #[cfg(test)]
 pub(crate) use asks::Answer;

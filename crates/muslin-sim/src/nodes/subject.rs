@@ -19,13 +19,13 @@ use crate::time::Time;
 use crate::trace::{Trace, WordHash};
 use crate::world::{Happening, World};
 use bytes::Bytes;
-use muslin_core::base::{ClusterId, Fnv64, GroupId, Index, LogId, NodeId, Now, Outputs, PersistId};
+use muslin_core::base::{ClusterId, GroupId, Index, LogId, NodeId, Now, Outputs, PersistId, Sum64};
 use muslin_core::node::{self, CONTROL_ROLE, Event, Input, Node, Output, PeerMessage, Request};
 use muslin_core::raft::{
     self, AppendResult, Bound, Configuration, DiskRoom, Message, Raft, SessionId, SnapshotMeta,
     Unbound, Write,
 };
-use muslin_core::state::{Command, CommandKind, Founding, Member, Token};
+use muslin_core::state::{Command, CommandKind, Founding, Member, Ring, RingRoom, Token};
 use muslin_core::swim::{self, Swim};
 use muslin_core::wire;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,12 +72,22 @@ pub(crate) struct Crowd {
 }
 
 /// What the driver of a node keeps for it.
-#[derive(Default)]
 pub(crate) struct Connections {
     routes: BTreeMap<NodeId, SocketAddr>,
     refused: BTreeSet<NodeId>,
     /// When it heard others in a later epoch: it asks for papers of it.
     outpaced: Option<Time>,
+    /// What it told of changes.
+    pub(super) ring: Ring,
+}
+
+impl Connections {
+    /// The ring is small: most that lag fall behind it.
+    fn new(draw: u64) -> Connections {
+        let room = RingRoom { bytes: 32 << 10, events: 2 + (draw % 64) as usize };
+        let (routes, refused, outpaced) = (BTreeMap::new(), BTreeSet::new(), None);
+        Connections { routes, refused, outpaced, ring: Ring::new(room) }
+    }
 }
 
 /// A world of nodes from a profile.
@@ -181,6 +191,7 @@ impl Subject for Node {
         }
         options.request_timeout = profile.request_timeout;
         options.snapshot_entries = profile.snapshot_entries;
+        options.snapshot_piece_bytes = profile.snapshot_piece_bytes;
         let recovered = node::Recovered {
             raft: host.disk.recovered(GroupId::CONTROL),
             snapshot: host.disk.snapshot(GroupId::CONTROL),
@@ -190,7 +201,7 @@ impl Subject for Node {
                 .map(|group| (group, recovered_of(&host.disk, group)))
                 .collect(),
         };
-        (Node::new(options, recovered, draw, now), Connections::default())
+        (Node::new(options, recovered, draw, now), Connections::new(draw))
     }
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Outputs<Output>) {
@@ -324,8 +335,8 @@ impl Subject for Node {
         world.hire_clients();
     }
 
-    fn on_turn(world: &mut Nodes, client: usize, turn: u64) {
-        world.on_client_turn(client, turn);
+    fn on_turn(world: &mut Nodes, client: usize, turn: u64) -> Result<(), Broken> {
+        world.on_client_turn(client, turn)
     }
 
     fn on_started(world: &mut Nodes, place: usize) {
@@ -352,6 +363,7 @@ impl Subject for Node {
     fn on_other(world: &mut Nodes, place: usize, output: Output, done: Time) -> Result<(), Broken> {
         match output {
             Output::Datagram { to, bytes } => world.gossip(place, to, bytes, done),
+            Output::Changes(changes) => world.on_changes(place, changes)?,
             Output::Reply { id, reply } => world.on_reply(place, id, reply)?,
             Output::Route { node, address } => {
                 if let Some(process) = &mut world.hosts[place].process {
@@ -533,7 +545,7 @@ pub(crate) fn foreign_snapshot(view: &View, voters: Configuration) -> Message {
         meta: SnapshotMeta { last, configuration: voters },
         offset: 0,
         total: 0,
-        checksum: Fnv64::new().finish(),
+        checksum: Sum64::of(&[]),
         data: Bytes::new(),
     })
 }

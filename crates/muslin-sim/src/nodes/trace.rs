@@ -52,7 +52,7 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(group.0);
             hash.word(id.0);
         }
-        Input::Request { id, request } => {
+        Input::Request { id, asker: _, request } => {
             hash.word(6);
             hash.word(id.0);
             fold_request(hash, request);
@@ -81,6 +81,7 @@ pub(super) fn fold_input(hash: &mut WordHash, input: &Input) {
             hash.word(19);
             hash.word(places.len() as u64);
         }
+        Input::Unwatched => hash.word(19),
         Input::Shutdown => hash.word(9),
         Input::SnapshotLost(group) => {
             hash.word(12);
@@ -100,8 +101,6 @@ fn fold_request(hash: &mut WordHash, request: &Request) {
         Request::Write(_) => 1,
         Request::Read { .. } => 2,
         Request::Watch(spec) => spec.start_revision << 8 | 3,
-        Request::WatchMore { watch } => watch.0 << 8 | 4,
-        Request::WatchProgress { watch } => watch.0 << 8 | 5,
         Request::KeepAlive(lease) => lease << 8 | 6,
         Request::TimeToLive(lease) => lease << 8 | 7,
         Request::Status => 8,
@@ -110,6 +109,7 @@ fn fold_request(hash: &mut WordHash, request: &Request) {
         Request::TransferLeader(node) => node.0 << 8 | 9,
         Request::Group { group, .. } => group.0 << 8 | 10,
         Request::GroupStatus(_) => 11,
+        Request::Freeze => 12,
     });
 }
 
@@ -131,6 +131,11 @@ pub(super) fn fold_output(hash: &mut WordHash, output: &Output) {
             hash.word(13);
             hash.word(u64::from(to.port()));
             hash.bytes(bytes);
+        }
+        Output::Changes(changes) => {
+            hash.word(changes.after.0 << 8 | 18);
+            hash.word(changes.through.0 << 1 | u64::from(changes.rights.is_some()));
+            changes.events.iter().for_each(|event| fold_event(hash, event));
         }
         Output::Reply { id, reply } => {
             hash.word(14);
@@ -356,13 +361,11 @@ fn fold_place(hash: &mut WordHash, session: SessionId, index: Index) {
 fn fold_reply(hash: &mut WordHash, reply: &Reply) {
     match reply {
         Reply::Outcome(outcome) => fold_outcome(hash, outcome),
-        Reply::WatchStarted { from, revision } => hash.word(from.0 << 32 | revision.0 << 8 | 61),
-        Reply::WatchRefused { compacted } => hash.word(compacted.0 << 8 | 62),
-        Reply::WatchEvents { events, revision, behind } => {
-            hash.word(revision.0 << 8 | u64::from(*behind) << 7 | 63);
-            events.iter().for_each(|event| fold_event(hash, event));
+        Reply::WatchStarted { from, revision, applied } => {
+            hash.word(from.0 << 32 | revision.0 << 8 | 61);
+            hash.word(applied.0);
         }
-        Reply::WatchProgress { revision } => hash.word(revision.0 << 8 | 64),
+        Reply::WatchRefused { compacted } => hash.word(compacted.0 << 8 | 62),
         Reply::Lease { ttl, revision } => {
             hash.word(revision.0 << 8 | 65);
             hash.word(ttl.map_or(u64::MAX, |(granted, left)| granted << 32 | left));
@@ -373,6 +376,7 @@ fn fold_reply(hash: &mut WordHash, reply: &Reply) {
             hash.bytes(answer);
         }
         Reply::GroupStatus(statuses) => hash.word((statuses.len() as u64) << 8 | 70),
+        Reply::Frozen(frozen) => hash.word(frozen.counts().applied.0 << 8 | 76),
         Reply::Evidence(transitions) => hash.word((transitions.len() as u64) << 8 | 75),
         Reply::Done => hash.word(67),
         Reply::Failed(failure) => hash.word(failure_word(*failure) << 8 | 68),
@@ -416,6 +420,7 @@ fn failure_word(failure: Failure) -> u64 {
         Failure::Stopping => 3,
         Failure::TooLarge => 4,
         Failure::NoSpace => 5,
+        Failure::Denied(_) => 11,
         Failure::NoGroup => 6,
         Failure::StandsStill => 7,
         Failure::Starting => 8,

@@ -231,7 +231,7 @@ impl<S: Subject> World<S> {
             Happening::Wake { host, life } => return self.on_wake(host, life),
             Happening::Work { host, life } => return self.on_work(host, life),
             Happening::Look => return self.on_look(),
-            Happening::Client { client, turn } => S::on_turn(self, client, turn),
+            Happening::Client { client, turn } => return S::on_turn(self, client, turn),
             Happening::Fault => self.on_fault(),
             Happening::Busy => self.plan_rhythm(),
             Happening::Mend(mend) => self.on_mend(*mend),

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
@@ -24,40 +24,52 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Counts what bodies hold.
+#[derive(Clone, Default)]
 pub(super) struct Bodies {
-    room: Arc<Semaphore>,
-}
-
-impl Default for Bodies {
-    fn default() -> Bodies {
-        Bodies { room: Arc::new(Semaphore::new(BODY_BYTES_MAX)) }
-    }
+    /// Of all requests. It guards nothing else, so no order is asked of it.
+    taken: Arc<AtomicUsize>,
 }
 
 impl Bodies {
-    /// What one request holds; given back when nobody has it any more.
-    pub(super) fn hold(&self) -> Arc<Held> {
-        Arc::new(Held { room: self.room.clone(), taken: Mutex::new(None) })
+    /// What one request holds; given back when dropped.
+    pub(super) fn hold(&self) -> Held {
+        Held { bodies: self.clone(), taken: AtomicUsize::new(0) }
+    }
+
+    /// Takes so much more, if there is so much. Two that ask for the last room at once may both be
+    /// refused.
+    fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+        let before = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > BODY_BYTES_MAX || before > BODY_BYTES_MAX - bytes {
+            self.give_back(bytes);
+            return Err(NoRoom);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 /// The share of one request.
 pub(super) struct Held {
-    room: Arc<Semaphore>,
-    taken: Mutex<Option<OwnedSemaphorePermit>>,
+    bodies: Bodies,
+    taken: AtomicUsize,
 }
 
 impl Held {
     /// Takes so much more, if there is so much.
-    fn take(&self, bytes: usize) -> Result<(), NoRoom> {
-        let count = u32::try_from(bytes).map_err(|_| NoRoom)?;
-        let more = self.room.clone().try_acquire_many_owned(count).map_err(|_| NoRoom)?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.as_mut() {
-            Some(taken) => taken.merge(more),
-            None => *taken = Some(more),
-        }
+    pub(super) fn take(&self, bytes: usize) -> Result<(), NoRoom> {
+        self.bodies.take(bytes)?;
+        self.taken.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bodies.give_back(*self.taken.get_mut());
     }
 }
 
@@ -84,35 +96,68 @@ impl NoRoom {
     }
 }
 
+impl From<NoRoom> for Status {
+    fn from(reason: NoRoom) -> Status {
+        Status::resource_exhausted(format!("muslin: {reason}"))
+    }
+}
+
+/// What a call is answered whose message does not come.
+pub(super) fn late() -> Status {
+    Status::deadline_exceeded("muslin: the request did not come in time")
+}
+
 /// A body that is counted.
 pub(super) struct Counted<B = Incoming> {
     inner: B,
     held: Option<Arc<Held>>,
-    /// Of a body of a call that ends: it has all come by then.
-    deadline: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
+}
+
+/// By when a body has come.
+enum Limit {
+    /// Somebody else sees to it.
+    Elsewhere,
+    /// So long after it was first waited for: most have come before anybody waits.
+    After(Duration),
+    /// It is waited for.
+    At(Pin<Box<Sleep>>),
 }
 
 impl<B> Counted<B> {
     /// Of a request over HTTP, which has its own time-out.
     pub(super) fn http(inner: B, held: Arc<Held>) -> Counted<B> {
-        Counted { inner, held: Some(held), deadline: None }
+        Counted { inner, held: Some(held), limit: Limit::Elsewhere }
     }
 
     /// Of a call over gRPC with one message, which must come in this time.
     pub(super) fn call(inner: B, held: Arc<Held>, patience: Duration) -> Counted<B> {
-        Counted { inner, held: Some(held), deadline: Some(Box::pin(sleep(patience))) }
+        Counted { inner, held: Some(held), limit: Limit::After(patience) }
     }
 
     /// Of a call that goes on, whose messages are used as they come.
     pub(super) fn stream(inner: B) -> Counted<B> {
-        Counted { inner, held: None, deadline: None }
+        Counted { inner, held: None, limit: Limit::Elsewhere }
     }
 
     /// The reason as the one who reads the body passes it on.
     fn refusal(&self, reason: NoRoom) -> BoxError {
-        match self.deadline {
-            Some(_) => Box::new(Status::resource_exhausted(format!("muslin: {reason}"))),
-            None => Box::new(reason),
+        match self.limit {
+            Limit::Elsewhere => Box::new(reason),
+            Limit::After(_) | Limit::At(_) => Box::new(Status::from(reason)),
+        }
+    }
+}
+
+impl Limit {
+    /// Whether the time is over, of a body that has not come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Limit::After(patience) = self {
+            *self = Limit::At(Box::pin(sleep(*patience)));
+        }
+        match self {
+            Limit::At(deadline) => deadline.as_mut().poll(cx).is_ready(),
+            Limit::Elsewhere | Limit::After(_) => false,
         }
     }
 }
@@ -130,12 +175,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(deadline) = &mut this.deadline
-            && deadline.as_mut().poll(cx).is_ready()
-        {
-            let late = Status::deadline_exceeded("muslin: the request did not come in time");
-            return Poll::Ready(Some(Err(Box::new(late))));
+        if polled.is_pending() && this.limit.poll(cx) {
+            return Poll::Ready(Some(Err(Box::new(late()))));
         }
         polled.map(|frame| {
             let frame = match frame? {
@@ -183,7 +224,7 @@ mod tests {
     async fn bodies_under_way_are_bounded_together_until_they_are_answered() {
         let bodies = Bodies::default();
         let large = || Full::new(Bytes::from(vec![0; BODY_BYTES_MAX / 2]));
-        let (first, second, third) = (bodies.hold(), bodies.hold(), bodies.hold());
+        let [first, second, third] = [(); 3].map(|()| Arc::new(bodies.hold()));
         assert!(Counted::http(large(), first.clone()).collect().await.is_ok());
         assert!(Counted::http(large(), second.clone()).collect().await.is_ok());
         let refused = Counted::http(large(), third.clone()).collect().await.unwrap_err();
@@ -193,12 +234,14 @@ mod tests {
         assert_eq!(refused.downcast::<Status>().unwrap().code(), tonic::Code::ResourceExhausted);
         assert!(Counted::stream(large()).collect().await.is_ok());
         drop(first);
-        assert!(Counted::http(large(), third).collect().await.is_ok());
+        assert!(Counted::http(large(), third.clone()).collect().await.is_ok());
+        drop((second, third));
+        assert_eq!(bodies.taken.load(Ordering::Relaxed), 0, "what was refused was not taken");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_body_stops_coming_ends() {
-        let body = Counted::call(Silent, Bodies::default().hold(), Duration::from_secs(9));
+        let body = Counted::call(Silent, Bodies::default().hold().into(), Duration::from_secs(9));
         let late = body.collect().await.unwrap_err().downcast::<Status>().unwrap();
         assert_eq!(late.code(), tonic::Code::DeadlineExceeded);
     }

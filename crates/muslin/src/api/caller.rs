@@ -74,6 +74,9 @@ impl Shown {
 impl Caller {
     /// Whether this caller may make this call.
     pub(super) fn check(self, method: &Method, uri: &Uri) -> Result<(), Problem> {
+        if self.is_trusted() {
+            return Ok(());
+        }
         let is_open = OPEN.iter().any(|(m, path)| m == method && *path == uri.path());
         match self {
             Caller::Loopback | Caller::Certified | Caller::Node(_) => Ok(()),

@@ -1,13 +1,18 @@
 //! One connection: found out what it speaks, served until it ends or the process stops.
 
 use super::caller::{Caller, Shown};
+use super::calls::{Calls, Serving};
 use super::desk::stopping;
-use super::front::Front;
+use super::front::{Answer, Front};
 use super::sniff::{Speech, TLS_HANDSHAKE, sniff};
+use super::unread::Reader;
 use super::worded::Worded;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -29,6 +34,9 @@ pub struct Patience {
     pub header: Duration,
     /// Until the whole body of an HTTP request has come.
     pub body: Duration,
+    /// Until something of a stream is read: a watch of which nothing was read for so long, while
+    /// there was something to read, is cancelled.
+    pub unread: Duration,
 }
 
 impl Default for Patience {
@@ -37,6 +45,7 @@ impl Default for Patience {
             handshake: Duration::from_secs(5),
             header: Duration::from_secs(10),
             body: Duration::from_secs(10),
+            unread: Duration::from_secs(60),
         }
     }
 }
@@ -138,11 +147,12 @@ impl Line {
         let reader = front.reader();
         let cut = reader.clone();
         let watched = front.clone();
+        let session = Arc::new(Session { front, shown, reader });
         let service = service_fn(move |request| {
-            let (front, reader) = (front.clone(), reader.clone());
-            async move { front.answer(shown, &reader, request).await }
+            let session = session.clone();
+            async move { session.answer(request).await }
         });
-        // Two kinds of connection without a trait in common: the same four lines for each.
+        // Two kinds of connection without a trait in common: the same lines for each.
         match speech {
             Speech::Http1 => {
                 let stream = TokioIo::new(Worded::new(stream, HTTP1_BUFFER_BYTES));
@@ -158,19 +168,34 @@ impl Line {
                 timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
             }
             Speech::Http2 => {
-                let stream = TokioIo::new(stream);
-                let mut connection = pin!(http2(is_trusted).serve_connection(stream, service));
+                let (stream, calls) = (TokioIo::new(stream), Calls::default());
+                let connection = http2(is_trusted, &calls).serve_connection(stream, service);
+                let mut serving = Serving::new(connection, calls);
                 tokio::select! {
-                    end = connection.as_mut() => return end.map_err(io::Error::other),
+                    end = &mut serving => return end.map_err(io::Error::other),
                     () = cut.cut() => {
                         watched.on_cut();
                         return Ok(());
                     }
-                    () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
+                    () = stopping(self.shutdown) => serving.connection().graceful_shutdown(),
                 }
-                timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
+                timeout(SHUTDOWN_GRACE, serving).await?.map_err(io::Error::other)
             }
         }
+    }
+}
+
+/// What the requests of one connection have in common.
+struct Session {
+    front: Arc<Front>,
+    shown: Shown,
+    reader: Reader,
+}
+
+impl Session {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+        let visitor = self.front.visitor(self.shown, &self.reader);
+        self.front.answer(visitor, request).await
     }
 }
 
@@ -183,9 +208,9 @@ fn http1(patience: Patience) -> http1::Builder {
     builder
 }
 
-fn http2(is_trusted: bool) -> http2::Builder<TokioExecutor> {
+fn http2(is_trusted: bool, calls: &Calls) -> http2::Builder<Calls> {
     let allowance = if is_trusted { TRUSTED } else { STRANGER };
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(calls.clone());
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_PERIOD)

@@ -1,6 +1,7 @@
 //! What every handler holds: the node's handle, and the facts it answers with.
 
 use super::Admission;
+use super::auth::Doorman;
 use super::chronicle::Chronicle;
 use super::connection::Patience;
 use super::http::NodeBoard;
@@ -9,13 +10,22 @@ use super::status::NodeFacts;
 use crate::driver::Handle;
 use crate::transport::Roster;
 use muslin_core::base::{ClusterId, NodeId};
+use muslin_core::state::Asker;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::watch;
 
-/// Shared by all connections of a node.
+/// A handle that asks on behalf of somebody, and what all connections of a node share.
 pub(super) struct Desk {
     pub(super) handle: Handle,
+    office: Arc<Office>,
+}
+
+/// Shared by all connections of a node.
+pub(super) struct Office {
+    /// Finds out who asks.
+    pub(super) doorman: Doorman,
     pub(super) id: NodeId,
     pub(super) cluster: ClusterId,
     pub(super) facts: NodeFacts,
@@ -36,7 +46,25 @@ pub(super) struct Desk {
     pub(super) caught_up: AtomicBool,
 }
 
+impl Deref for Desk {
+    type Target = Office;
+
+    fn deref(&self) -> &Office {
+        &self.office
+    }
+}
+
 impl Desk {
+    /// One whose handle asks on behalf of the cluster itself.
+    pub(super) fn new(handle: Handle, office: Office) -> Arc<Desk> {
+        Arc::new(Desk { handle, office: Arc::new(office) })
+    }
+
+    /// The same for somebody else.
+    pub(super) fn asking(&self, asker: Asker) -> Arc<Desk> {
+        Arc::new(Desk { handle: self.handle.asking(asker), office: self.office.clone() })
+    }
+
     /// Waits until the process stops.
     pub(super) async fn stopping(&self) {
         stopping(self.shutdown.clone()).await;

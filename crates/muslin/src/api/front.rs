@@ -1,31 +1,36 @@
 //! Where every request arrives: checked for who calls, then handed to gRPC or HTTP.
 
-use super::bodies::{Bodies, Counted};
+use super::bodies::{Bodies, Counted, Held, RETRY_AFTER};
 use super::caller::{Caller, Shown};
 use super::desk::Desk;
-use super::etcd::Offered;
+use super::etcd::{Method as KvMethod, Reply, deadline_exceeded, patience_of_caller};
+use super::gateway;
 use super::http;
+use super::party::{NotLet, Parties, Party};
 use super::problem::Problem;
-use super::unread::{Reader, Unread};
+use super::unread::{Charge, Full, Reader, Unread};
+use super::visitor::Visitor;
 use axum::Router;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, ORIGIN};
-use hyper::{Request, Response};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Method, Request, Response, StatusCode};
 use muslin_core::base::ClusterId;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::timeout;
 use tonic::Status;
 use tower::{Service, ServiceExt};
 
 /// Answers requests of every kind.
 pub(super) struct Front {
     desk: Arc<Desk>,
-    etcd: Offered,
+    parties: Parties,
     http: Router,
     bodies: Bodies,
     unread: Unread,
@@ -33,8 +38,8 @@ pub(super) struct Front {
 
 impl Front {
     pub(super) fn new(desk: Arc<Desk>) -> Front {
-        let (etcd, http) = (Offered::new(desk.clone()), http::router(desk.clone()));
-        Front { etcd, http, bodies: Bodies::default(), unread: Unread::default(), desk }
+        let (parties, http) = (Parties::new(&desk), http::router(desk.clone()));
+        Front { parties, http, bodies: Bodies::default(), unread: Unread::default(), desk }
     }
 
     /// The far end of a connection.
@@ -53,46 +58,157 @@ impl Front {
         self.desk.cluster
     }
 
+    /// What a request holds in memory.
+    pub(super) fn hold(&self) -> Held {
+        self.bodies.hold()
+    }
+
+    /// How long a body is waited for.
+    pub(super) fn body_patience(&self) -> Duration {
+        self.desk.patience.body
+    }
+
     /// Who that is, at present.
     pub(super) fn caller(&self, shown: Shown) -> Caller {
         shown.caller(self.desk.roster.as_deref())
     }
 
+    /// Who makes a request. All that decides what it may do is looked at here, and nowhere else.
+    pub(super) fn visitor(&self, shown: Shown, reader: &Reader) -> Visitor {
+        Visitor { caller: self.caller(shown), reader: reader.clone() }
+    }
+
     /// Answers one request. An error of any kind is an answer too.
     pub(super) async fn answer(
         &self,
-        shown: Shown,
-        reader: &Reader,
-        mut request: Request<Incoming>,
+        visitor: Visitor,
+        request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
-        let caller = self.caller(shown);
-        request.extensions_mut().insert(caller);
+        // All but the frequent calls is on the heap: their tasks would be as large otherwise.
+        let Some(kind) = grpc_kind(request.headers()) else {
+            return Box::pin(self.http(visitor, request)).await;
+        };
+        self.desk.metrics.grpc_requests.increment(1);
+        if request.method() != Method::POST {
+            return Ok(not_a_post(request.method()));
+        }
+        Ok(match self.party_of_call(&visitor, &request).await {
+            Ok(party) => self.grpc(&party, kind, visitor, request).await,
+            Err(status) => status.into_http(),
+        })
+    }
+
+    /// On whose behalf a call of gRPC is made, if it may be; found out before its body is read.
+    pub(super) async fn party_of_call<B>(
+        &self,
+        visitor: &Visitor,
+        request: &Request<B>,
+    ) -> Result<Arc<Party>, Status> {
+        let place = (request.method(), request.uri());
+        let party = self.parties.of_call(visitor.caller, place, request.headers()).await;
+        party.map_err(|not_let| {
+            self.desk.metrics.refused_calls.increment(1);
+            not_let.into_status()
+        })
+    }
+
+    /// Answers a call of gRPC, however it came.
+    pub(super) async fn grpc<B>(
+        &self,
+        party: &Party,
+        kind: GrpcKind,
+        visitor: Visitor,
+        request: Request<B>,
+    ) -> Response<Answer>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        match request.uri().path().strip_prefix("/etcdserverpb.KV/").and_then(KvMethod::of) {
+            Some(method) => self.kv(party, (kind, method), &visitor, request).await,
+            None => {
+                let request = request.map(tonic::body::Body::new);
+                Box::pin(self.generated(party, visitor, request)).await
+            }
+        }
+    }
+
+    async fn kv<B>(
+        &self,
+        party: &Party,
+        (kind, method): (GrpcKind, KvMethod),
+        visitor: &Visitor,
+        request: Request<B>,
+    ) -> Response<Answer>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    {
         // Held until the answer is there: so long what came stands in memory.
         let held = self.bodies.hold();
-        request.extensions_mut().insert(reader.clone());
-        if is_grpc(request.headers()) {
-            let is_stream = is_stream(request.uri().path());
-            let request = match is_stream {
-                true => request.map(Counted::stream),
-                false => request.map(|b| Counted::call(b, held.clone(), self.desk.patience.body)),
-            };
-            self.desk.metrics.grpc_requests.increment(1);
-            let body = match caller.check(request.method(), request.uri()) {
-                Ok(()) => self.grpc(request).await?,
-                Err(problem) => {
-                    self.desk.metrics.refused_calls.increment(1);
-                    Status::unauthenticated(format!("muslin: {}", problem.detail)).into_http()
-                }
-            };
-            let reader = is_stream.then(|| reader.clone());
-            return Ok(body.map(|body| Answer::Grpc(body, reader)));
+        match party.etcd.kv.unary(method, visitor, request, &held).await {
+            Ok(reply) => {
+                let mut response = Response::new(Answer::Kv(reply));
+                response.headers_mut().insert(CONTENT_TYPE, kind.header());
+                response
+            }
+            Err(status) => status.into_http(),
         }
+    }
+
+    /// Answers a call of the services that are generated.
+    async fn generated(
+        &self,
+        party: &Party,
+        visitor: Visitor,
+        mut request: Request<tonic::body::Body>,
+    ) -> Response<Answer> {
+        let patience = match patience_of_caller(request.headers()) {
+            Ok(patience) => patience,
+            Err(status) => return status.into_http(),
+        };
+        let reader = visitor.reader.clone();
+        request.extensions_mut().insert(visitor);
+        if is_stream(request.uri().path()) {
+            let response = offered(party, request.map(Counted::stream)).await;
+            return response.map(|body| Answer::Grpc(body, Some(reader)));
+        }
+        let held = Arc::new(self.bodies.hold());
+        let counted = |body| Counted::call(body, held.clone(), self.desk.patience.body);
+        let mut call = std::pin::pin!(offered(party, request.map(counted)));
+        let response = match patience {
+            None => call.await,
+            Some(patience) => {
+                let answered = timeout(patience, call.as_mut()).await;
+                answered.unwrap_or_else(|_| deadline_exceeded().into_http())
+            }
+        };
+        response.map(|body| Answer::Grpc(body, None))
+    }
+
+    async fn http(
+        &self,
+        visitor: Visitor,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<Answer>, Infallible> {
         self.desk.metrics.http_requests.increment(1);
-        let checked = caller
-            .check(request.method(), request.uri())
-            .and_then(|()| check_origin(caller, request.headers()));
-        let response = match checked {
+        let (caller, reader) = (visitor.caller, visitor.reader.clone());
+        let is_read = request.method() == Method::GET;
+        let place = (request.method(), request.uri());
+        let checked = match check_origin(caller, request.headers()) {
             Ok(()) => {
+                // Whether it may be made is found out where calls of gRPC are.
+                if let Some(call) = gateway::called(request.uri().path()) {
+                    return Ok(self.gateway(call, visitor, request).await);
+                }
+                let party = self.parties.of_http(caller, place, request.headers()).await;
+                party.map_err(NotLet::into_problem)
+            }
+            Err(problem) => Err(problem),
+        };
+        request.extensions_mut().insert(visitor);
+        let held = Arc::new(self.bodies.hold());
+        let response = match checked {
+            Ok(party) => {
+                request.extensions_mut().insert(party.desk.clone());
                 let request = request.map(|body| Counted::http(body, held.clone()));
                 self.http.clone().oneshot(request).await?
             }
@@ -101,25 +217,60 @@ impl Front {
                 problem.into_response()
             }
         };
-        Ok(response.map(Answer::Http))
+        Ok(match is_read {
+            true => counted(&reader, response),
+            false => told(&reader, response),
+        })
     }
+}
 
-    /// The names are etcd's: `/package.Service/Method`.
-    async fn grpc(
-        &self,
-        request: Request<Counted>,
-    ) -> Result<Response<tonic::body::Body>, Infallible> {
-        let path = request.uri().path();
-        let service = path.strip_prefix("/etcdserverpb.").and_then(|rest| rest.split('/').next());
-        match service {
-            Some("KV") => self.etcd.kv.clone().call(request).await,
-            Some("Watch") => self.etcd.watch.clone().call(request).await,
-            Some("Lease") => self.etcd.lease.clone().call(request).await,
-            Some("Cluster") => self.etcd.cluster.clone().call(request).await,
-            Some("Maintenance") => self.etcd.maintenance.clone().call(request).await,
-            _ => Ok(Status::unimplemented(format!("muslin: {path} is not offered")).into_http()),
+/// The names are etcd's: `/package.Service/Method`.
+async fn offered(
+    party: &Party,
+    request: Request<Counted<tonic::body::Body>>,
+) -> Response<tonic::body::Body> {
+    let etcd = &party.etcd;
+    let path = request.uri().path();
+    let service = path.strip_prefix('/').and_then(|rest| rest.split('/').next());
+    let answered: Result<_, Infallible> = match service {
+        Some("etcdserverpb.Watch") => etcd.watch.clone().call(request).await,
+        Some("etcdserverpb.Lease") => etcd.lease.clone().call(request).await,
+        Some("etcdserverpb.Cluster") => etcd.cluster.clone().call(request).await,
+        Some("etcdserverpb.Maintenance") => etcd.maintenance.clone().call(request).await,
+        Some("etcdserverpb.Auth") => etcd.auth.clone().call(request).await,
+        Some("v3lockpb.Lock") => etcd.lock.clone().call(request).await,
+        Some("grpc.health.v1.Health") => Ok(super::etcd::probe(party.desk.clone(), request).await),
+        Some("v3electionpb.Election") => etcd.election.clone().call(request).await,
+        _ => Ok(Status::unimplemented(format!("muslin: {path} is not offered")).into_http()),
+    };
+    let Ok(response) = answered;
+    response
+}
+
+/// Counts what an answer holds until it is read; refuses it where there is no room. Streams have no
+/// length, and are counted as they are written.
+fn counted(reader: &Reader, response: axum::response::Response) -> Response<Answer> {
+    match reader.admit(body_bytes(&response)) {
+        Ok(charge) => response.map(|body| Answer::Http(body, charge)),
+        Err(Full) => {
+            let detail = "too many large answers are under way that their readers have not read";
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+            let hint = "ask again, for smaller pages (limit), or ask another node";
+            told(reader, problem.hint(hint).retry_after(RETRY_AFTER).into_response())
         }
     }
+}
+
+/// The same of an answer that tells what has happened: it is not taken back for lack of room, but
+/// counts among the streams.
+fn told(reader: &Reader, response: axum::response::Response) -> Response<Answer> {
+    let charge = reader.charge(body_bytes(&response));
+    response.map(|body| Answer::Http(body, charge))
+}
+
+fn body_bytes(response: &axum::response::Response) -> usize {
+    let bytes = response.body().size_hint().exact().unwrap_or(0);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Calls whose caller goes on sending.
@@ -127,8 +278,37 @@ fn is_stream(path: &str) -> bool {
     path == "/etcdserverpb.Watch/Watch" || path == "/etcdserverpb.Lease/LeaseKeepAlive"
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+/// How a caller writes that it speaks gRPC, and is answered.
+#[derive(Clone, Copy)]
+pub(super) enum GrpcKind {
+    Bare,
+    Proto,
+}
+
+impl GrpcKind {
+    fn header(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            GrpcKind::Bare => "application/grpc",
+            GrpcKind::Proto => "application/grpc+proto",
+        })
+    }
+}
+
+/// `application/grpc`, alone or with an encoding of messages or a parameter. The encoding is always
+/// that of Protocol Buffers.
+fn grpc_kind(headers: &HeaderMap) -> Option<GrpcKind> {
+    match headers.get(CONTENT_TYPE)?.as_bytes().strip_prefix(b"application/grpc")? {
+        b"+proto" => Some(GrpcKind::Proto),
+        [] | [b'+' | b';', ..] => Some(GrpcKind::Bare),
+        _ => None,
+    }
+}
+
+fn not_a_post(method: &Method) -> Response<Answer> {
+    let text = format!("muslin: a gRPC call is a POST, not a {method}");
+    let mut response = Status::internal(text).into_http();
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
 }
 
 /// A caller on this machine is trusted, so a page of some website in this machine's browser must
@@ -147,7 +327,7 @@ fn check_origin(caller: Caller, headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "the request comes from a web page of another site";
-    Err(Problem::new(hyper::StatusCode::FORBIDDEN, "cross-site", detail)
+    Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)
         .hint("call 127.0.0.1 or localhost, without an Origin header"))
 }
 
@@ -160,11 +340,18 @@ fn is_local_host(host: &str) -> bool {
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
-/// The body of an answer, of either kind.
+/// The body of an answer, of any kind.
+#[derive(Default)]
 pub(super) enum Answer {
+    /// All is said in the head.
+    #[default]
+    Empty,
+    /// Of a key-value call.
+    Kv(Reply),
     /// With the reader of a stream, to count what it has not read.
     Grpc(tonic::body::Body, Option<Reader>),
-    Http(axum::body::Body),
+    /// With what counts it.
+    Http(axum::body::Body, Charge),
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -178,6 +365,8 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.get_mut() {
+            Answer::Empty => Poll::Ready(None),
+            Answer::Kv(reply) => Poll::Ready(reply.next().map(Ok)),
             Answer::Grpc(body, reader) => {
                 let polled = Pin::new(body).poll_frame(cx);
                 let counted = |frame: Frame<Bytes>| match reader {
@@ -186,23 +375,31 @@ impl Body for Answer {
                 };
                 polled.map(|frame| frame.map(|f| f.map(counted).map_err(Into::into)))
             }
-            Answer::Http(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|f| f.map_err(Into::into)))
+            Answer::Http(body, charge) => {
+                let polled = Pin::new(body).poll_frame(cx);
+                let counted = |frame: Frame<Bytes>| {
+                    frame.map_data(|bytes| charge.part(bytes.len()).hold(bytes))
+                };
+                polled.map(|frame| frame.map(|f| f.map(counted).map_err(Into::into)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Answer::Empty => true,
+            Answer::Kv(reply) => reply.is_ended(),
             Answer::Grpc(body, _) => body.is_end_stream(),
-            Answer::Http(body) => body.is_end_stream(),
+            Answer::Http(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Answer::Empty => SizeHint::with_exact(0),
+            Answer::Kv(_) => SizeHint::default(),
             Answer::Grpc(body, _) => body.size_hint(),
-            Answer::Http(body) => body.size_hint(),
+            Answer::Http(body, _) => body.size_hint(),
         }
     }
 }

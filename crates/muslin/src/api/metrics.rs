@@ -93,6 +93,8 @@ pub const TABLE: &[Row] = &[
     state("muslin_kv_keys", Unit::Count, |s| s.keys).help("Keys present."),
     state("muslin_kv_state_bytes", Unit::Bytes, |s| s.state_bytes)
         .help("Approximate size of the key-value state."),
+    state("muslin_kv_quota_bytes", Unit::Bytes, |s| s.quota_bytes)
+        .help("How large the key-value state may be; above it nothing is added."),
     state("muslin_uptime_seconds", Unit::Seconds, |s| s.uptime.as_secs())
         .help("Since the node started."),
     counted(KV_READS).help("Key-value reads asked for through this node."),
@@ -103,6 +105,7 @@ pub const TABLE: &[Row] = &[
     counted(REFUSED_CONNECTIONS).help("Connections closed at once because there were too many."),
     counted(CUT_CONNECTIONS)
         .help("Connections cut because they held too much that they did not read."),
+    counted(CANCELLED_WATCHES).help("Watches cancelled because nothing of them was read."),
     counted(LEADER_CHANGES).help("Times this node learnt of another leader."),
     counted(SUSPICIONS).help("Times a node became suspect in this node's view."),
     counted(DEATHS).help("Times a node was held for down in this node's view."),
@@ -131,6 +134,7 @@ const HTTP_REQUESTS: &str = "muslin_api_http_requests_total";
 const REFUSED_CALLS: &str = "muslin_api_refused_calls_total";
 const REFUSED_CONNECTIONS: &str = "muslin_api_refused_connections_total";
 const CUT_CONNECTIONS: &str = "muslin_api_cut_connections_total";
+const CANCELLED_WATCHES: &str = "muslin_api_cancelled_watches_total";
 const LEADER_CHANGES: &str = "muslin_raft_leader_changes_total";
 const SUSPICIONS: &str = "muslin_swim_suspicions_total";
 const DEATHS: &str = "muslin_swim_deaths_total";
@@ -159,6 +163,7 @@ pub(super) struct Metrics {
     pub(super) refused_calls: Counter,
     pub(super) refused_connections: Counter,
     pub(super) cut_connections: Counter,
+    pub(super) cancelled_watches: Counter,
     leader_changes: Counter,
     suspicions: Counter,
     deaths: Counter,
@@ -193,6 +198,7 @@ impl Metrics {
             refused_calls: counter(REFUSED_CALLS),
             refused_connections: counter(REFUSED_CONNECTIONS),
             cut_connections: counter(CUT_CONNECTIONS),
+            cancelled_watches: counter(CANCELLED_WATCHES),
             leader_changes: counter(LEADER_CHANGES),
             suspicions: counter(SUSPICIONS),
             deaths: counter(DEATHS),

@@ -20,8 +20,8 @@
 //!    it answers pings.
 //!
 //! # Limits
-//! What streams hold for readers who do not read: see `unread`. Connections: see `gate`. Calls per
-//! connection, windows, headers, time-outs: see `connection`.
+//! What streams and answers hold for readers who do not read: see `unread`. Connections: `gate`.
+//! Calls per connection, windows, headers, time-outs: see `connection`.
 //! Bodies: [`COMMAND_BYTES_MAX`](muslin_core::node::COMMAND_BYTES_MAX). Pages and watches: beside
 //! their handlers.
 //!
@@ -29,17 +29,21 @@
 //! The certificates ([`identity`](crate::identity)), the check of join tokens (behind
 //! [`Admission`]), users and permissions.
 
+mod auth;
+mod backups;
 mod bodies;
 mod caller;
+mod calls;
 mod chronicle;
 mod connection;
 mod desk;
 mod etcd;
-mod follow;
 mod front;
 mod gate;
+mod gateway;
 mod http;
 mod metrics;
+mod party;
 mod problem;
 pub mod proto;
 mod server;
@@ -49,6 +53,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod unread;
+mod visitor;
 mod worded;
 
 pub use caller::Caller;

@@ -1,10 +1,11 @@
 //! Errors as people and programs get them over HTTP: `application/problem+json` (RFC 9457).
 
+use crate::coordination;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use muslin_core::node::{COMMAND_BYTES_MAX, Failure};
-use muslin_core::state::Refusal;
+use muslin_core::state::{AuthRefusal, Refusal};
 use serde::Serialize;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -167,6 +168,7 @@ impl Problem {
                     .hint("ask again, or ask another node")
                     .retry_after(RETRY_AFTER_ELECTION)
             }
+            Failure::Denied(refusal) => Problem::of_auth(refusal),
             Failure::NoSpace => {
                 let detail = "the disk is full where the group needs it, and the write was refused";
                 Problem::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", detail)
@@ -176,8 +178,81 @@ impl Problem {
         }
     }
 
+    /// A lock, an office or a write behind a fence was not had.
+    pub fn of_coordination(error: &coordination::Error, leader_known: bool) -> Problem {
+        use coordination::Error;
+        match error {
+            Error::Failed(failure) => Problem::of_failure(*failure, leader_known),
+            Error::Refused(refusal) => Problem::of_refusal(refusal),
+            Error::SessionEnded => Problem::of_refusal(&Refusal::LeaseNotFound)
+                .hint("get another lease, and queue again"),
+            Error::Held | Error::WaitedInVain => {
+                Problem::new(StatusCode::CONFLICT, "held", error.to_string())
+                    .hint("wait longer (wait=), or until it is given back")
+                    .retryable()
+            }
+            Error::NotLeader => Problem::new(StatusCode::CONFLICT, "not-leader", error.to_string())
+                .hint("campaign again"),
+            Error::Fenced => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "fenced", error.to_string())
+                    .hint("it was lost or given back: acquire it again, and decide again")
+            }
+            Error::NotThere => Problem::not_found(error.to_string()),
+            Error::Differs => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "conflict", error.to_string())
+                    .hint("read it again, and decide again")
+            }
+            Error::OutOfRange | Error::BadIdentity => Problem::bad_request(error.to_string()),
+            Error::NoRandomness => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Problem::new(status, "internal", error.to_string())
+            }
+        }
+    }
+
+    /// Somebody may not, or rights cannot be changed so.
+    pub fn of_auth(refusal: AuthRefusal) -> Problem {
+        let (status, code, hint) = match refusal {
+            AuthRefusal::UserEmpty => {
+                let hint = "auth is enabled: say who you are with `Authorization: Bearer TOKEN` \
+                            (POST /v1/auth/token), --user NAME, or an administrator's certificate";
+                (StatusCode::UNAUTHORIZED, "user-needed", hint)
+            }
+            AuthRefusal::InvalidToken => {
+                let hint = "authenticate again: the token is too old, or of an earlier password";
+                (StatusCode::UNAUTHORIZED, "token-stale", hint)
+            }
+            AuthRefusal::Failed | AuthRefusal::NoPasswordUser => {
+                (StatusCode::UNAUTHORIZED, "not-authenticated", "")
+            }
+            AuthRefusal::Denied => {
+                let hint = "ask the user root for a role that may";
+                (StatusCode::FORBIDDEN, "permission-denied", hint)
+            }
+            AuthRefusal::UserNotFound
+            | AuthRefusal::RoleNotFound
+            | AuthRefusal::RoleNotGranted
+            | AuthRefusal::PermissionNotGranted => (StatusCode::NOT_FOUND, "not-found", ""),
+            AuthRefusal::UserExists
+            | AuthRefusal::RoleExists
+            | AuthRefusal::RootUserMissing
+            | AuthRefusal::RootRoleMissing
+            | AuthRefusal::NotEnabled
+            | AuthRefusal::InvalidManagement => (StatusCode::CONFLICT, "conflict", ""),
+            AuthRefusal::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", ""),
+            AuthRefusal::RoleEmpty | AuthRefusal::PermissionNotGiven | AuthRefusal::BadForm => {
+                (StatusCode::BAD_REQUEST, "bad-request", "")
+            }
+        };
+        let problem = Problem::new(status, code, refusal.words());
+        if hint.is_empty() { problem } else { problem.hint(hint) }
+    }
+
     /// The replicated state refused a command or a query.
     pub fn of_refusal(refusal: &Refusal) -> Problem {
+        if let Refusal::Auth(refusal) = refusal {
+            return Problem::of_auth(*refusal);
+        }
         let (status, code) = match refusal {
             Refusal::Compacted => (StatusCode::GONE, "compacted"),
             Refusal::FutureRevision => (StatusCode::BAD_REQUEST, "future-revision"),
@@ -191,6 +266,9 @@ impl Problem {
             | Refusal::GroupExists
             | Refusal::GroupIdSpent
             | Refusal::GroupReassigned => (StatusCode::CONFLICT, "conflict"),
+            Refusal::Full { .. } => (StatusCode::INSUFFICIENT_STORAGE, "quota"),
+            Refusal::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
+            Refusal::Corrupt => (StatusCode::SERVICE_UNAVAILABLE, "corrupt"),
             Refusal::TooManyLeases => (StatusCode::TOO_MANY_REQUESTS, "too-many-leases"),
             Refusal::TooManyGroups => (StatusCode::TOO_MANY_REQUESTS, "too-many-groups"),
             Refusal::TokenInvalid | Refusal::TokenRole(_) => {

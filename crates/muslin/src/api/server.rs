@@ -1,9 +1,10 @@
 //! Accepts connections until the process stops.
 
+use super::auth::Doorman;
 use super::caller::Caller;
 use super::chronicle::Chronicle;
 use super::connection::{Line, Patience, SHUTDOWN_GRACE, Tls};
-use super::desk::{Desk, stopping};
+use super::desk::{Desk, Office, stopping};
 use super::front::Front;
 use super::gate::Gate;
 use super::http::NodeBoard;
@@ -103,8 +104,8 @@ pub struct ApiOptions {
 pub async fn serve(options: ApiOptions) {
     let shutdown = options.shutdown.clone();
     let gate = Arc::new(Gate::new(options.connections_max));
-    let desk = Arc::new(Desk {
-        handle: options.handle,
+    let office = Office {
+        doorman: Doorman::new(options.handle.clone()),
         id: options.id,
         cluster: options.cluster,
         facts: options.facts,
@@ -117,7 +118,8 @@ pub async fn serve(options: ApiOptions) {
         began: now_unix_ms(),
         chronicle: Chronicle::default(),
         nodes: NodeBoard::default(),
-    });
+    };
+    let desk = Desk::new(options.handle, office);
     let front = Arc::new(Front::new(desk.clone()));
     let (patience, is_strict) = (options.patience, options.is_strict);
     let etcd = Line { front, tls: None, is_strict, patience, shutdown: shutdown.clone() };

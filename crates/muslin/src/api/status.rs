@@ -75,6 +75,8 @@ pub struct Status {
     pub keys: u64,
     /// Approximate size of the key-value state, in bytes.
     pub state_bytes: u64,
+    /// How much that may be: above it nothing is added.
+    pub quota_bytes: u64,
     /// The groups of which the answering node keeps replicas, as far as it knows.
     pub groups: GroupsRow,
     /// How many voters answer.
@@ -249,6 +251,7 @@ impl Status {
             compacted: status.compacted.0,
             keys: status.keys,
             state_bytes: status.state_bytes,
+            quota_bytes: status.quota_bytes,
             groups: GroupsRow::of(&status.groups),
             voters: verdict.voters,
             nodes: node_rows(status),
@@ -501,7 +504,25 @@ fn parted_words(epoch: Epoch, later: Epoch) -> String {
     )
 }
 
-/// What is wrong with disks, as far as this node knows; empty when nothing is.
+/// Of the quota, in percent, from where on people are told that it will be reached.
+const QUOTA_WARNING: u64 = 80;
+
+/// What is wrong with how much there is; empty when nothing is.
+fn quota_words(status: &NodeStatus) -> String {
+    let quota = status.quota_bytes.max(1);
+    match u128::from(status.state_bytes) * 100 / u128::from(quota) {
+        100.. => format!(
+            "Read-only: the keys take all of the {quota} bytes that they may: delete some, or \
+             raise quota_bytes"
+        ),
+        percent if percent >= u128::from(QUOTA_WARNING) => {
+            format!("Degraded - the keys take {percent} % of the {quota} bytes that they may")
+        }
+        _ => String::new(),
+    }
+}
+
+/// What is wrong with disks and room, as far as this node knows; empty when nothing is.
 fn disk_words(status: &NodeStatus) -> String {
     let names = |ids: &[NodeId]| {
         let names: Vec<String> = ids.iter().map(|id| name_of(status, *id)).collect();
@@ -521,7 +542,7 @@ fn disk_words(status: &NodeStatus) -> String {
         return format!("{mode} the {noun} of {} {verb} full", names(&status.full));
     }
     if rebuilding.is_empty() {
-        return String::new();
+        return quota_words(status);
     }
     let (verb, whose) =
         if rebuilding.len() == 1 { ("is", "its log") } else { ("are", "their logs") };

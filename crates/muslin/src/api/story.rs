@@ -99,6 +99,14 @@ pub(super) fn of(event: &Event, own: NodeId, names: &Names) -> Story {
             let text = format!("{} runs more than once: {what}", names.of(*node));
             Story { node: Some(*node), ..Story::new("node-copied", text) }
         }
+        Event::BackedUp { revision, bytes, path } => {
+            let text = format!("wrote a backup of revision {revision}, {bytes} bytes, to {path}");
+            Story { node: Some(own), ..Story::new("backed-up", text) }
+        }
+        Event::BackupFailed { what } => {
+            let text = format!("wrote no backup: {what}");
+            Story { node: Some(own), ..Story::new("backup-failed", text) }
+        }
         Event::BadMessage { why } => {
             Story::new("message-dropped", format!("dropped a peer's message: {why}"))
         }

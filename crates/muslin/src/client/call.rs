@@ -1,10 +1,10 @@
 //! One call: connect, ask, read the answer.
 
-use super::{ClientError, Lines};
+use super::{ClientError, Lines, Pieces};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -97,6 +97,15 @@ impl Call {
         self
     }
 
+    /// As the user whose token this is.
+    pub fn bearer(self, token: &str) -> Call {
+        match HeaderValue::try_from(format!("Bearer {token}")) {
+            Ok(value) => self.header(AUTHORIZATION, value),
+            // No token has such bytes; it would be refused all the same.
+            Err(_) => self,
+        }
+    }
+
     fn new(method: Method, path: String, body: Bytes) -> Call {
         Call { method, path, headers: HeaderMap::new(), body }
     }
@@ -159,15 +168,25 @@ impl Client {
 
     /// An answer that goes on; its first line may be long in coming.
     pub async fn lines(&self, call: Call) -> Result<Lines, ClientError> {
+        Ok(Lines::new(self.body(call).await?, &self.address))
+    }
+
+    /// The body of an answer of success.
+    async fn body(&self, call: Call) -> Result<Incoming, ClientError> {
         let late = |_| ClientError::Timeout { address: self.address.clone() };
         let answer = timeout(self.timeout, self.send(call)).await.map_err(late)??;
         let (head, body) = answer.into_parts();
         if head.status.is_success() {
-            return Ok(Lines::new(body, &self.address));
+            return Ok(body);
         }
         let body = timeout(self.timeout, Limited::new(body, ANSWER_BYTES_MAX).collect());
         let body = body.await.map_err(late)?.map_err(|error| self.broken(error))?.to_bytes();
         Err(ClientError::of_answer(head.status, &body))
+    }
+
+    /// An answer of any length, a piece at a time.
+    pub async fn pieces(&self, call: Call) -> Result<Pieces, ClientError> {
+        Ok(Pieces::new(self.body(call).await?, &self.address, self.timeout))
     }
 
     async fn send(&self, call: Call) -> Result<Response<Incoming>, ClientError> {

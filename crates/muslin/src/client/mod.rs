@@ -15,9 +15,11 @@
 mod call;
 mod error;
 mod lines;
+mod pieces;
 #[cfg(test)]
 mod tests;
 
 pub use call::{ANSWER_BYTES_MAX, Answer, CONNECT_TIMEOUT, Call, Client};
 pub use error::ClientError;
 pub use lines::{LINE_BYTES_MAX, Lines};
+pub use pieces::Pieces;

@@ -1,6 +1,7 @@
 //! Why a node was not made, or does not run.
 
 use super::removed::RemovedNote;
+use crate::backup::BackupError;
 use crate::discovery::SeedError;
 use crate::driver::DriverError;
 use crate::identity::IdentityError;
@@ -18,6 +19,9 @@ pub enum DaemonError {
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// Certificates and keys.
     #[error(transparent)]
     Identity(#[from] IdentityError),

@@ -49,9 +49,6 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let Some(first) = founders.first() else { return Ok(Vec::new()) };
     let ips: Vec<_> = founders.iter().map(|one| one.advertise.unwrap_or(one.listen).ip()).collect();
     let root = Identity::found(&first.cluster_name, draw_node_id(), &ips)?;
-    let token = Token::generate(root.cluster, root.ca_fingerprint()?);
-    // Any number of nodes: 0 uses.
-    let stored = token.record(SystemTime::now() + TOKEN_LIFE, 0);
     let mut identities = vec![root];
     for _ in 1..founders.len() {
         let sibling = identities[0].sibling(draw_node_id(), &ips)?;
@@ -60,8 +57,7 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
     let members = (founders.iter().zip(&identities))
         .map(|(options, identity)| member(options, identity))
         .collect::<Result<Vec<Member>, DaemonError>>()?;
-    let gossip_key = identities[0].keyring.sealing().secret.to_vec().into();
-    let founding = Founding { members, tokens: vec![stored], gossip_key, ..Founding::default() };
+    let (founding, token) = founding_of(&identities[0], members)?;
     let mut answers = Vec::new();
     for (options, identity) in founders.iter().zip(&identities) {
         let config = founder_config(options, identity)?;
@@ -75,6 +71,18 @@ pub fn init_founders(founders: Vec<InitOptions>) -> Result<Vec<InitAnswer>, Daem
         });
     }
     Ok(answers)
+}
+
+/// What a cluster with this authority and these members starts from, and the token that is in it.
+pub(super) fn founding_of(
+    root: &Identity,
+    members: Vec<Member>,
+) -> Result<(Founding, Token), DaemonError> {
+    let token = Token::generate(root.cluster, root.ca_fingerprint()?);
+    // Any number of nodes: 0 uses.
+    let tokens = vec![token.record(SystemTime::now() + TOKEN_LIFE, 0)];
+    let gossip_key = root.keyring.sealing().secret.to_vec().into();
+    Ok((Founding { members, tokens, gossip_key, ..Founding::default() }, token))
 }
 
 /// Asks a cluster to admit a node and makes it. Private keys stay here. `tell` hears of a join that
@@ -233,7 +241,10 @@ pub(super) fn settle(
     Ok(())
 }
 
-fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConfig, DaemonError> {
+pub(super) fn founder_config(
+    options: &InitOptions,
+    identity: &Identity,
+) -> Result<NodeConfig, DaemonError> {
     Ok(NodeConfig {
         cluster: identity.cluster,
         cluster_name: options.cluster_name.clone(),
@@ -250,7 +261,7 @@ fn founder_config(options: &InitOptions, identity: &Identity) -> Result<NodeConf
     })
 }
 
-fn member(options: &InitOptions, identity: &Identity) -> Result<Member, DaemonError> {
+pub(super) fn member(options: &InitOptions, identity: &Identity) -> Result<Member, DaemonError> {
     Ok(Member {
         id: identity.node.0,
         name: options.name.clone(),

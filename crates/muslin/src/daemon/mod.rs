@@ -13,6 +13,7 @@
 
 mod admission;
 mod afresh;
+mod backups;
 mod contacts;
 mod copies;
 mod errand;
@@ -25,6 +26,7 @@ mod options;
 mod presence;
 mod recovery;
 mod removed;
+mod restore;
 mod rotation;
 mod run;
 mod wallet;
@@ -35,4 +37,5 @@ pub use found::{init, init_founders, join};
 pub use options::{InitAnswer, InitOptions, JoinOptions, JoinedAnswer, Profile, UpOptions};
 pub use recovery::{Answering, Candidate, RecoveredAnswer, Survivors, survey};
 pub use removed::RemovedNote;
-pub use run::run;
+pub use restore::{RestoreAnswer, restore};
+pub use run::{Embedding, run, run_with};

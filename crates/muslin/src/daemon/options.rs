@@ -109,6 +109,9 @@ pub struct UpOptions {
     pub lease_reads: bool,
     /// Whether callers on this machine must show a certificate too.
     pub is_strict: bool,
+    /// Where backups are put that the settings ask for; `backups` in the data directory when not
+    /// given.
+    pub backup_dir: Option<PathBuf>,
     /// In a cluster of more members than this, nodes follow a part of it each, of at most so many
     /// successors; as the profile says when not given.
     pub slice_above: Option<usize>,
@@ -127,6 +130,7 @@ impl UpOptions {
             discover: Vec::new(),
             lease_reads: false,
             is_strict: false,
+            backup_dir: None,
             slice_above: None,
         }
     }

@@ -247,7 +247,8 @@ impl Candidate {
     }
 }
 
-fn draw_leap() -> u64 {
+/// By how much an epoch rises that must meet no other.
+pub(super) fn draw_leap() -> u64 {
     1 + draw_cluster_id().0 as u64 % EPOCH_LEAP_MAX
 }
 

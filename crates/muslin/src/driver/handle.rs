@@ -1,18 +1,25 @@
 //! What everyone but the driver holds of a node.
 
-use super::watch::{Backlog, Watch, WatchSender};
+use super::gate::{Gate, Party, is_of_view};
+use super::hub::Hub;
+use super::watch::Watch;
 use crate::store::{DiskCounters, DiskNumbers};
 use bytes::Bytes;
-use muslin_core::base::{Epoch, LeaseId, NodeId, RequestId, Revision, Term};
+use muslin_core::base::{Epoch, Index, LeaseId, NodeId, RequestId, Revision, Term};
 use muslin_core::node::{Consistency, Event, Failure, NodeStatus, Reply, Request};
-use muslin_core::state::{Command, NodeLoad, Outcome, Query, WatchSpec};
+use muslin_core::state::{Asker, Command, Frozen, NodeLoad, Outcome, Query, View, WatchSpec};
 use muslin_core::swim;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+#[cfg(feature = "api")]
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+#[cfg(feature = "api")]
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::coop::consume_budget;
 
 /// Events kept for those who ask what happened lately.
 const EVENTS_KEPT: usize = 1_024;
@@ -21,10 +28,13 @@ const EVENTS_KEPT: usize = 1_024;
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
+    /// On whose behalf it asks.
+    asker: Asker,
 }
 
 struct Shared {
     mail: mpsc::Sender<Mail>,
+    gate: Arc<Gate>,
     next_request: AtomicU64,
     events: broadcast::Sender<Arc<EventRecord>>,
     recent: Mutex<VecDeque<Arc<EventRecord>>>,
@@ -32,7 +42,7 @@ struct Shared {
     leader: AtomicU64,
     epoch: AtomicU64,
     revision: AtomicU64,
-    backlog: Backlog,
+    hub: Arc<Hub>,
     /// In nanoseconds since the start, and one more: zero is never.
     fresh: AtomicU64,
     started: Instant,
@@ -67,8 +77,8 @@ const NOBODY: u64 = 0;
 
 /// What reaches the driver from handles.
 pub(crate) enum Mail {
-    Request { id: RequestId, request: Request, reply: ReplyTo },
-    Cancel(RequestId),
+    Request { id: RequestId, asker: Asker, request: Request, reply: ReplyTo },
+    View(oneshot::Sender<(Index, View)>),
     Ticket(Bytes),
     Epoch(Epoch),
     Places(BTreeMap<String, SocketAddr>),
@@ -79,7 +89,8 @@ pub(crate) enum Mail {
 /// Where a reply goes.
 pub(crate) enum ReplyTo {
     Once(oneshot::Sender<Reply>),
-    Many(WatchSender),
+    /// They are let in when the node has answered.
+    Party(Party),
 }
 
 /// One event with its place and wall-clock time.
@@ -104,6 +115,7 @@ impl Handle {
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let shared = Shared {
             mail,
+            gate: Arc::default(),
             next_request: AtomicU64::new(1),
             events,
             recent: Mutex::new(VecDeque::with_capacity(EVENTS_KEPT)),
@@ -111,13 +123,24 @@ impl Handle {
             leader: AtomicU64::new(NOBODY),
             epoch: AtomicU64::new(0),
             revision: AtomicU64::new(0),
-            backlog: Backlog::default(),
+            hub: Arc::default(),
             fresh: AtomicU64::new(0),
             started: Instant::now(),
             disk,
             kinds,
         };
-        Handle { shared: Arc::new(shared) }
+        Handle { shared: Arc::new(shared), asker: Asker::Cluster }
+    }
+
+    /// Asks on behalf of somebody: while auth is enabled, they get what they have the right to.
+    /// A handle asks on behalf of the cluster itself, which may all, until this is said.
+    pub fn asking(&self, asker: Asker) -> Handle {
+        Handle { shared: self.shared.clone(), asker }
+    }
+
+    /// On whose behalf it asks.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// Changes the replicated state. Settled when committed and applied on this node.
@@ -127,7 +150,13 @@ impl Handle {
 
     /// Reads the replicated state.
     pub async fn read(&self, query: Query, consistency: Consistency) -> Result<Outcome, Failure> {
-        self.outcome(Request::Read { query, consistency }).await
+        if !is_of_view(&query) {
+            return self.outcome(Request::Read { query, consistency }).await;
+        }
+        // A task that reads in a loop lets others have their turn, though it never waits.
+        consume_budget().await;
+        let view = self.shared.gate.enter(consistency).await?;
+        Ok(view.query_by(&self.asker, &query).expect("asked of what a view tells of"))
     }
 
     /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not
@@ -137,6 +166,12 @@ impl Handle {
         lease: LeaseId,
     ) -> Result<(Option<(u64, u64)>, Revision), Failure> {
         self.lease(Request::KeepAlive(lease.0)).await
+    }
+
+    /// As [`Handle::keep_alive`], in two steps: whoever extends many asks for all, then waits.
+    #[cfg(feature = "api")]
+    pub(crate) async fn begin_keep_alive(&self, lease: LeaseId) -> Result<Asked, Failure> {
+        self.begin(Request::KeepAlive(lease.0)).await.map(Asked)
     }
 
     /// How long a lease has left; as [`Handle::keep_alive`], but extends nothing.
@@ -175,6 +210,15 @@ impl Handle {
     /// Kinds of groups whose state machines this node has, by name.
     pub fn group_kinds(&self) -> &[String] {
         &self.shared.kinds
+    }
+
+    /// The state as it is here, to be written down elsewhere. Never waits for other nodes: whoever
+    /// wants what others have acknowledged reads linearizably first.
+    pub async fn freeze(&self) -> Result<Frozen, Failure> {
+        match self.ask(Request::Freeze).await? {
+            Reply::Frozen(frozen) => Ok(*frozen),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Hands leadership to another voter, whoever leads; settled when that one does.
@@ -249,9 +293,9 @@ impl Handle {
         self.shared.disk.numbers()
     }
 
-    /// Bytes of events that wait for the readers of watches.
-    pub fn watch_backlog(&self) -> u64 {
-        self.shared.backlog.bytes()
+    /// Bytes of changes that are kept for the readers of watches, of all together.
+    pub fn watch_ring_bytes(&self) -> usize {
+        self.shared.hub.bytes()
     }
 
     /// What the driver last showed. Each number is right by itself; together they may be of two
@@ -295,16 +339,17 @@ impl Handle {
         let _ = self.shared.events.send(record);
     }
 
-    pub(super) fn backlog(&self) -> &Backlog {
-        &self.shared.backlog
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        self.shared.gate.clone()
+    }
+
+    /// What is told to watches.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.shared.hub
     }
 
     pub(super) async fn mail(&self, mail: Mail) -> Result<(), Failure> {
         self.shared.mail.send(mail).await.map_err(|_| Failure::Stopping)
-    }
-
-    pub(super) fn cancel(&self, id: RequestId) {
-        let _ = self.shared.mail.try_send(Mail::Cancel(id));
     }
 
     pub(super) fn next_id(&self) -> RequestId {
@@ -312,14 +357,15 @@ impl Handle {
     }
 
     pub(super) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        settled(self.begin(request).await?.await)
+    }
+
+    async fn begin(&self, request: Request) -> Result<oneshot::Receiver<Reply>, Failure> {
         let (sender, receiver) = oneshot::channel();
-        let mail = Mail::Request { id: self.next_id(), request, reply: ReplyTo::Once(sender) };
-        self.mail(mail).await?;
-        match receiver.await {
-            Ok(Reply::Failed(failure)) => Err(failure),
-            Ok(reply) => Ok(reply),
-            Err(_) => Err(Failure::Stopping),
-        }
+        let (id, asker) = (self.next_id(), self.asker.clone());
+        let reply = ReplyTo::Once(sender);
+        self.mail(Mail::Request { id, asker, request, reply }).await?;
+        Ok(receiver)
     }
 
     async fn outcome(&self, request: Request) -> Result<Outcome, Failure> {
@@ -330,10 +376,39 @@ impl Handle {
     }
 
     async fn lease(&self, request: Request) -> Result<(Option<(u64, u64)>, Revision), Failure> {
-        match self.ask(request).await? {
-            Reply::Lease { ttl, revision } => Ok((ttl, revision)),
-            other => Err(unexpected(other)),
-        }
+        kept(self.ask(request).await?)
+    }
+}
+
+/// The granted and remaining time of a lease in milliseconds, `None` when it does not exist, and
+/// the present revision.
+pub(crate) type Kept = (Option<(u64, u64)>, Revision);
+
+/// A lease's answer that is on its way. Cancel safe.
+#[cfg(feature = "api")]
+pub(crate) struct Asked(oneshot::Receiver<Reply>);
+
+#[cfg(feature = "api")]
+impl Future for Asked {
+    type Output = Result<Kept, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|reply| kept(settled(reply)?))
+    }
+}
+
+fn settled(reply: Result<Reply, oneshot::error::RecvError>) -> Result<Reply, Failure> {
+    match reply {
+        Ok(Reply::Failed(failure)) => Err(failure),
+        Ok(reply) => Ok(reply),
+        Err(_) => Err(Failure::Stopping),
+    }
+}
+
+fn kept(reply: Reply) -> Result<Kept, Failure> {
+    match reply {
+        Reply::Lease { ttl, revision } => Ok((ttl, revision)),
+        other => Err(unexpected(other)),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Save {
 
 /// What the threads report.
 pub(super) enum Report {
-    /// These writes became durable, in order.
+    /// These writes became durable, and all before them of their groups.
     Durable(Vec<(GroupId, PersistId)>),
     /// A snapshot was saved.
     Saved { group: GroupId, index: Index },
@@ -198,7 +198,7 @@ impl LogThread {
                 Err(_) => return self.fail(written),
             };
             self.batch.drain(..done).for_each(drop);
-            let ids: Vec<_> = self.ids.drain(..done).collect();
+            let ids = last_of_each(self.ids.drain(..done));
             let left = self.batch.iter().map(|(_, write)| weight(write)).sum();
             self.counters.done(done as u64, self.bytes - left);
             self.bytes = left;
@@ -327,6 +327,11 @@ impl Beside {
     fn report(&self, report: Report) -> Result<(), Ended> {
         self.reports.send(report).map_err(|_| Ended)
     }
+}
+
+/// The last write of each group: it stands for all before it.
+fn last_of_each(ids: impl Iterator<Item = (GroupId, PersistId)>) -> Vec<(GroupId, PersistId)> {
+    ids.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 /// What a write costs while it waits, in bytes.

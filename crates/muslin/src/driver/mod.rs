@@ -6,9 +6,11 @@
 //! for a disk.
 
 mod crowd;
+mod gate;
 mod groups;
 mod handle;
 mod held;
+mod hub;
 mod log_thread;
 mod run;
 #[cfg(test)]
@@ -16,6 +18,12 @@ mod tests;
 mod watch;
 
 pub use groups::GroupError;
+#[cfg(feature = "api")]
+pub(crate) use handle::{Asked, Kept};
 pub use handle::{EventRecord, Gauge, Handle};
+#[cfg(feature = "api")]
+pub(crate) use hub::Inbox;
 pub use run::{Driver, DriverError, start};
+#[cfg(feature = "api")]
+pub(crate) use watch::{Begun, Lookout, Read};
 pub use watch::{Watch, WatchItem};

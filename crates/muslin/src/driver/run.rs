@@ -1,8 +1,10 @@
 //! The loop.
 
 use super::crowd::{Crowd, Gathered};
+use super::gate::Porter;
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::held::Held;
+use super::hub::{Teller, pump};
 use super::log_thread::{self, Desk, Report, Save};
 use crate::looks::{GATHER_MAX, Looks, STOPPED};
 use crate::store::{RecoveredGroup, Store, StoreError};
@@ -11,14 +13,17 @@ use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, Machine, NodeId, Now, Outputs, RequestId};
 use muslin_core::groups;
 use muslin_core::node::{
-    Event, Failure, Input, Node, Options, Output, PeerMessage, Recovered, Reply, Request,
+    Consistency, Event, Failure, Input, Node, Options, Output, PeerMessage, Recovered, Reply,
+    Request,
 };
 use muslin_core::raft::{self, DiskRoom};
-use muslin_core::state::Proposal;
+use muslin_core::state::{Asker, Proposal, Query};
 use muslin_core::wire;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -115,15 +120,18 @@ pub fn start(
         out: Outputs::new(),
         transport,
         disk,
+        porter: Porter::of(handle.gate()),
         handle: handle.clone(),
-        replies: HashMap::new(),
+        replies: Replies::default(),
         held,
         next_event: 1,
         crowd: Crowd::default(),
         clock_told: None,
         stopping: None,
         failure: None,
+        _teller: Teller(handle.hub().clone()),
     };
+    tokio::spawn(pump(handle.hub().clone()));
     for what in damages {
         run.report(Event::DiskDamaged { what });
     }
@@ -191,8 +199,9 @@ struct Run {
     transport: Arc<dyn Transport>,
     disk: Desk,
     handle: Handle,
-    replies: HashMap<RequestId, ReplyTo>,
+    replies: Replies,
     held: Arc<Held>,
+    porter: Porter,
     next_event: u64,
     crowd: Crowd,
     /// When the node was last told the wall clock.
@@ -200,6 +209,32 @@ struct Run {
     stopping: Option<Stopping>,
     /// Why it must not go on.
     failure: Option<DriverError>,
+    /// Watches end with it.
+    _teller: Teller,
+}
+
+/// Who waits for a reply.
+type Replies = HashMap<RequestId, ReplyTo, BuildHasherDefault<Spread>>;
+
+/// Requests are numbered here, one after the other: nobody can choose numbers that collide.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write_u64(&mut self, number: u64) {
+        // The bits that tell neighbours apart are wanted at both ends.
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 struct Stopping {
@@ -227,9 +262,14 @@ impl Run {
 
     async fn run(mut self, mut inboxes: Inboxes) -> Result<(), DriverError> {
         self.flush();
+        let mut timer = pin!(tokio::time::sleep_until(self.deadline().into()));
+        let gate = self.porter.gate();
         loop {
             self.tell_time();
             let wake = self.deadline();
+            if timer.deadline() != wake.into() {
+                timer.as_mut().reset(wake.into());
+            }
             tokio::select! {
                 biased;
                 Some(report) = inboxes.reports.recv() => self.on_report(report)?,
@@ -238,9 +278,10 @@ impl Run {
                 }
                 Some(mail) = inboxes.mail.recv() => self.on_mail(mail),
                 Some(contacts) = inboxes.contacts.recv() => self.step(Input::Contacts(contacts)),
-                () = tokio::time::sleep_until(wake.into()) => {}
+                () = gate.called() => {}
+                () = &mut timer => {}
             }
-            let was_stopped = self.deadline() + STOPPED <= Instant::now();
+            let was_stopped = wake + STOPPED <= Instant::now();
             let taken = self.gather(&mut inboxes)?;
             // What came in is known before a timer may conclude that nothing came.
             if was_stopped || taken == GATHER_MAX {
@@ -289,7 +330,19 @@ impl Run {
             let Ok(mail) = inboxes.mail.try_recv() else { break };
             self.on_mail(mail);
         }
+        self.ask_for_readers();
         Ok(taken)
+    }
+
+    /// All who wait at the gate are one question: whether the state is as fresh as they want it.
+    fn ask_for_readers(&mut self) {
+        for consistency in [Consistency::Linearizable, Consistency::Lease] {
+            let Some(party) = self.porter.take(consistency) else { continue };
+            let (id, query) = (self.handle.next_id(), Query::Revision);
+            self.replies.insert(id, ReplyTo::Party(party));
+            let request = Request::Read { query, consistency };
+            self.step(Input::Request { id, asker: Asker::Cluster, request });
+        }
     }
 
     /// What the disk reported comes first: a message may answer one that left behind a write.
@@ -329,17 +382,17 @@ impl Run {
 
     fn on_mail(&mut self, mail: Mail) {
         match mail {
-            Mail::Request { id, request, reply } => {
+            Mail::Request { id, asker, request, reply } => {
                 self.replies.insert(id, reply);
                 if self.is_disk_busy() && is_write(&request) {
                     let failure = Failure::Busy { retry_after: DISK_BUSY_RETRY };
                     return self.reply(id, Reply::Failed(failure));
                 }
-                self.step(Input::Request { id, request });
+                self.step(Input::Request { id, asker, request });
             }
-            Mail::Cancel(id) => {
-                self.replies.remove(&id);
-                self.step(Input::Cancel(id));
+            Mail::View(sender) => {
+                // A reader that went away is no error.
+                let _ = sender.send(self.node.state_view());
             }
             Mail::Ticket(ticket) => self.step(Input::Ticket(ticket)),
             Mail::Epoch(epoch) => self.step(Input::Epoch(epoch)),
@@ -396,12 +449,16 @@ impl Run {
     }
 
     fn step(&mut self, input: Input) {
+        self.porter.hide();
         let now = self.now();
         self.node.handle(now, input, &mut self.out);
         self.carry_out();
     }
 
     fn flush(&mut self) {
+        if self.handle.hub().is_left() {
+            self.step(Input::Unwatched);
+        }
         self.step(Input::Flush);
         if let Some(told) = self.crowd.due(Instant::now()) {
             self.publish(told);
@@ -414,6 +471,7 @@ impl Run {
             epoch: self.node.epoch(),
             revision: self.node.state().revision(),
         });
+        self.porter.show(|| self.node.state_view().1);
     }
 
     fn carry_out(&mut self) {
@@ -432,6 +490,7 @@ impl Run {
                     }
                 }
                 Output::Datagram { to, bytes } => self.transport.datagram(to, bytes),
+                Output::Changes(changes) => self.handle.hub().push(changes),
                 Output::Reply { id, reply } => self.reply(id, reply),
                 Output::Route { node, address } => self.transport.route(node, address),
                 Output::Unroute(node) => self.transport.unroute(node),
@@ -463,15 +522,14 @@ impl Run {
     }
 
     fn reply(&mut self, id: RequestId, reply: Reply) {
-        if let Some(ReplyTo::Many(sender)) = self.replies.get(&id) {
-            if sender.push(reply).is_err() {
-                // The reader is gone, or too slow: it is cancelled and may go on from where it was.
-                self.replies.remove(&id);
-                self.node.handle(self.now(), Input::Cancel(id), &mut Outputs::new());
-            }
-        } else if let Some(ReplyTo::Once(sender)) = self.replies.remove(&id) {
+        match self.replies.remove(&id) {
             // A caller that went away is no error.
-            let _ = sender.send(reply);
+            Some(ReplyTo::Once(sender)) => drop(sender.send(reply)),
+            Some(ReplyTo::Party(party)) => party.answer(match reply {
+                Reply::Failed(failure) => Err(failure),
+                _ => Ok(Arc::new(self.node.state_view().1)),
+            }),
+            None => {}
         }
     }
 
@@ -488,8 +546,8 @@ impl Run {
     fn deadline(&self) -> Instant {
         let stop = self.stopping.as_ref().map(|stopping| stopping.until);
         let node = self.node.deadline().map(|(at, _)| self.started + Duration::from_nanos(at.0));
-        let idle = Instant::now() + Duration::from_secs(60);
-        [stop, node, self.crowd.until()].into_iter().flatten().min().unwrap_or(idle)
+        let idle = || Instant::now() + Duration::from_secs(60);
+        [stop, node, self.crowd.until()].into_iter().flatten().min().unwrap_or_else(idle)
     }
 
     fn now(&self) -> Now {

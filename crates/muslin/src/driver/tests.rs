@@ -2,6 +2,7 @@
 
 mod faults;
 mod order;
+mod readers;
 mod streams;
 mod watches;
 

@@ -1,170 +1,140 @@
-//! Changes on their way from the driver to whoever follows them.
+//! Following keys.
 //!
-//! The driver never waits for a reader, and no reader costs it much: what waits is bounded by
-//! number and by bytes, of one watch and of all. One over a bound is cancelled, what waited for it
-//! is let go, and it may watch again from where its reader was: history is still there.
+//! A watch is a place in what has happened, see [`Cursor`]: nothing waits for its reader, who reads
+//! when it likes, from the ring or from history. One that does not read costs nothing.
 
 use super::Handle;
-use super::handle::{Mail, ReplyTo};
-use muslin_core::base::{RequestId, Revision};
+use super::handle::Mail;
+use super::hub::{Inbox, Mark, Subscribed};
+use muslin_core::base::{Index, Revision};
 use muslin_core::node::{Failure, Reply, Request};
-use muslin_core::state::{KeyValue, KvEvent, WatchSpec};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, oneshot};
+use muslin_core::state::{
+    AuthRefusal, Compacted, Cursor, KvEvent, Passage, Room, Told, View, WatchSpec,
+};
+use std::sync::Arc;
+use tokio::sync::oneshot;
 
-/// Replies that may wait for the reader of one watch.
-const REPLIES_MAX: usize = 256;
-
-/// Bytes of events that may wait for the reader of one watch: ten of the largest values. One reply
-/// may always wait, however large it is.
-const WATCH_BYTES_MAX: u64 = 16 << 20;
-
-/// Bytes of events that may wait for the readers of all watches of a node. Each counts for every
-/// watch it waits for, although they share the value: one that is compacted away is kept by the
-/// last of them.
-const ALL_BYTES_MAX: u64 = 128 << 20;
-
-/// What an event takes beside its keys and values.
-const EVENT_OVERHEAD: u64 = size_of::<KvEvent>() as u64;
-
-/// Bytes that wait for the readers of all watches.
-#[derive(Clone, Default)]
-pub(super) struct Backlog(Arc<AtomicU64>);
-
-impl Backlog {
-    pub(super) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn take(&self, bytes: u64) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
+/// Where one watch stands, among those of its reader.
+pub(crate) struct Lookout {
+    subscribed: Subscribed,
+    cursor: Cursor,
+    /// There is, or may be, something to read.
+    has_more: bool,
 }
 
-/// What waits for one reader.
-struct Queue {
-    backlog: Backlog,
-    state: Mutex<State>,
-    news: Notify,
+/// How a watch begins.
+pub(crate) enum Begun {
+    /// It tells every change of `from` or later.
+    Started { lookout: Box<Lookout>, from: Revision, revision: Revision },
+    /// Not: history is gone before this.
+    Compacted(Revision),
+    /// Not: whoever asked may not see this.
+    Denied(AuthRefusal),
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Reply>,
-    bytes: u64,
-    /// One of the two ends is gone.
-    is_closed: bool,
+/// What is read.
+pub(crate) enum Read {
+    /// Changes, or none.
+    Passage(Passage),
+    /// The last: history is gone before this.
+    Compacted(Revision),
+    /// The last: whoever asked may not see this any more.
+    Denied(AuthRefusal),
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What is behind it is whole whenever it is let go.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn close(&self, lets_go: bool) {
-        let mut state = self.lock();
-        state.is_closed = true;
-        if lets_go {
-            // That it began must be told first, whatever follows.
-            let keeps = matches!(state.waiting.front(), Some(Reply::WatchStarted { .. }));
-            state.waiting.truncate(usize::from(keeps));
-            self.backlog.take(std::mem::take(&mut state.bytes));
+impl Lookout {
+    /// Begins one, which is marked in the inbox by this number.
+    pub(crate) async fn begin(
+        handle: &Handle,
+        spec: WatchSpec,
+        (inbox, number): (&Arc<Inbox>, u64),
+    ) -> Result<Begun, Failure> {
+        let expected = handle.hub().expect();
+        match handle.ask(Request::Watch(spec.clone())).await {
+            Ok(Reply::WatchStarted { from, revision, applied }) => {
+                let subscribed = expected.subscribe(&spec.range, inbox, number);
+                let cursor = Cursor::new(handle.asker(), spec, (from, applied));
+                let lookout = Box::new(Lookout { subscribed, cursor, has_more: true });
+                Ok(Begun::Started { lookout, from, revision })
+            }
+            Ok(Reply::WatchRefused { compacted }) => Ok(Begun::Compacted(compacted)),
+            Ok(other) => Err(super::handle::unexpected(other)),
+            Err(Failure::Denied(why)) => Ok(Begun::Denied(why)),
+            Err(failure) => Err(failure),
         }
-        drop(state);
-        self.news.notify_one();
     }
-}
 
-/// The driver's end.
-pub(crate) struct WatchSender(Arc<Queue>);
-
-/// The reader is gone, or too slow.
-pub(super) struct Cancelled;
-
-impl WatchSender {
-    pub(super) fn push(&self, reply: Reply) -> Result<(), Cancelled> {
-        let weight = weight(&reply);
-        let mut state = self.0.lock();
-        let after = state.bytes + weight;
-        let is_bearable = state.bytes == 0
-            || weight == 0
-            || after <= WATCH_BYTES_MAX && self.0.backlog.bytes() + weight <= ALL_BYTES_MAX;
-        if state.is_closed || state.waiting.len() >= REPLIES_MAX || !is_bearable {
-            drop(state);
-            self.0.close(true);
-            return Err(Cancelled);
+    /// Its mark was taken.
+    pub(crate) fn note(&mut self, mark: Mark) {
+        self.subscribed.unmark();
+        if !self.has_more {
+            self.cursor.skip_to(mark.from);
+            self.has_more = true;
         }
-        state.waiting.push_back(reply);
-        state.bytes = after;
-        self.0.backlog.add(weight);
-        drop(state);
-        self.0.news.notify_one();
-        Ok(())
     }
-}
 
-impl Drop for WatchSender {
-    fn drop(&mut self) {
-        self.0.close(false);
+    /// Whether there is, or may be, something to read.
+    pub(crate) fn has_more(&self) -> bool {
+        self.has_more
     }
-}
 
-/// The reader's end.
-struct Receiver(Arc<Queue>);
+    #[cfg(feature = "api")]
+    pub(crate) fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
 
-impl Receiver {
-    /// Cancel safe.
-    async fn recv(&mut self) -> Option<Reply> {
-        loop {
-            {
-                let mut state = self.0.lock();
-                if let Some(reply) = state.waiting.pop_front() {
-                    let weight = weight(&reply);
-                    state.bytes -= weight;
-                    self.0.backlog.take(weight);
-                    return Some(reply);
-                }
-                if state.is_closed {
-                    return None;
+    /// All before this was read, by another that stood where this one stood.
+    #[cfg(feature = "api")]
+    pub(crate) fn go_to(&mut self, next: Revision) {
+        self.cursor.skip_to(next);
+        self.has_more = false;
+    }
+
+    /// Reads on. Cancel safe.
+    pub(crate) async fn read(&mut self, handle: &Handle, room: Room) -> Result<Read, Failure> {
+        let told = match self.subscribed.hub().read(|ring| self.cursor.read(ring, room)) {
+            Told::Behind => {
+                let (at, view) = handle.view().await?;
+                match self.cursor.read_history((at, &view), room) {
+                    Ok(told) => told,
+                    Err(Compacted(compacted)) => return Ok(Read::Compacted(compacted)),
                 }
             }
-            self.0.news.notified().await;
-        }
+            told => told,
+        };
+        Ok(match told {
+            Told::Passage(passage) => {
+                self.has_more = passage.has_more;
+                Read::Passage(passage)
+            }
+            Told::Denied(why) => Read::Denied(why),
+            // What is behind the ring is in the history it was just looked for in.
+            Told::Behind => Read::Compacted(self.cursor.next()),
+        })
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.0.close(true);
+impl Handle {
+    /// What there is of keys at this moment, and after which entry.
+    pub(crate) async fn view(&self) -> Result<(Index, View), Failure> {
+        let (sender, receiver) = oneshot::channel();
+        self.mail(Mail::View(sender)).await?;
+        receiver.await.map_err(|_| Failure::Stopping)
     }
-}
-
-/// What a reply holds in memory; nothing worth counting unless it tells events.
-fn weight(reply: &Reply) -> u64 {
-    let Reply::WatchEvents { events, .. } = reply else { return 0 };
-    let pair = |kv: &KeyValue| (kv.key.len() + kv.value.len()) as u64;
-    let event =
-        |event: &KvEvent| EVENT_OVERHEAD + pair(&event.kv) + event.prev.as_ref().map_or(0, pair);
-    events.iter().map(event).sum()
 }
 
 /// Changes as they happen: complete, in order, each once (K2).
 pub struct Watch {
-    id: RequestId,
     handle: Handle,
-    receiver: Receiver,
+    inbox: Arc<Inbox>,
+    /// What is told first.
+    first: Option<WatchItem>,
+    /// None when it has ended, or never begun.
+    lookout: Option<Box<Lookout>>,
     /// The first revision not told.
     next: Revision,
-    /// The driver waits to hear that there is room again.
-    more_due: bool,
-    ended: bool,
+    /// Progress asked for and not told.
+    owed: usize,
 }
 
 /// What a watch tells.
@@ -177,7 +147,7 @@ pub enum WatchItem {
         /// Present revision.
         revision: Revision,
     },
-    /// It cannot begin, history is gone; the last item.
+    /// It cannot begin or go on, history is gone; the last item.
     Compacted {
         /// The earliest revision that can be watched from.
         compacted: Revision,
@@ -194,7 +164,12 @@ pub enum WatchItem {
         /// All changes up to here have been told.
         revision: Revision,
     },
-    /// The reader was too slow, or the node stops; the last item.
+    /// Whoever asked may not see this, or may not any more; the last item.
+    Denied {
+        /// Why.
+        why: AuthRefusal,
+    },
+    /// The node stops; the last item.
     Cancelled {
         /// Watch again from here, and nothing is missed. As asked for if it had not begun.
         from: Revision,
@@ -204,65 +179,70 @@ pub enum WatchItem {
 impl Watch {
     /// Asks the driver for one.
     pub(super) async fn start(handle: &Handle, spec: WatchSpec) -> Result<Watch, Failure> {
-        let (id, next) = (handle.next_id(), Revision(spec.start_revision));
-        let (backlog, state, news) = (handle.backlog().clone(), Mutex::default(), Notify::new());
-        let queue = Arc::new(Queue { backlog, state, news });
-        let reply = ReplyTo::Many(WatchSender(queue.clone()));
-        handle.mail(Mail::Request { id, request: Request::Watch(spec), reply }).await?;
-        let (handle, receiver) = (handle.clone(), Receiver(queue));
-        Ok(Watch { id, handle, receiver, next, more_due: false, ended: false })
+        let (inbox, mut next) = (Arc::<Inbox>::default(), Revision(spec.start_revision));
+        let (first, lookout) = match Lookout::begin(handle, spec, (&inbox, 0)).await? {
+            Begun::Started { lookout, from, revision } => {
+                next = from;
+                (WatchItem::Started { from, revision }, Some(lookout))
+            }
+            Begun::Compacted(compacted) => (WatchItem::Compacted { compacted }, None),
+            Begun::Denied(why) => (WatchItem::Denied { why }, None),
+        };
+        let (handle, first) = (handle.clone(), Some(first));
+        Ok(Watch { handle, inbox, first, lookout, next, owed: 0 })
     }
 
     /// Waits for the next item; `None` after the last. Cancel safe: nothing is lost when the call
     /// is dropped and made again.
     pub async fn next(&mut self) -> Option<WatchItem> {
-        if self.ended {
-            return None;
+        if let Some(first) = self.first.take() {
+            return Some(first);
         }
-        // Asked before the wait, never after: an item once taken must not be lost to a cancelled
-        // call.
-        if self.more_due {
-            self.tell(Request::WatchMore { watch: self.id }).await;
-            self.more_due = false;
+        loop {
+            let lookout = self.lookout.as_mut()?;
+            if self.handle.hub().is_closed() {
+                return self.end(WatchItem::Cancelled { from: self.next });
+            }
+            if self.owed > 0 {
+                self.handle.hub().look();
+            }
+            self.inbox.take().into_iter().for_each(|mark| lookout.note(mark));
+            if lookout.has_more() {
+                let passage = match lookout.read(&self.handle, Room::WHOLE).await {
+                    Ok(Read::Passage(passage)) => passage,
+                    Ok(Read::Compacted(compacted)) => {
+                        return self.end(WatchItem::Compacted { compacted });
+                    }
+                    Ok(Read::Denied(why)) => return self.end(WatchItem::Denied { why }),
+                    Err(_) => return self.end(WatchItem::Cancelled { from: self.next }),
+                };
+                self.next = self.next.max(passage.through.next());
+                let events = passage.events();
+                if !events.is_empty() {
+                    return Some(WatchItem::Events { events, revision: passage.through });
+                }
+            } else if self.owed > 0 {
+                self.owed -= 1;
+                // Whoever has nothing to read was told all that was looked at.
+                let looked = self.handle.hub().look();
+                if self.inbox.is_empty() {
+                    self.next = self.next.max(looked.next());
+                    return Some(WatchItem::Progress { revision: looked });
+                }
+                self.owed += 1;
+            } else {
+                self.inbox.wait().await;
+            }
         }
-        let item = match self.receiver.recv().await {
-            Some(Reply::WatchStarted { from, revision }) => {
-                self.next = from;
-                WatchItem::Started { from, revision }
-            }
-            Some(Reply::WatchRefused { compacted }) => WatchItem::Compacted { compacted },
-            Some(Reply::WatchEvents { events, revision, behind }) => {
-                self.more_due = behind;
-                self.next = revision.next();
-                WatchItem::Events { events, revision }
-            }
-            Some(Reply::WatchProgress { revision }) => {
-                self.next = self.next.max(revision.next());
-                WatchItem::Progress { revision }
-            }
-            Some(_) | None => WatchItem::Cancelled { from: self.next },
-        };
-        self.ended = matches!(item, WatchItem::Compacted { .. } | WatchItem::Cancelled { .. });
+    }
+
+    fn end(&mut self, item: WatchItem) -> Option<WatchItem> {
+        self.lookout = None;
         Some(item)
     }
 
-    /// Asks for a [`WatchItem::Progress`], told after everything that happened before.
-    pub async fn request_progress(&self) {
-        self.tell(Request::WatchProgress { watch: self.id }).await;
-    }
-
-    /// Says something that is answered through the watch itself, or not at all.
-    async fn tell(&self, request: Request) {
-        let (sender, _) = oneshot::channel();
-        let reply = ReplyTo::Once(sender);
-        let mail = Mail::Request { id: self.handle.next_id(), request, reply };
-        let _ = self.handle.mail(mail).await;
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // A full mailbox only delays the end: the driver drops a watch whose reader is gone.
-        self.handle.cancel(self.id);
+    /// Has a [`WatchItem::Progress`] told, after everything that happened before.
+    pub fn request_progress(&mut self) {
+        self.owed += 1;
     }
 }

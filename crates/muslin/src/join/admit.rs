@@ -117,7 +117,7 @@ impl Door<'_> {
     }
 
     /// Refuses what would be refused, and a node that is not where it says, before anything is
-    /// written. Only for whoever has a good token is anybody called.
+    /// written. Only for whoever has a good token, or a place, is anybody called.
     async fn foresee(
         &self,
         wanted: &Wanted,
@@ -130,7 +130,10 @@ impl Door<'_> {
             // It is written that a token was refused, so that the cluster's people learn of it.
             Err(Refusal::TokenInvalid) => Ok(()),
             Err(refusal) => Err(refused(refusal)),
-            Ok(Response::Done) if listens => reach(wanted.address, wanted.node).await,
+            // A place is kept for an address: whoever asks for it has to be there.
+            Ok(Response::Done) if listens || matches!(claim, Claim::Nothing) => {
+                reach(wanted.address, wanted.node).await
+            }
             Ok(_) => Ok(()),
         };
         foreseen.inspect_err(|refusal| wanted.tell(refusal))
@@ -391,7 +394,11 @@ pub(super) fn unsettled(failure: Failure) -> JoinRefusal {
             let detail = "the disk of the leader, or of a quorum, is full";
             JoinRefusal::new(507, "no-space", detail, "make room on it, then join again")
         }
-        Failure::NoGroup | Failure::Starting | Failure::Lost | Failure::TooLarge => {
+        Failure::Denied(_)
+        | Failure::NoGroup
+        | Failure::Starting
+        | Failure::Lost
+        | Failure::TooLarge => {
             let detail = "the request is too large to be recorded";
             return JoinRefusal::new(413, "too-large", detail, "use fewer roles and shorter names");
         }

@@ -57,6 +57,10 @@ fn check_origins(
         let Some((key, value)) = step.changes.iter().find_map(|(k, v)| v.map(|v| (*k, v))) else {
             continue;
         };
+        // Made by the cluster: `fences` and `work` look at these.
+        if key.family == Family::Foreign {
+            continue;
+        }
         let Some(op) = writers.get(&value) else {
             findings.add("unasked", format!("{key} = {value} at {revision}: nobody wrote it"));
             continue;
@@ -76,6 +80,11 @@ fn check_origins(
             }
             Outcome::Read(at, _) => {
                 let sentence = format!("{:?} did not swap at {at}, but at {revision}", op.action);
+                findings.add("refused-yet-done", sentence);
+            }
+            Outcome::Fenced(at) => {
+                let sentence =
+                    format!("{:?} was fenced at {at}, but done at {revision}", op.action);
                 findings.add("refused-yet-done", sentence);
             }
             // Its revision was compared already.
@@ -119,7 +128,8 @@ fn check_deletes(history: &History, timeline: &Timeline, findings: &mut Findings
     unknown.values_mut().for_each(|starts| starts.sort_unstable_by(|a, b| b.cmp(a)));
     for (revision, step) in timeline.steps() {
         for (key, value) in &step.changes {
-            let is_ours = value.is_none() && key.family != Family::Leased;
+            let others = [Family::Leased, Family::Foreign];
+            let is_ours = value.is_none() && !others.contains(&key.family);
             if !is_ours || acknowledged.contains_key(&revision) {
                 continue;
             }

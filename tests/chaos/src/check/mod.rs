@@ -11,23 +11,29 @@
 //!    nothing stands there that nobody asked for, twice, or that was refused (K1, R3).
 //! 3. `order`: the order by revision agrees with real time: what began after something had been
 //!    answered or told comes after it (R7).
-//! 4. `replay`: every read, compare and listing is what the sequence gives at its revision, for
-//!    one key and across keys; and at the end every node holds the same (R6).
+//! 4. `replay`: every read, compare and listing is what the sequence gives at its revision, for one
+//!    key and across keys; and at the end every node holds the same (R6).
 //! 5. `leases`: no lease ended before its time (K3).
+//! 6. `fences`: whoever was told that it has a lock was the first in its queue; a write with a
+//!    fence was done while that very place was the first, and refused when it was gone.
+//! 7. `work`: each item of the queue that was pushed is done once, or there in the end.
 //!
 //! 2 to 4 together are strict serializability (K1): the sequence is the witness.
 
 mod effects;
+mod fences;
 mod findings;
 mod leases;
 mod order;
 mod replay;
 mod timeline;
+mod work;
 
 #[cfg(test)]
 mod tests;
 
 use crate::history::{History, Outcome};
+pub use fences::Locks;
 pub use findings::Findings;
 
 /// What there is to say of a history.
@@ -45,6 +51,10 @@ pub struct Verdict {
     pub revisions: usize,
     /// Changes that watches told.
     pub told: usize,
+    /// What there is to say of locks.
+    pub locks: fences::Locks,
+    /// Items of the queue that are done.
+    pub done: usize,
 }
 
 /// Judges a whole history.
@@ -58,6 +68,8 @@ pub fn check(history: &History) -> Verdict {
     order::check(history, &timeline, &mut findings);
     replay::check(history, &timeline, &mut findings);
     leases::check(history, &timeline, &mut findings);
+    let locks = fences::check(history, &timeline, &mut findings);
+    let done = work::check(history, &mut findings);
     let is_unknown = |outcome: &Outcome| matches!(outcome, Outcome::Unknown);
     Verdict {
         findings,
@@ -66,5 +78,7 @@ pub fn check(history: &History) -> Verdict {
         unknown_done,
         revisions: timeline.len(),
         told: history.watches.iter().map(|watch| watch.changes.len()).sum(),
+        locks,
+        done,
     }
 }

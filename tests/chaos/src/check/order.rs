@@ -96,6 +96,7 @@ fn places(history: &History, timeline: &Timeline) -> Vec<Option<Place>> {
             }
             _ => Some(Place::Saw(revision)),
         },
+        Outcome::Fenced(revision) => Some(Place::Saw(revision)),
         Outcome::Refused => None,
         Outcome::Unknown => {
             let (_, value) = op.writes().first()?;

@@ -22,7 +22,7 @@ pub(super) fn check(history: &History, timeline: &Timeline, findings: &mut Findi
             Outcome::Deleted(revision, false) | Outcome::Read(revision, _) => {
                 after.entry(*revision).or_default().push(op);
             }
-            Outcome::Unknown | Outcome::Refused => {}
+            Outcome::Unknown | Outcome::Refused | Outcome::Fenced(_) => {}
         }
     }
     let mut state = State::default();
@@ -95,7 +95,7 @@ impl State {
                 }
                 self.one(*key)
             }
-            Action::Put(_) | Action::Multi(_) => return,
+            Action::Put(_) | Action::Multi(_) | Action::Guarded(..) => return,
         };
         let seen: &[Item] = match &op.outcome {
             Outcome::Read(_, items) => items,

@@ -3,8 +3,8 @@
 
 use super::check;
 use crate::history::{
-    Action, Change, Consistency, Dump, Family, History, Item, Key, Lease, Nanos, Op, Outcome,
-    Value, Watch,
+    Action, Change, Consistency, Dump, Family, Fence, History, Hold, Item, Key, Lease, Nanos, Op,
+    Outcome, Value, Watch, Work,
 };
 
 const A: Key = Key { family: Family::Register, number: 1 };
@@ -272,4 +272,122 @@ fn nodes_that_differ_in_the_end_are_found() {
     assert_eq!(spoilt(differ), ["states-differ"]);
     let behind = |h: &mut History| h.dumps[1].revision = 6;
     assert_eq!(spoilt(behind), ["states-differ"]);
+}
+
+/// Two want a lock: one at revision 2, another at 3. The first writes at 4, its place is gone at 5,
+/// the second writes at 6; what the first tries then is refused. An item is pushed at 7 and done
+/// at 8, another is pushed at 9 and there in the end.
+fn locked() -> History {
+    const GUARDED: Key = Key { family: Family::Fenced, number: 0 };
+    let foreign = |number| Key::new(Family::Foreign, number);
+    let fence = |number, revision| Fence { place: foreign(number), revision };
+    let (first, second) = (fence(0, 2), fence(1, 3));
+    let work = |item: u64| Value::foreign(item.to_string().as_bytes());
+    let of = |revision, key, value: Option<Value>| Change {
+        revision,
+        key,
+        value,
+        seen: revision * 10 + 6,
+    };
+    let changes = vec![
+        of(2, foreign(0), Some(Value::foreign(b""))),
+        of(3, foreign(1), Some(Value::foreign(b""))),
+        of(4, GUARDED, Some(Value(20))),
+        of(5, foreign(0), None),
+        of(6, GUARDED, Some(Value(21))),
+        of(7, foreign(2), Some(work(77))),
+        of(8, foreign(2), None),
+        of(9, foreign(3), Some(work(78))),
+    ];
+    let guarded = |value, fence, (start, end), outcome| {
+        op(0, (start, end), Action::Guarded((GUARDED, Value(value)), fence), outcome)
+    };
+    let there = |key, value, revision| Item {
+        key,
+        value,
+        create_revision: revision,
+        mod_revision: revision,
+        version: 1,
+    };
+    let mut left = vec![item(GUARDED, 21, (4, 6, 2))];
+    left.extend([there(foreign(1), Value::foreign(b""), 3), there(foreign(3), work(78), 9)]);
+    History {
+        ops: vec![
+            guarded(20, first, (40, 45), Outcome::Written(4)),
+            guarded(21, second, (60, 65), Outcome::Written(6)),
+            guarded(22, first, (62, 66), Outcome::Fenced(6)),
+        ],
+        watches: vec![Watch { watcher: 0, from: 1, changes, ..Watch::default() }],
+        holds: vec![Hold { fence: first, revision: 3 }, Hold { fence: second, revision: 5 }],
+        work: vec![Work::Pushed(77), Work::Taken(77), Work::Done(77), Work::Pushed(78)],
+        names: [&b"lock/0/a"[..], b"lock/0/b", b"\0m/queue/jobs/i/1", b"\0m/queue/jobs/i/2"]
+            .map(|name| name.to_vec())
+            .to_vec(),
+        dumps: vec![Dump { node: 0, revision: 9, items: left }],
+        ..History::default()
+    }
+}
+
+/// Changes the history of locks and work in one way; what is found.
+fn unlocked(spoil: impl FnOnce(&mut History)) -> Vec<&'static str> {
+    let mut history = locked();
+    spoil(&mut history);
+    check(&history).findings.kinds()
+}
+
+#[test]
+fn locks_and_work_that_are_good_are_not_blamed() {
+    let verdict = check(&locked());
+    assert_eq!(verdict.findings.to_string(), "");
+    let locks = verdict.locks;
+    assert_eq!((locks.had, locks.written, locks.refused, locks.broken), (2, 2, 1, 0));
+    assert_eq!(verdict.done, 1);
+}
+
+#[test]
+fn a_write_behind_a_lost_fence_is_found() {
+    // What the second wrote, the first did.
+    let late = |outcome: Outcome| {
+        move |h: &mut History| {
+            let Action::Guarded(write, _) = h.ops[1].action else { panic!() };
+            let Action::Guarded(_, first) = h.ops[0].action else { panic!() };
+            h.ops[1].action = Action::Guarded(write, first);
+            h.ops[1].outcome = outcome;
+        }
+    };
+    assert_eq!(unlocked(late(Outcome::Written(6))), ["broken-fence"]);
+    // Nobody was told that it was done, and it was.
+    assert_eq!(unlocked(late(Outcome::Unknown)), ["broken-fence"]);
+}
+
+#[test]
+fn a_holder_that_is_refused_is_found() {
+    let refused = |h: &mut History| {
+        let Action::Guarded(_, second) = h.ops[1].action else { panic!() };
+        let Action::Guarded(write, _) = h.ops[2].action else { panic!() };
+        h.ops[2].action = Action::Guarded(write, second);
+    };
+    assert_eq!(unlocked(refused), ["refused-holder"]);
+}
+
+#[test]
+fn two_holders_of_one_lock_are_found() {
+    assert_eq!(unlocked(|h| h.holds[1].revision = 4), ["two-holders"]);
+    assert_eq!(unlocked(|h| h.holds[0].revision = 1), ["two-holders"]);
+    let queued = |h: &mut History| {
+        let Action::Guarded(_, second) = h.ops[1].action else { panic!() };
+        let Action::Guarded(write, _) = h.ops[0].action else { panic!() };
+        h.ops[0].action = Action::Guarded(write, second);
+    };
+    assert_eq!(unlocked(queued), ["two-holders"]);
+}
+
+#[test]
+fn an_item_that_is_done_twice_or_lost_is_found() {
+    assert_eq!(unlocked(|h| h.work.push(Work::Done(77))), ["item-twice"]);
+    assert_eq!(unlocked(|h| h.work.push(Work::Done(78))), ["item-twice"]);
+    assert_eq!(unlocked(|h| h.work[2] = Work::Late(77)), ["item-lost"]);
+    assert!(unlocked(|h| h.work[2] = Work::PerhapsDone(77)).is_empty());
+    assert_eq!(unlocked(|h| h.work.push(Work::Taken(79))), ["item-of-nobody"]);
+    assert_eq!(unlocked(|h| h.work.truncate(3)), ["item-of-nobody"]);
 }

@@ -1,7 +1,7 @@
 //! One node's etcd interface, in the words of the history.
 
 use super::Recorder;
-use crate::history::{Action, Consistency, Family, Item, Key, Outcome, Value};
+use crate::history::{Action, Consistency, Family, Fence, Item, Key, Outcome, Value};
 use muslin::api::proto::etcdserverpb as pb;
 use muslin::api::proto::mvccpb;
 use pb::kv_client::KvClient;
@@ -19,6 +19,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// Where every node serves its machine.
 pub(super) const ETCD_PORT: u16 = 2379;
+
+/// What the names of keys begin with that the cluster makes: of locks, and hidden ones.
+const FOREIGN: [&[u8]; 2] = [b"lock/", b"\0m/"];
 
 /// A connection that is made anew whenever it breaks.
 pub(super) fn connect() -> Channel {
@@ -65,6 +68,7 @@ impl Caller {
             Action::List(family, consistency) => self.range(all(*family, *consistency)).await,
             Action::Swap(write, expected) => self.swap(*write, *expected).await,
             Action::Multi(writes) => self.multi(writes).await,
+            Action::Guarded(..) => Err(Status::internal("a guard is named by its key's name")),
         }
     }
 
@@ -124,6 +128,50 @@ impl Caller {
         Ok(Outcome::Written(revision(answer.header)?))
     }
 
+    /// Writes while a place in a lock's queue is there, and writes that down.
+    pub(super) async fn guarded(
+        &mut self,
+        node: u8,
+        (write, fence): ((Key, Value), Fence),
+        place: &[u8],
+    ) -> Outcome {
+        use pb::request_op::Request;
+        let compare = pb::Compare {
+            result: pb::compare::CompareResult::Equal as i32,
+            target: pb::compare::CompareTarget::Create as i32,
+            key: place.to_vec().into(),
+            target_union: Some(pb::compare::TargetUnion::CreateRevision(fence.revision as i64)),
+            ..pb::Compare::default()
+        };
+        let request = pb::TxnRequest {
+            compare: vec![compare],
+            success: vec![pb::RequestOp { request: Some(Request::RequestPut(put(write))) }],
+            ..pb::TxnRequest::default()
+        };
+        let begun = self.recorder.begin(node);
+        let outcome = match timeout(CALL_WAIT, self.kv.txn(request)).await {
+            Ok(Ok(answer)) => {
+                let answer = answer.into_inner();
+                match (revision(answer.header), answer.succeeded) {
+                    (Ok(at), true) => Outcome::Written(at),
+                    (Ok(at), false) => Outcome::Fenced(at),
+                    (Err(_), _) => Outcome::Unknown,
+                }
+            }
+            Ok(Err(status)) if is_refusal(&status) => Outcome::Refused,
+            Ok(Err(_)) | Err(_) => Outcome::Unknown,
+        };
+        self.recorder.finish(begun, Action::Guarded(write, fence), outcome.clone());
+        outcome
+    }
+
+    /// What made a key; `None` when it is not there, or nobody says.
+    pub(super) async fn made_by(&mut self, key: &[u8]) -> Option<u64> {
+        let request = pb::RangeRequest { key: key.to_vec().into(), ..pb::RangeRequest::default() };
+        let answer = timeout(CALL_WAIT, self.kv.range(request)).await.ok()?.ok()?.into_inner();
+        Some(answer.kvs.first()?.create_revision as u64)
+    }
+
     /// Compacts all history below a revision away; whether it worked does not matter.
     pub(super) async fn compact(&mut self, revision: u64) {
         let request = pb::CompactionRequest { revision: revision as i64, physical: false };
@@ -150,7 +198,7 @@ impl Caller {
 /// A pair as read, unless it is nonsense, which is written down.
 fn item(kv: &mvccpb::KeyValue, recorder: &Recorder) -> Option<Item> {
     let key = key_of(&kv.key, recorder)?;
-    let value = value_of(&kv.value, recorder)?;
+    let value = value_of(key, &kv.value, recorder)?;
     Some(Item {
         key,
         value,
@@ -161,6 +209,9 @@ fn item(kv: &mvccpb::KeyValue, recorder: &Recorder) -> Option<Item> {
 }
 
 pub(super) fn key_of(name: &[u8], recorder: &Recorder) -> Option<Key> {
+    if FOREIGN.iter().any(|prefix| name.starts_with(prefix)) {
+        return Some(recorder.foreign(name));
+    }
     let key = Key::named(name);
     if key.is_none() {
         recorder.add_nonsense(format!("a key of nobody: {:?}", String::from_utf8_lossy(name)));
@@ -168,7 +219,10 @@ pub(super) fn key_of(name: &[u8], recorder: &Recorder) -> Option<Key> {
     key
 }
 
-pub(super) fn value_of(bytes: &[u8], recorder: &Recorder) -> Option<Value> {
+pub(super) fn value_of(key: Key, bytes: &[u8], recorder: &Recorder) -> Option<Value> {
+    if key.family == Family::Foreign {
+        return Some(Value::foreign(bytes));
+    }
     let value = Value::parse(bytes);
     if value.is_none() {
         recorder.add_nonsense(format!("a torn value: {:?}", String::from_utf8_lossy(bytes)));

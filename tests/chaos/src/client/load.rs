@@ -2,7 +2,7 @@
 
 use super::desk::{self, Ask, Burst};
 use super::watcher::{self, Roaming};
-use super::{Recorder, keeper, probe, worker};
+use super::{Recorder, keeper, locker, probe, web, worker};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ const WORKERS: u64 = 2;
 
 /// Keepers of leases at each node.
 const KEEPERS: u64 = 2;
+
+/// Those who want locks at each node.
+const LOCKERS: u64 = 2;
 
 /// Watchers that roam.
 const ROAMERS: u32 = 2;
@@ -173,6 +176,14 @@ impl Post {
             let number = seed + WORKERS + number;
             writers.spawn(keeper::run(node, number, recorder.clone(), stop_writing.clone()));
         }
+        for number in 0..LOCKERS {
+            let number = seed + WORKERS + KEEPERS + number;
+            writers.spawn(locker::run(node, number, recorder.clone(), stop_writing.clone()));
+        }
+        let seed = seed + WORKERS + KEEPERS + LOCKERS;
+        writers.spawn(web::push(node, recorder.clone(), stop_writing.clone()));
+        writers.spawn(web::take(seed, recorder.clone(), stop_writing.clone()));
+        writers.spawn(web::mortal(node, seed + 1, recorder.clone(), stop_writing.clone()));
         while writers.join_next().await.is_some() {}
         drop(writing);
         while watching.join_next().await.is_some() {}

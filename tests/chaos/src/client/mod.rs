@@ -2,7 +2,8 @@
 //!
 //! One thread per machine lives in that machine's network namespace and runs all of its clients:
 //! probes that never wait for one another (`probe`), workers with one call at a time
-//! (`worker`), watchers (`watcher`), keepers of leases (`keeper`). All write into one
+//! (`worker`), watchers (`watcher`), keepers of leases (`keeper`), holders of locks (`locker`),
+//! those who push and take work, and whose keys have a time to live (`web`). All write into one
 //! [`Recorder`].
 
 mod call;
@@ -10,9 +11,11 @@ mod desk;
 mod draw;
 mod keeper;
 mod load;
+mod locker;
 mod probe;
 mod recorder;
 mod watcher;
+mod web;
 mod worker;
 
 pub use desk::{Ask, Burst, Standing};

@@ -1,6 +1,9 @@
 //! Where everything is written down.
 
-use crate::history::{Action, History, Lease, Nanos, Op, Outcome, Value, Watch};
+use crate::history::{
+    Action, Family, History, Hold, Key, Lease, Nanos, Op, Outcome, Value, Watch, Work,
+};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
@@ -13,6 +16,8 @@ pub struct Recorder {
     leased: AtomicU32,
     newest: AtomicU64,
     answered: Mutex<Vec<Nanos>>,
+    /// Numbers of foreign keys, by their names.
+    foreign: Mutex<HashMap<Vec<u8>, u32>>,
     history: Mutex<History>,
 }
 
@@ -51,6 +56,7 @@ impl Recorder {
             leased: AtomicU32::new(0),
             newest: AtomicU64::new(0),
             answered: Mutex::default(),
+            foreign: Mutex::default(),
             history: Mutex::default(),
         }
     }
@@ -68,6 +74,27 @@ impl Recorder {
     /// A number for a leased key that nobody has used.
     pub fn fresh_leased(&self) -> u32 {
         self.leased.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A key that the cluster made.
+    pub fn foreign(&self, name: &[u8]) -> Key {
+        let mut foreign = lock(&self.foreign);
+        let next = foreign.len() as u32;
+        let number = *foreign.entry(name.to_vec()).or_insert_with(|| {
+            self.history().names.push(name.to_vec());
+            next
+        });
+        Key::new(Family::Foreign, number)
+    }
+
+    /// A lock was had.
+    pub fn add_hold(&self, hold: Hold) {
+        self.history().holds.push(hold);
+    }
+
+    /// Something became of an item of the queue.
+    pub fn add_work(&self, work: Work) {
+        self.history().work.push(work);
     }
 
     /// The process of a node ended or began.

@@ -125,7 +125,7 @@ impl One<'_> {
             let is_put = event.r#type == EventType::Put as i32;
             let kv = event.kv.ok_or_else(|| Status::internal("a change of nothing"))?;
             let Some(key) = key_of(&kv.key, self.recorder) else { continue };
-            let value = if is_put { value_of(&kv.value, self.recorder) } else { None };
+            let value = if is_put { value_of(key, &kv.value, self.recorder) } else { None };
             let revision = kv.mod_revision as u64;
             watch.changes.push(Change { revision, key, value, seen });
         }

@@ -151,3 +151,32 @@ fn compaction_hides_the_past() {
     let why = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && why.contains("compacted"), "{why}");
 }
+
+#[test]
+fn a_snapshot_is_saved_and_is_a_whole_backup_and_members_hash_alike() {
+    let cluster = Cluster::start();
+    assert_eq!(said(&cluster, 0, &["put", "ctl/saved", "1"]), "OK\n");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("snapshot");
+    said(&cluster, 1, &["snapshot", "save", path.to_str().unwrap()]);
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(length % 512, 32, "etcd's tools look for the sum there");
+    let hash = |node| {
+        let shown = said(&cluster, node, &["endpoint", "hashkv", "-w", "json"]);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        shown[0]["HashKV"].clone()
+    };
+    // A follower may apply a moment later.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let hashes = [hash(0), hash(1), hash(2)];
+        let is_alike = |one: &Value| {
+            one["hash"] == hashes[0]["hash"]
+                && one["header"]["revision"] == hashes[0]["header"]["revision"]
+        };
+        if hashes[0]["hash"].is_u64() && hashes.iter().all(is_alike) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{hashes:?}");
+    }
+}

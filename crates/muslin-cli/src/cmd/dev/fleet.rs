@@ -6,6 +6,7 @@ use crate::failure::{Failure, Kind};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::OpenOptions;
+use std::num::NonZero;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -16,11 +17,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Between two looks at children that are leaving.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// The variable by which tokio is told how many threads to work with.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
 /// All nodes.
 pub(crate) struct Fleet {
     nodes: Vec<DevNode>,
     /// Options of `muslin up` that are the same for all.
     options: Vec<String>,
+    /// Threads of each.
+    workers: usize,
 }
 
 /// One node and its process.
@@ -54,7 +60,11 @@ impl Fleet {
         options.extend(dev.lease_reads.then(|| "--lease-reads".to_string()));
         let profile = dev.profile.map(|profile| crate::cmd::init::profile(profile).name());
         options.extend(profile.map(|name| format!("--profile={name}")));
-        Fleet { nodes: plans.iter().map(idle).collect(), options }
+        let nodes: Vec<DevNode> = plans.iter().map(idle).collect();
+        // Each gets its share of the machine: threads that find no core only wake each other.
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let workers = (cores / nodes.len().max(1)).max(1);
+        Fleet { nodes, options, workers }
     }
 
     /// The nodes, in order.
@@ -66,17 +76,17 @@ impl Fleet {
     /// kernel's death signal follows the thread that started a child.
     pub(crate) fn start_all(&mut self) -> Result<(), Failure> {
         for node in &mut self.nodes {
-            node.start(&self.options)?;
+            node.start(&self.options, self.workers)?;
         }
         Ok(())
     }
 
     /// Starts a node that has ended; its process id.
     pub(crate) fn start(&mut self, name: &str) -> Result<u32, Failure> {
-        let options = self.options.clone();
+        let (options, workers) = (self.options.clone(), self.workers);
         let node = self.find(name)?;
         match node.process {
-            Process::Ended => node.start(&options),
+            Process::Ended => node.start(&options, workers),
             _ => Err(Failure::new(Kind::Conflict, format!("{name} is running"))),
         }
     }
@@ -181,7 +191,7 @@ impl DevNode {
         !matches!(self.process, Process::Ended)
     }
 
-    fn start(&mut self, options: &[String]) -> Result<u32, Failure> {
+    fn start(&mut self, options: &[String], workers: usize) -> Result<u32, Failure> {
         let log = OpenOptions::new().create(true).append(true).open(&self.plan.log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -192,6 +202,7 @@ impl DevNode {
             .args(["--advertise", &self.plan.listen.to_string()])
             .args(["--etcd-listen", &self.plan.etcd.to_string()])
             .args(options)
+            .env(WORKERS, std::env::var(WORKERS).unwrap_or_else(|_| workers.to_string()))
             .args(["--exit-with-parent", &std::process::id().to_string()])
             // Ctrl-C at the terminal is for the supervisor, which stops the nodes in its own way.
             .process_group(0)

@@ -2,4 +2,5 @@
 
 mod counts;
 mod parts;
+mod receipts;
 mod seeking;

@@ -3,7 +3,7 @@
 use super::source;
 use crate::base::{ClusterId, Index, LogId, NodeId, Now, Outputs};
 use crate::node::{Node, Output, PeerMessage};
-use crate::raft::{Entries, SnapshotMeta, Standing};
+use crate::raft::{Chunk, Entries, SnapshotMeta, Standing};
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -31,10 +31,18 @@ pub struct Piece {
     pub offset: u64,
     /// Length of the whole.
     pub total: u64,
-    /// FNV-1a 64 of the whole.
+    /// [`Sum64`](crate::base::Sum64) of the whole.
     pub checksum: u64,
     /// The piece.
     pub data: Bytes,
+}
+
+impl Piece {
+    /// All of it but whose it is.
+    pub(super) fn chunk(self) -> Chunk {
+        let Piece { meta, offset, total, checksum, data, .. } = self;
+        Chunk { meta, offset, total, checksum, data }
+    }
 }
 
 /// How far a member is that is fed, as its voter knows.

@@ -3,8 +3,7 @@
 use super::{Feed, FeedId, FeedRefusal, Health, Node, Output, Piece, Taken, Told, say};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{ClusterId, Index, LogId, NodeId, Now, Outputs};
-use crate::raft::{Committed, Raft, Readers, Role, Snapshot, Standing, checksum};
-use crate::state::State;
+use crate::raft::{Committed, Raft, Readers, Role, Snapshot, Standing};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -62,6 +61,8 @@ pub(in crate::node) struct Source {
     told: Standing,
     /// Some reader may have room again, or waits for a snapshot.
     is_stirred: bool,
+    /// Some reader waits for a snapshot, and there is none for it.
+    needs_snapshot: bool,
     next_tell: Now,
     /// As leader: what voters have told of those that they feed, and when.
     others: BTreeMap<NodeId, (Now, Vec<Taken>)>,
@@ -102,7 +103,6 @@ struct View<'a> {
     cluster: ClusterId,
     piece_bytes: usize,
     raft: &'a Raft,
-    state: &'a State,
     told: Told,
 }
 
@@ -246,6 +246,7 @@ impl Node {
     pub(in crate::node) fn tend_readers(&mut self, now: Now, out: &mut Outputs<Output>) {
         self.tell_leader_of_readers(now, out);
         if self.source.readers.is_empty() {
+            self.source.outgoing = None;
             return;
         }
         let state = &self.state;
@@ -266,6 +267,7 @@ impl Node {
             say(to, Feed::Refused { session, why, voters: voters.clone() }, out);
         }
         self.source.outgoing = None;
+        self.source.needs_snapshot = false;
         self.raft.keep_for_readers(None);
     }
 
@@ -295,7 +297,6 @@ impl Node {
             cluster: self.options.cluster,
             piece_bytes: self.options.raft.snapshot_chunk_bytes,
             raft: &self.raft,
-            state: &self.state,
             told: Told { standing: self.raft.standing(), age_ms: age },
         };
         work(&mut source, &view);
@@ -394,9 +395,8 @@ impl Source {
         let base = view.raft.first_index();
         let is_fit = |outgoing: &Outgoing| outgoing.snapshot.meta.last.index.next() >= base;
         if !self.outgoing.as_ref().is_some_and(is_fit) {
-            let (meta, data) = (view.raft.snapshot_meta(), view.state.snapshot());
-            let checksum = checksum(&data);
-            self.outgoing = Some(Outgoing { snapshot: Snapshot { meta, data }, checksum });
+            self.needs_snapshot = true;
+            return;
         }
         if let (Some(reader), Some(outgoing)) = (self.readers.get_mut(&to), &self.outgoing) {
             let last = outgoing.snapshot.meta.last;
@@ -448,9 +448,25 @@ impl Source {
                 _ => {}
             }
         }
-        let is_used = |reader: &Reader| matches!(reader.mode, Mode::Snapshot { .. });
+        let is_used = |reader: &Reader| !matches!(reader.mode, Mode::Entries { .. });
         if !self.readers.values().any(is_used) {
             self.outgoing = None;
+        }
+    }
+}
+
+impl Source {
+    /// Whether somebody waits for a snapshot to be made.
+    pub(in crate::node) fn needs_snapshot(&self) -> bool {
+        self.needs_snapshot
+    }
+
+    /// One was made.
+    pub(in crate::node) fn offer_snapshot(&mut self, snapshot: &Snapshot, checksum: u64) {
+        let waits = |reader: &Reader| matches!(reader.mode, Mode::Waits);
+        if core::mem::take(&mut self.needs_snapshot) && self.readers.values().any(waits) {
+            self.outgoing = Some(Outgoing { snapshot: snapshot.clone(), checksum });
+            self.is_stirred = true;
         }
     }
 }

@@ -6,13 +6,10 @@ use super::{
 use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Index, LogId, NodeId, Now, Outputs};
 use crate::node::Event;
-use crate::raft::{
-    self, Entries, Fed, Message, Role, Snapshot, SnapshotMeta, Standing, Unbound, checksum,
-};
+use crate::raft::{self, Arriving, Entries, Fed, Message, Role, Standing, Unbound};
 use crate::swim::Liveness;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::time::Duration;
 
 /// Bytes on their way to a member at a time: enough for a busy record over a slow line (50 ms at
@@ -83,17 +80,7 @@ struct Current {
     heard: Option<Now>,
     /// When it last knew a leader; when it was asked, before it has spoken.
     led: Now,
-    incoming: Option<Incoming>,
-}
-
-/// A snapshot on its way.
-#[derive(Clone, Debug)]
-struct Incoming {
-    meta: SnapshotMeta,
-    total: u64,
-    checksum: u64,
-    /// Grows with what has come, never by what was announced.
-    received: Vec<u8>,
+    incoming: Option<Arriving>,
 }
 
 impl Subscription {
@@ -340,13 +327,11 @@ impl Node {
         }
         let Some(current) = &mut self.subscription.current else { return };
         let total = piece.total;
-        let mut received = take_piece(&mut current.incoming, piece);
+        let mut received = Arriving::take(&mut current.incoming, piece.chunk());
         if received == total
             && let Some(incoming) = current.incoming.take()
         {
-            if checksum(&incoming.received) == incoming.checksum {
-                let Incoming { meta, received, .. } = incoming;
-                let snapshot = Snapshot { meta, data: Bytes::from(received) };
+            if let Some(snapshot) = incoming.whole() {
                 let (standing, patience) = (told.standing, LEADER_KNOWN_FOR);
                 let input = raft::Input::FedSnapshot { snapshot, standing, patience };
                 self.handle_raft(now, input, out);
@@ -386,24 +371,4 @@ impl Node {
             self.freshness.note_at(Now(now.0.saturating_sub(age)));
         }
     }
-}
-
-/// Takes a piece if it continues what is here: bytes held without a gap.
-fn take_piece(incoming: &mut Option<Incoming>, piece: Piece) -> u64 {
-    let Piece { meta, offset, total, checksum, data, .. } = piece;
-    let is_known = incoming
-        .as_ref()
-        .is_some_and(|it| it.meta == meta && it.total == total && it.checksum == checksum);
-    if !is_known {
-        if offset > 0 {
-            return 0;
-        }
-        *incoming = Some(Incoming { meta, total, checksum, received: Vec::new() });
-    }
-    let Some(incoming) = incoming else { return 0 };
-    let is_next = incoming.received.len() as u64 == offset;
-    if is_next && data.len() as u64 <= total.saturating_sub(offset) {
-        incoming.received.extend_from_slice(&data);
-    }
-    incoming.received.len() as u64
 }

@@ -164,7 +164,8 @@ fn the_detector_speaks_in_the_epoch_of_the_record() {
 fn survivors_disk() -> Recovered {
     let put = Put { key: "a".into(), value: "1".into(), ..Put::default() };
     let command = Some(Command::of(CommandKind::Put(put)));
-    let proposal = Proposal { origin: 2, boot: 1, sequence: 1, settled_below: 1, command };
+    let proposal =
+        Proposal { origin: 2, boot: 1, sequence: 1, settled_below: 1, command, asker: None };
     let payloads = [Payload::Empty, Payload::Command(proposal.encode_to_vec().into())];
     let entries = (1..).map(Index).zip(payloads);
     let entries = entries.map(|(index, payload)| Entry { id: LogId::new(Term(3), index), payload });
@@ -242,7 +243,8 @@ fn a_survivor_that_had_left_by_the_record_is_there_again() {
     let leave = MembershipChange::Leave(Life { id: 1, incarnation: 3 });
     let command = CommandKind::Membership(Membership::at(1, leave).into());
     let command = Some(Command::of(command));
-    let proposal = Proposal { origin: 1, boot: 1, sequence: 1, settled_below: 1, command };
+    let proposal =
+        Proposal { origin: 1, boot: 1, sequence: 1, settled_below: 1, command, asker: None };
     let payload = Payload::Command(proposal.encode_to_vec().into());
     disk.raft.entries.extend([Entry { id: LogId::new(Term(3), Index(3)), payload }]);
     let standing = |disk: &Recovered| {

@@ -3,7 +3,7 @@
 
 use super::describe;
 use super::ledger::Ledger;
-use crate::base::{ClusterId, Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng};
+use crate::base::{ClusterId, Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Sum64};
 use crate::raft::{
     Bound, Configuration, Drive, Entry, HardState, Input, Message, Options, Output, Payload, Raft,
     ReadId, Recovered, Role, Snapshot, SnapshotMeta, Unbound, Write,
@@ -355,7 +355,8 @@ impl Cluster {
         let Some(raft) = &node.raft else { return };
         let snapshot =
             Snapshot { meta: raft.snapshot_meta(), data: Bytes::from(node.state.clone()) };
-        self.input(id, Input::Snapshot { snapshot, save });
+        let checksum = Sum64::of(&snapshot.data);
+        self.input(id, Input::Snapshot { snapshot, checksum, save });
     }
 
     pub(super) fn input(&mut self, id: NodeId, input: Input) {
@@ -364,6 +365,7 @@ impl Cluster {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let Some(raft) = &mut node.raft else { return };
         raft.handle(local, input, &mut out);
+        raft.handle(local, Input::Flush, &mut out);
         for output in out.drain() {
             self.carry_out(id, output);
         }

@@ -112,6 +112,7 @@ fn options(prng: &mut Prng) -> Options {
         append_entries_max: [1, 2, 7, 64][prng.below(4) as usize],
         append_bytes_max: [1, 10, 1 << 20][prng.below(3) as usize],
         appends_in_flight_max: [1, 2, 64][prng.below(3) as usize],
+        appends_gather_bytes: [0, 20, 64 << 10][prng.below(3) as usize],
         snapshot_chunk_bytes: [3, 16, 1 << 18][prng.below(3) as usize],
         log_tail_entries: [0, 3, 1_000][prng.below(3) as usize],
         lease_reads: prng.chance(500_000),

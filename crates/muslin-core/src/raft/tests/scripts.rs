@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cluster voters=3 [learners=1] [tail=10] [chunk=4] [batch=64] [window=64] [bytes=100]
-//!     [uncommitted=100] [lease=yes] [drift=PPM] [drive=passive]
+//!     [gather=BYTES] [uncommitted=100] [lease=yes] [drift=PPM] [drive=passive]
 //! run MS                        virtual time passes
 //! lease-read N | disk N full|room | peer N of=M alive=yes|no | clock N ppm=P | idle
 //! drive passive|ticking | spoil nothing|bytes|cluster
@@ -73,7 +73,8 @@ impl Runner for Script {
 }
 
 fn found(command: &Command) -> Answer<Cluster> {
-    let mut options = Options::default();
+    // Most scripts tell each message apart.
+    let mut options = Options { appends_gather_bytes: 0, ..Options::default() };
     let (mut voters, mut learners) = (3, 0);
     let mut args = command.consume_args();
     while let Some((key, value)) = args.next_key() {
@@ -88,6 +89,7 @@ fn found(command: &Command) -> Answer<Cluster> {
                 options.bytes_in_flight_max = value.parse()?;
                 options.append_bytes_max = options.append_bytes_max.min(value.parse()?);
             }
+            "gather" => options.appends_gather_bytes = value.parse()?,
             "append-bytes" => options.append_bytes_max = value.parse()?,
             "uncommitted" => options.uncommitted_entries_max = value.parse()?,
             "lease" => {

@@ -1,10 +1,14 @@
 //! Findings as scripts, laws as properties.
 
+mod auth;
 mod hostile;
 mod model;
+mod places;
+mod ring;
 mod roster;
 mod script;
 mod sessions;
+mod taking;
 
 use super::*;
 use bytes::Bytes;
@@ -22,7 +26,7 @@ fn founded() -> State {
 /// A proposal of node 1, by its sequence.
 fn proposal(sequence: u64, kind: CommandKind) -> Proposal {
     let command = Some(Command::of(kind));
-    Proposal { origin: 1, boot: 1, sequence, settled_below: sequence, command }
+    Proposal { origin: 1, boot: 1, sequence, settled_below: sequence, command, asker: None }
 }
 
 /// A put without options.

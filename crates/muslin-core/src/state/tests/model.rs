@@ -15,7 +15,8 @@ struct Model {
     /// By revision.
     events: Vec<Vec<(KvEventKind, Bytes)>>,
     compacted: u64,
-    leases: BTreeMap<u64, u64>,
+    /// Their times to live, and whether a put made them.
+    leases: BTreeMap<u64, (u64, bool)>,
 }
 
 /// A command that runs: the pairs as they become, and what changed.
@@ -23,6 +24,7 @@ struct Draft<'a> {
     model: &'a Model,
     pairs: Pairs,
     events: Vec<(KvEventKind, Bytes)>,
+    made: Vec<(u64, u64)>,
 }
 
 impl Model {
@@ -66,7 +68,7 @@ impl Model {
                 if self.leases.contains_key(&grant.id) {
                     return Err(Refusal::LeaseExists);
                 }
-                self.leases.insert(grant.id, grant.ttl_ms);
+                self.leases.insert(grant.id, (grant.ttl_ms, false));
                 Ok(Response::LeaseGrant { id: grant.id, ttl_ms: grant.ttl_ms })
             }
             CommandKind::LeaseRevoke(revoke) => self.revoke(revoke),
@@ -96,7 +98,7 @@ impl Model {
             .pairs()
             .values()
             .filter(|kv| ids.contains(&kv.lease))
-            .map(|kv| kv.key.clone())
+            .map(|kv| Bytes::from(&kv.key))
             .collect();
         self.leases.retain(|id, _| !ids.contains(id));
         self.write(|draft| {
@@ -109,9 +111,14 @@ impl Model {
 
     fn write(&mut self, run: impl FnOnce(&mut Draft<'_>) -> Response) -> Result<Response, Refusal> {
         let pairs = self.pairs().clone();
-        let mut draft = Draft { model: self, pairs, events: Vec::new() };
+        let mut draft = Draft { model: self, pairs, events: Vec::new(), made: Vec::new() };
         let response = run(&mut draft);
-        let Draft { pairs, events, .. } = draft;
+        let Draft { pairs, events, made, .. } = draft;
+        for (id, ttl_ms) in made {
+            self.leases.entry(id).or_insert((ttl_ms, true));
+        }
+        let is_used = |id: &u64| pairs.values().any(|kv| kv.lease == *id);
+        self.leases.retain(|id, (_, of_put)| !*of_put || is_used(id));
         if !events.is_empty() {
             self.history.push(pairs);
             self.events.push(events);
@@ -136,6 +143,9 @@ impl Model {
                     return Err(Refusal::KeyNotFound);
                 }
                 let is_lease_known = put.lease == 0 || self.leases.contains_key(&put.lease);
+                if put.ttl_ms != 0 {
+                    return if is_lease_known { Err(Refusal::LeaseExists) } else { Ok(()) };
+                }
                 if is_lease_known { Ok(()) } else { Err(Refusal::LeaseNotFound) }
             }
             OpKind::Delete(_) => Ok(()),
@@ -161,7 +171,7 @@ impl Model {
                     continue;
                 }
                 let gone =
-                    KeyValue { key: key.clone(), mod_revision: revision, ..KeyValue::default() };
+                    KeyValue { key: key.into(), mod_revision: revision, ..KeyValue::default() };
                 let kv = self.history[revision as usize].get(key).cloned().unwrap_or(gone);
                 let before = self.history[revision as usize - 1].get(key).cloned();
                 let prev = before.filter(|_| revision > self.compacted);
@@ -179,13 +189,16 @@ impl Draft<'_> {
         let old =
             before.clone().unwrap_or(KeyValue { create_revision: revision, ..KeyValue::default() });
         let kv = KeyValue {
-            key: put.key.clone(),
-            value: if put.ignore_value { old.value } else { put.value.clone() },
+            key: Blob::from(&put.key),
+            value: if put.ignore_value { old.value } else { Blob::from(&put.value) },
             create_revision: old.create_revision,
             mod_revision: revision,
             version: old.version + 1,
             lease: if put.ignore_lease { old.lease } else { put.lease },
         };
+        if put.ttl_ms != 0 {
+            self.made.push((put.lease, put.ttl_ms));
+        }
         self.pairs.insert(put.key.clone(), kv);
         self.events.push((KvEventKind::Put, put.key.clone()));
         Response::Put { prev: before.filter(|_| put.prev_kv) }
@@ -248,9 +261,9 @@ fn answer(range: &Range, pairs: &Pairs) -> Response {
     });
     let by = |kv: &KeyValue| match range.sort_target() {
         SortTarget::Key => (0, kv.key.clone()),
-        SortTarget::Version => (kv.version, Bytes::new()),
-        SortTarget::Create => (kv.create_revision, Bytes::new()),
-        SortTarget::Mod => (kv.mod_revision, Bytes::new()),
+        SortTarget::Version => (kv.version, Blob::default()),
+        SortTarget::Create => (kv.create_revision, Blob::default()),
+        SortTarget::Mod => (kv.mod_revision, Blob::default()),
         SortTarget::Value => (0, kv.value.clone()),
     };
     match range.sort_order() {
@@ -261,7 +274,7 @@ fn answer(range: &Range, pairs: &Pairs) -> Response {
     let more = kvs.len() > limit;
     kvs.truncate(limit);
     if range.keys_only {
-        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        kvs.iter_mut().for_each(|kv| kv.value = Blob::default());
     }
     Response::Range { kvs, more, count }
 }
@@ -278,7 +291,7 @@ fn holds(compare: &Compare, pairs: &Pairs) -> bool {
             CompareTarget::Mod(wanted) => kv.mod_revision.cmp(wanted),
             CompareTarget::Lease(wanted) => kv.lease.cmp(wanted),
             CompareTarget::Value(_) if none => return false,
-            CompareTarget::Value(wanted) => kv.value.cmp(wanted),
+            CompareTarget::Value(wanted) => (*kv.value).cmp(wanted),
         };
         match compare.result() {
             CompareResult::Equal => order.is_eq(),
@@ -294,7 +307,10 @@ fn check_form(op: &OpKind) -> Result<(), Refusal> {
         OpKind::Put(put) if put.ignore_value && !put.value.is_empty() => {
             Err(Refusal::ValueProvided)
         }
-        OpKind::Put(put) if put.ignore_lease && put.lease != 0 => Err(Refusal::LeaseProvided),
+        OpKind::Put(put) if put.ignore_lease && (put.lease != 0 || put.ttl_ms != 0) => {
+            Err(Refusal::LeaseProvided)
+        }
+        OpKind::Put(put) if put.ttl_ms != 0 && put.lease == 0 => Err(Refusal::LeaseNotFound),
         OpKind::Txn(txn) => check_forms(txn),
         _ => Ok(()),
     }
@@ -382,15 +398,16 @@ fn a_compaction_of_much_history_is_swept_with_the_entries_that_follow() {
         rounds += 1;
     }
     assert!(rounds > 10, "it took {rounds} entries");
-    assert_eq!(state.kv.history.len() as u64, 2 + rounds);
+    assert_eq!(state.kv.history.counts().all as u64, 2 + rounds);
 }
 
 prop_compose! {
     fn a_put()(
         key in key(), value in value(), lease in prop_oneof![4 => Just(0), 1 => 1..4u64],
+        ttl_ms in prop_oneof![4 => Just(0), 1 => 1..9u64],
         prev_kv: bool, ignore_value in rarely(), ignore_lease in rarely(),
     ) -> Put {
-        Put { key, value, lease, prev_kv, ignore_value, ignore_lease }
+        Put { key, value, lease, prev_kv, ignore_value, ignore_lease, ttl_ms }
     }
 }
 
@@ -571,14 +588,17 @@ impl Trial {
     }
 
     fn check_leases(&self) {
-        assert!(self.state.leases().keys().map(|id| id.0).eq(self.model.leases.keys().copied()));
+        assert!(self.state.leases().map(|(id, _)| id.0).eq(self.model.leases.keys().copied()));
         for (id, lease) in self.state.leases() {
             let on_it = self.model.pairs().values().filter(|kv| kv.lease == id.0);
-            let keys: Vec<Bytes> = on_it.map(|kv| kv.key.clone()).collect();
-            let expected = Response::Lease { ttl_ms: self.model.leases[&id.0], keys };
+            let keys: Vec<Bytes> = on_it.map(|kv| Bytes::from(&kv.key)).collect();
+            let expected = Response::Lease { ttl_ms: self.model.leases[&id.0].0, keys };
             assert_eq!(self.state.query(&Query::Lease(id.0)).result, Ok(expected));
-            assert_eq!(lease.ttl_ms, self.model.leases[&id.0]);
+            assert_eq!((lease.ttl_ms, lease.is_of_put), self.model.leases[&id.0]);
         }
+        let granted = self.model.leases.iter().filter(|(_, (_, of_put))| !of_put);
+        let ids = granted.map(|(id, _)| *id).collect();
+        assert_eq!(self.state.query(&Query::Leases).result, Ok(Response::Leases { ids }));
     }
 }
 
@@ -619,7 +639,7 @@ proptest! {
                 state.kv.sweep(most);
                 prop_assert!(state.kv.swept > before, "it goes on");
                 let restored = State::restore(state.snapshot()).expect("its own snapshot");
-                prop_assert_eq!(restored.kv.history.len(), state.kv.history.len());
+                prop_assert_eq!(restored.kv.history.counts().all, state.kv.history.counts().all);
                 for at in to.0..=state.revision().0 {
                     let range = KeyRange::of_prefix("");
                     let range = Query::Range(Range { range, revision: at, ..Range::default() });

@@ -1,7 +1,7 @@
 //! The scripts in `testdata`. Commands:
 //!
 //! ```text
-//! put KEY VALUE [lease=ID] [prev=true] [ignore_value=true] [ignore_lease=true]
+//! put KEY VALUE [lease=ID] [ttl=MS] [prev=true] [ignore_value=true] [ignore_lease=true]
 //! delete KEY [to=KEY|end] [prefix=true] [prev=true]
 //! range KEY [to=KEY|end] [prefix=true] [rev=N] [limit=N] [sort=ascend|descend] [by=TARGET] [..]
 //! begin, if TARGET KEY RESULT VALUE [to=KEY], then COMMAND.., else COMMAND.., end, commit, ask
@@ -48,6 +48,7 @@ scripts! {
     a_key_counts_its_versions_within_its_life,
     a_lease_takes_its_keys_with_it_in_one_revision,
     a_put_moves_a_key_between_leases,
+    a_put_with_a_time_to_live_makes_a_lease_of_its_own,
     a_range_answers_as_etcd_does,
     a_refused_transaction_changes_nothing,
     a_removed_node_never_comes_back,
@@ -78,7 +79,8 @@ struct Script {
 
 impl Default for Script {
     fn default() -> Script {
-        let next = Proposal { origin: 1, boot: 1, sequence: 1, settled_below: 1, command: None };
+        let next =
+            Proposal { origin: 1, boot: 1, sequence: 1, settled_below: 1, ..Proposal::default() };
         Script { state: founded(), next, txns: Vec::new() }
     }
 }
@@ -248,14 +250,14 @@ impl Script {
 
     fn status(&self) -> String {
         let state = &self.state;
-        let versions: usize = state.kv.keys.values().map(|history| history.iter().count()).sum();
+        let versions: usize = state.kv.keys.iter().map(|(_, history)| history.iter().count()).sum();
         format!(
             "@{} compacted={} keys={} with-history={} versions={versions} changes={}",
             state.revision(),
             state.compacted(),
             state.keys(),
-            state.kv.keys.len(),
-            state.kv.history.len(),
+            state.kv.keys.counts().all,
+            state.kv.history.counts().all,
         )
     }
 
@@ -338,6 +340,7 @@ fn new_put(args: &mut ArgumentConsumer<'_>) -> Result<Put, Box<dyn Error>> {
         prev_kv: is_set(args, "prev"),
         ignore_value: is_set(args, "ignore_value"),
         ignore_lease: is_set(args, "ignore_lease"),
+        ttl_ms: number_or(args, "ttl", 0)?,
     })
 }
 

@@ -5,8 +5,8 @@ use crate::api::proto::etcdserverpb as pb;
 use crate::api::proto::mvccpb;
 use bytes::Bytes;
 use muslin_core::state::{
-    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, KvEvent, KvEventKind,
-    Op, OpKind, Put, Range, Response, SortOrder, SortTarget, TXN_OPS_MAX, Txn, WatchSpec,
+    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue, Op, OpKind, Put, Range,
+    SortOrder, SortTarget, TXN_OPS_MAX, Txn, WatchSpec,
 };
 use tonic::Status;
 
@@ -61,6 +61,7 @@ pub(super) fn put(request: pb::PutRequest) -> Result<Put, Status> {
         prev_kv: request.prev_kv,
         ignore_value: request.ignore_value,
         ignore_lease: request.ignore_lease,
+        ttl_ms: 0,
     })
 }
 
@@ -197,81 +198,14 @@ pub(super) fn watch(request: &pb::WatchCreateRequest) -> WatchSpec {
 
 pub(super) fn pair(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
-        key: kv.key,
+        key: kv.key.into(),
         create_revision: signed(kv.create_revision),
         mod_revision: signed(kv.mod_revision),
         version: signed(kv.version),
-        value: kv.value,
+        value: kv.value.into(),
         lease: signed(kv.lease),
     }
 }
 
-fn pairs(kvs: Vec<KeyValue>) -> Vec<mvccpb::KeyValue> {
-    kvs.into_iter().map(pair).collect()
-}
-
-pub(super) fn event(event: KvEvent) -> mvccpb::Event {
-    let kind = match event.kind {
-        KvEventKind::Put => mvccpb::event::EventType::Put,
-        KvEventKind::Delete | KvEventKind::Expired => mvccpb::event::EventType::Delete,
-    };
-    mvccpb::Event { r#type: kind as i32, kv: Some(pair(event.kv)), prev_kv: event.prev.map(pair) }
-}
-
+/// What heads an answer.
 pub(super) type Header = Option<pb::ResponseHeader>;
-
-pub(super) fn range_reply(response: Response, header: Header) -> Result<pb::RangeResponse, Status> {
-    match response {
-        Response::Range { kvs, more, count } => {
-            Ok(pb::RangeResponse { header, kvs: pairs(kvs), more, count: signed(count) })
-        }
-        _ => Err(refuse::unexpected()),
-    }
-}
-
-pub(super) fn put_reply(response: Response, header: Header) -> Result<pb::PutResponse, Status> {
-    match response {
-        Response::Put { prev } => Ok(pb::PutResponse { header, prev_kv: prev.map(pair) }),
-        _ => Err(refuse::unexpected()),
-    }
-}
-
-pub(super) fn delete_reply(
-    response: Response,
-    header: Header,
-) -> Result<pb::DeleteRangeResponse, Status> {
-    match response {
-        Response::Delete { deleted, prev } => {
-            Ok(pb::DeleteRangeResponse { header, deleted: signed(deleted), prev_kvs: pairs(prev) })
-        }
-        _ => Err(refuse::unexpected()),
-    }
-}
-
-pub(super) fn txn_reply(response: Response, header: Header) -> Result<pb::TxnResponse, Status> {
-    let Response::Txn { succeeded, responses } = response else {
-        return Err(refuse::unexpected());
-    };
-    // Inside, etcd tells the revision alone.
-    let inner = header.as_ref().map(|header| pb::ResponseHeader {
-        revision: header.revision,
-        ..pb::ResponseHeader::default()
-    });
-    let responses = responses
-        .into_iter()
-        .map(|response| op_reply(response, inner))
-        .collect::<Result<_, _>>()?;
-    Ok(pb::TxnResponse { header, succeeded, responses })
-}
-
-fn op_reply(response: Response, header: Header) -> Result<pb::ResponseOp, Status> {
-    use pb::response_op::Response as Kind;
-    let kind = match response {
-        Response::Range { .. } => Kind::ResponseRange(range_reply(response, header)?),
-        Response::Put { .. } => Kind::ResponsePut(put_reply(response, header)?),
-        Response::Delete { .. } => Kind::ResponseDeleteRange(delete_reply(response, header)?),
-        Response::Txn { .. } => Kind::ResponseTxn(txn_reply(response, header)?),
-        _ => return Err(refuse::unexpected()),
-    };
-    Ok(pb::ResponseOp { response: Some(kind) })
-}

@@ -5,10 +5,12 @@ use super::server::{Etcd, Leader, header};
 use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::proto::etcdserverpb as pb;
+use crate::driver::{Asked, Kept};
 use muslin_core::base::LeaseId;
-use muslin_core::node::Consistency;
+use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::{self, CommandKind, Query, Refusal};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,6 +23,10 @@ const TTL_SECONDS_MIN: i64 = 1;
 /// Identities drawn for one grant before it is given up. One in 2^63 is taken per lease that
 /// exists: a second draw is already a miracle.
 const DRAWS_MAX: usize = 3;
+
+/// Leases of one stream that are asked for at once; further ones wait. A round of the leader takes
+/// them all.
+const KEPT_ALIVE_AT_ONCE: usize = 1_024;
 
 /// Answers that may wait for the reader of one keep-alive stream.
 const KEEP_ALIVES_WAITING_MAX: usize = 16;
@@ -171,27 +177,49 @@ fn drawn_id() -> Result<u64, Status> {
     Ok((u64::from_le_bytes(bytes) >> 1).max(1))
 }
 
-/// Answers one stream, in order, until the client has no more requests.
+/// Answers one stream, in order, until the client has no more requests. Those that come together
+/// are asked together, so that a client with thousands of leases waits for a round or two.
 async fn keep_alive(
     desk: &Arc<Desk>,
     mut requests: Streaming<pb::LeaseKeepAliveRequest>,
     leader: Leader,
     sender: &Sender<pb::LeaseKeepAliveResponse>,
 ) -> Result<(), Status> {
-    while let Some(pb::LeaseKeepAliveRequest { id }) = requests.message().await? {
-        if leader == Leader::Required && desk.handle.glance().leader.is_none() {
-            return Err(refuse::no_leader());
-        }
-        let lease = LeaseId(u64::try_from(id).unwrap_or(0));
-        let (ttl, revision) = desk.handle.keep_alive(lease).await.map_err(refuse::failure)?;
-        let answer = pb::LeaseKeepAliveResponse {
-            header: Some(header(desk, revision)),
-            id,
-            ttl: ttl.map_or(0, |(granted_ms, _)| convert::signed(granted_ms / 1_000)),
-        };
-        if sender.send(Ok(answer)).await.is_err() {
-            break;
+    let mut asked: VecDeque<(i64, Asked)> = VecDeque::new();
+    let mut is_over = false;
+    while !is_over || !asked.is_empty() {
+        tokio::select! {
+            request = requests.message(), if !is_over && asked.len() < KEPT_ALIVE_AT_ONCE => {
+                let Some(pb::LeaseKeepAliveRequest { id }) = request? else {
+                    is_over = true;
+                    continue;
+                };
+                if leader == Leader::Required && desk.handle.glance().leader.is_none() {
+                    return Err(refuse::no_leader());
+                }
+                let lease = LeaseId(u64::try_from(id).unwrap_or(0));
+                let answer = desk.handle.begin_keep_alive(lease).await.map_err(refuse::failure)?;
+                asked.push_back((id, answer));
+            }
+            (id, answer) = first(&mut asked), if !asked.is_empty() => {
+                asked.pop_front();
+                let (ttl, revision) = answer.map_err(refuse::failure)?;
+                let answer = pb::LeaseKeepAliveResponse {
+                    header: Some(header(desk, revision)),
+                    id,
+                    ttl: ttl.map_or(0, |(granted_ms, _)| convert::signed(granted_ms / 1_000)),
+                };
+                if sender.send(Ok(answer)).await.is_err() {
+                    return Ok(());
+                }
+            }
         }
     }
     Ok(())
+}
+
+/// The answer to the oldest question. Cancel safe.
+async fn first(asked: &mut VecDeque<(i64, Asked)>) -> (i64, Result<Kept, Failure>) {
+    let (id, answer) = asked.front_mut().expect("the caller has looked");
+    (*id, answer.await)
 }

@@ -3,8 +3,10 @@
 use super::outbox::Outbox;
 use super::server::{Etcd, VERSION};
 use super::{convert, refuse};
+use crate::api::backups::{self, Leaving};
 use crate::api::proto::etcdserverpb as pb;
-use muslin_core::base::NodeId;
+use muslin_core::base::{NodeId, Revision};
+use muslin_core::node::Consistency;
 use tonic::{Request, Response, Status};
 
 #[tonic::async_trait]
@@ -15,29 +17,21 @@ impl pb::maintenance_server::Maintenance for Etcd {
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
-        use pb::alarm_request::AlarmAction;
-        if request.into_inner().action == AlarmAction::Activate as i32 {
-            return Err(Status::unimplemented("muslin: alarms are not raised by hand"));
-        }
-        let status = self.desk.handle.status().await.map_err(refuse::failure)?;
-        // One that is asked to end ends when there is room again, and not before.
-        let no_space =
-            |id: &NodeId| pb::AlarmMember { member_id: id.0, alarm: pb::AlarmType::Nospace as i32 };
-        let alarms = status.full.iter().map(no_space).collect();
-        Ok(Response::new(pb::AlarmResponse { header: Some(self.header(status.revision)), alarms }))
+        self.admit(request.metadata())?;
+        self.alarms(request.into_inner()).await.map(Response::new)
     }
 
     async fn status(
         &self,
-        _: Request<pb::StatusRequest>,
+        request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.admit(request.metadata())?;
         let status = self.desk.handle.status().await.map_err(refuse::failure)?;
         let mut errors = match status.leader {
             Some(_) => Vec::new(),
             None => vec![String::from(refuse::no_leader().message())],
         };
-        let no_space = |id: &NodeId| format!("memberID:{} alarm:NOSPACE ", id.0);
-        errors.extend(status.full.iter().map(no_space));
+        errors.extend(self.alarm_errors(&status).await?);
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.header(status.revision)),
             version: String::from(VERSION),
@@ -54,8 +48,9 @@ impl pb::maintenance_server::Maintenance for Etcd {
 
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.admit(request.metadata())?;
         // The state lives in memory: there is no file with holes.
         Ok(Response::new(pb::DefragmentResponse { header: Some(self.header_here()) }))
     }
@@ -64,27 +59,64 @@ impl pb::maintenance_server::Maintenance for Etcd {
         &self,
         _: Request<pb::HashRequest>,
     ) -> Result<Response<pb::HashResponse>, Status> {
-        Err(Status::unimplemented("muslin: there is no database file to hash"))
+        // Each member answers for itself.
+        let looked =
+            backups::look(&self.desk.handle, |state| (state.hash(), state.counts().revision));
+        let (hash, revision) = looked.await.map_err(refuse::failure)?;
+        Ok(Response::new(pb::HashResponse { header: Some(self.header(revision)), hash }))
     }
 
     async fn hash_kv(
         &self,
-        _: Request<pb::HashKvRequest>,
+        request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        Err(Status::unimplemented("muslin: hashes of the keys are not offered; compare by reading"))
+        // Negative is the present one, as zero is.
+        let at = Revision(u64::try_from(request.into_inner().revision).unwrap_or_default());
+        let looked = backups::look(&self.desk.handle, move |state| {
+            (state.hash_kv(at), state.counts().revision)
+        });
+        let (hashed, revision) = looked.await.map_err(refuse::failure)?;
+        let hashed = hashed.map_err(refuse::refusal)?;
+        Ok(Response::new(pb::HashKvResponse {
+            header: Some(self.header(revision)),
+            hash: hashed.hash,
+            compact_revision: convert::signed(hashed.compacted.0),
+            hash_revision: convert::signed(hashed.revision.0),
+        }))
     }
 
     async fn snapshot(
         &self,
         _: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
-        Err(Status::unimplemented("muslin: snapshots are not offered through etcd's API"))
+        // Through the leader, as this node's copy may be of a moment ago.
+        let begun = backups::begin(&self.desk, &self.desk.handle, Consistency::Linearizable).await;
+        let Leaving { mut chunks, head, .. } = begun.map_err(refuse::failure)?;
+        let header = self.header(Revision(head.revision));
+        let (sender, outbox) = Outbox::new(1);
+        tokio::spawn(async move {
+            while let Some((blob, left)) = chunks.recv().await {
+                let answer = pb::SnapshotResponse {
+                    header: Some(header),
+                    remaining_bytes: left,
+                    blob,
+                    version: String::from(VERSION),
+                };
+                if sender.send(Ok(answer)).await.is_err() || left == 0 {
+                    return;
+                }
+            }
+            // Without an error the client would keep what came as if it were all.
+            let _ = sender.send(Err(Status::unavailable("muslin: the backup ended early"))).await;
+        });
+        Ok(Response::new(outbox))
     }
 
     async fn move_leader(
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.admit(request.metadata())?;
         let target = NodeId(request.into_inner().target_id);
         let status = self.desk.handle.status().await.map_err(refuse::failure)?;
         if !status.configuration.is_voter(target) {

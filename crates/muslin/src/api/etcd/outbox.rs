@@ -23,6 +23,16 @@ struct Waiting<T> {
     _charge: Option<Charge>,
 }
 
+/// Room for one answer.
+pub(super) struct Place<'a, T>(mpsc::Permit<'a, Waiting<T>>);
+
+impl<T> Place<'_, T> {
+    /// Sends what may hold much, counted until it is encoded.
+    pub(super) fn fill(self, answer: T, charge: Option<Charge>) {
+        self.0.send(Waiting { answer: Ok(answer), _charge: charge });
+    }
+}
+
 /// The reader has gone: nobody wants more.
 pub(super) struct Gone;
 
@@ -41,16 +51,12 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Sender<T> {
     pub(super) async fn send(&self, answer: Result<T, Status>) -> Result<(), Gone> {
-        self.put(Waiting { answer, _charge: None }).await
+        self.sender.send(Waiting { answer, _charge: None }).await.map_err(|_| Gone)
     }
 
-    /// Sends what holds much, counted until it is encoded.
-    pub(super) async fn send_counted(&self, answer: T, charge: Charge) -> Result<(), Gone> {
-        self.put(Waiting { answer: Ok(answer), _charge: Some(charge) }).await
-    }
-
-    async fn put(&self, waiting: Waiting<T>) -> Result<(), Gone> {
-        self.sender.send(waiting).await.map_err(|_| Gone)
+    /// Waits for room. Cancel safe.
+    pub(super) async fn room(&self) -> Result<Place<'_, T>, Gone> {
+        self.sender.reserve().await.map(Place).map_err(|_| Gone)
     }
 
     /// Returns when the reader has gone.

@@ -1,17 +1,21 @@
 //! One value behind every call, and what the calls have in common.
 
+use super::watch::WatchStreams;
 use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::proto::etcdserverpb as pb;
+use crate::api::proto::v3electionpb::election_server::ElectionServer;
+use crate::api::proto::v3lockpb::lock_server::LockServer;
+use hyper::header::HeaderMap;
 use muslin_core::base::Revision;
 use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
-use muslin_core::state::{Command, CommandKind, Query, Response};
+use muslin_core::state::{Asker, Command, CommandKind, Query, Response};
 use std::sync::Arc;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-/// Largest answer to one read: it stands in memory as a whole. Larger ones are refused with the
-/// advice to read in pages.
+/// Largest answer: the state's keys and values are held until it is sent. Larger ones are refused,
+/// reads with the advice to read in pages.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// The etcd whose interface this is.
@@ -22,23 +26,30 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = COMMAND_BYTES_MAX + (512 << 10);
 
 /// What is offered, for whoever hands calls over.
 pub(crate) struct Offered {
-    pub(crate) kv: pb::kv_server::KvServer<Etcd>,
-    pub(crate) watch: pb::watch_server::WatchServer<Etcd>,
+    /// The key-value calls, which have a way of their own: see `unary`.
+    pub(crate) kv: Arc<Etcd>,
+    pub(crate) watch: WatchStreams,
     pub(crate) lease: pb::lease_server::LeaseServer<Etcd>,
     pub(crate) cluster: pb::cluster_server::ClusterServer<Etcd>,
     pub(crate) maintenance: pb::maintenance_server::MaintenanceServer<Etcd>,
+    pub(crate) lock: LockServer<Etcd>,
+    pub(crate) election: ElectionServer<Etcd>,
+    pub(crate) auth: pb::auth_server::AuthServer<Etcd>,
 }
 
 impl Offered {
     pub(crate) fn new(desk: Arc<Desk>) -> Offered {
         let etcd = Arc::new(Etcd { desk });
         Offered {
-            kv: pb::kv_server::KvServer::from_arc(etcd.clone())
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
-            watch: pb::watch_server::WatchServer::from_arc(etcd.clone()),
+            kv: etcd.clone(),
+            watch: WatchStreams::new(etcd.clone()),
             lease: pb::lease_server::LeaseServer::from_arc(etcd.clone()),
             cluster: pb::cluster_server::ClusterServer::from_arc(etcd.clone()),
-            maintenance: pb::maintenance_server::MaintenanceServer::from_arc(etcd),
+            maintenance: pb::maintenance_server::MaintenanceServer::from_arc(etcd.clone()),
+            lock: LockServer::from_arc(etcd.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            election: ElectionServer::from_arc(etcd.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            auth: pb::auth_server::AuthServer::from_arc(etcd),
         }
     }
 }
@@ -58,7 +69,12 @@ pub(super) enum Leader {
 impl Etcd {
     /// Clients that set `hasleader` are told at once that there is none, rather than wait.
     pub(super) fn admit(&self, metadata: &MetadataMap) -> Result<Leader, Status> {
-        if metadata.get("hasleader").is_none_or(|value| value != "true") {
+        self.admit_with(metadata.as_ref())
+    }
+
+    /// The same, by the headers of the request.
+    pub(super) fn admit_with(&self, headers: &HeaderMap) -> Result<Leader, Status> {
+        if headers.get("hasleader").is_none_or(|value| value != "true") {
             return Ok(Leader::Optional);
         }
         match self.desk.handle.glance().leader {
@@ -74,6 +90,9 @@ impl Etcd {
         let command = Command::of(kind);
         let outcome = self.desk.handle.write(command).await.map_err(refuse::failure)?;
         let response = outcome.result.map_err(refuse::refusal)?;
+        if response.approximate_bytes() > ANSWER_BYTES_MAX {
+            return Err(refuse::result_too_large());
+        }
         Ok((response, Some(self.header(outcome.revision))))
     }
 
@@ -84,10 +103,20 @@ impl Etcd {
     ) -> Result<(Response, convert::Header), Status> {
         let outcome = self.desk.handle.read(query, consistency).await.map_err(refuse::failure)?;
         let response = outcome.result.map_err(refuse::refusal)?;
-        // Values are shared until here; an answer copies them, each range of a transaction anew.
         if response.approximate_bytes() > ANSWER_BYTES_MAX {
             return Err(refuse::answer_too_large());
         }
+        Ok((response, Some(self.header(outcome.revision))))
+    }
+
+    /// What this node's copy says, for the node itself: calls that are open to all tell some of it.
+    pub(super) async fn read_for_node(
+        &self,
+        query: Query,
+    ) -> Result<(Response, convert::Header), Status> {
+        let handle = self.desk.handle.asking(Asker::Cluster);
+        let outcome = handle.read(query, Consistency::Local).await.map_err(refuse::failure)?;
+        let response = outcome.result.map_err(refuse::refusal)?;
         Ok((response, Some(self.header(outcome.revision))))
     }
 

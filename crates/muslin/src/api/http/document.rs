@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the table of routes as OpenAPI 3.1.
 
 use super::routes::{Parameter, Route, routes, streams};
+use super::schemas;
 use crate::api::desk::Desk;
 use crate::api::problem::{PROBLEM_JSON, Problem};
 use axum::Json;
@@ -22,6 +23,8 @@ pub(super) fn document(version: &str) -> Value {
         let operations = paths.entry(path).or_insert_with(|| json!({}));
         operations[route.method.lower()] = operation(&route);
     }
+    let mut components = schemas::named();
+    components.insert(String::from("Problem"), problem_schema());
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -30,14 +33,15 @@ pub(super) fn document(version: &str) -> Value {
             "description": "One node of a Muslin cluster; the same port serves etcd's v3 API.",
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": problem_schema() } },
+        "components": { "schemas": components },
     })
 }
 
 fn operation(route: &Route) -> Value {
-    let mut content = json!({ route.gives: {} });
-    if let Some(lines) = streams(route) {
-        content[lines] = json!({});
+    let (takes_schema, gives_schema) = schemas::of(route.method, route.path);
+    let mut content = json!({ route.gives: { "schema": gives_schema } });
+    for shape in streams(route) {
+        content[*shape] = json!({});
     }
     let problem = json!({ PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let mut operation = json!({
@@ -49,7 +53,8 @@ fn operation(route: &Route) -> Value {
         },
     });
     if let Some(takes) = route.takes {
-        operation["requestBody"] = json!({ "required": true, "content": { takes: {} } });
+        operation["requestBody"] =
+            json!({ "required": true, "content": { takes: { "schema": takes_schema } } });
     }
     operation
 }

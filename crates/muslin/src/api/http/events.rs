@@ -1,6 +1,6 @@
 //! What happened lately: as a list, or followed.
 
-use super::lines::{Gone, Lines};
+use super::lines::{Following, Gone, Lines};
 use super::nodes_watch::{number_of, place, process_of};
 use super::params::Params;
 use super::views::{known, named};
@@ -68,16 +68,19 @@ pub(super) async fn list_or_watch(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
-    let watch = params.switch("watch")?;
-    let from = if watch { params.text("from")? } else { None };
+    let following = Following::of(&request, &mut params)?;
+    let from = match &following {
+        None => None,
+        Some(following) => params.text("from")?.or_else(|| following.behind.clone()),
+    };
     let about = params.text("node")?;
     params.finish()?;
     let about = match about {
         None => None,
         Some(asked) => NodeId::parse(&named(&known(&desk).await?, &asked)?.id),
     };
-    if watch {
-        let (lines, response) = Lines::new(&request);
+    if let Some(following) = following {
+        let (lines, answered) = Lines::following(&request, &following);
         tokio::spawn(async move {
             let mut teller = Teller { desk: &desk, lines: &lines, about, last: 0, names: None };
             tokio::select! {
@@ -86,7 +89,7 @@ pub(super) async fn list_or_watch(
                 () = desk.stopping() => {}
             }
         });
-        return Ok(response);
+        return answered.response().await;
     }
     let mut names = Names::default();
     let mut items = Vec::new();
@@ -117,15 +120,25 @@ impl Teller<'_> {
         let first = past.first().map_or(1, |record| record.number);
         let process = process_of(self.desk);
         let known = |place: &String| number_of(&process, place).filter(|at| at + 1 >= first);
-        match from.as_ref().map(known) {
-            Some(Some(number)) => self.last = number,
-            Some(None) => self.resync().await?,
-            None => {}
+        let from = match from.as_ref().map(known) {
+            Some(Some(number)) => Some(number),
+            Some(None) => {
+                self.resync().await?;
+                None
+            }
+            None => None,
+        };
+        if let Some(number) = from {
+            self.last = number;
+            self.lines.write_at(&Line::Sync { index: self.place() }, self.place()).await?;
         }
         for record in past {
-            self.tell(&record, Line::Item).await?;
+            let line = if from.is_some() { Line::Event } else { Line::Item };
+            self.tell(&record, line).await?;
         }
-        self.lines.write(&Line::Sync { index: self.place() }).await?;
+        if from.is_none() {
+            self.lines.write_at(&Line::Sync { index: self.place() }, self.place()).await?;
+        }
         let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
         loop {
             let fresh = tokio::select! {
@@ -138,7 +151,8 @@ impl Teller<'_> {
                     Err(RecvError::Closed) => return Ok(()),
                 },
                 _ = period.tick() => {
-                    self.lines.write(&Line::Progress { index: self.place() }).await?;
+                    let place = self.place();
+                    self.lines.write_at(&Line::Progress { index: place.clone() }, place).await?;
                     Vec::new()
                 }
             };
@@ -164,7 +178,7 @@ impl Teller<'_> {
         let (node, told) = told(self.desk, self.names.get_or_insert_default(), record).await;
         self.last = record.number;
         match self.about.is_none() || node == self.about {
-            true => self.lines.write(&line(told)).await,
+            true => self.lines.write_at(&line(told), self.place()).await,
             false => Ok(()),
         }
     }

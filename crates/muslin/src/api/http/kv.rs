@@ -1,9 +1,13 @@
 //! One key: raw bytes in, raw bytes out.
 
+use super::idempotency::{Changed, Once, change_once};
 use super::params::{self, BodyLimit, Params};
+use super::views::Wish;
+use super::{history, leases, numbers, queues};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::status::millis;
+use crate::coordination::Error;
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -14,7 +18,7 @@ use hyper::header::{
     CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
 use hyper::{Request, StatusCode};
-use muslin_core::base::Revision;
+use muslin_core::base::{LeaseId, Revision};
 use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
 use muslin_core::state::{
     self, Command, CommandKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange,
@@ -32,8 +36,11 @@ pub(super) struct Item {
     pub(super) key: KeyField,
     #[serde(flatten)]
     pub(super) value: ValueField,
+    #[serde(serialize_with = "numbers::tell")]
     pub(super) create_revision: u64,
+    #[serde(serialize_with = "numbers::tell")]
     pub(super) mod_revision: u64,
+    #[serde(serialize_with = "numbers::tell")]
     pub(super) version: u64,
     /// 16 hexadecimal digits; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,14 +74,20 @@ impl KeyField {
     }
 }
 
+impl ValueField {
+    pub(super) fn of(value: &[u8]) -> ValueField {
+        match std::str::from_utf8(value) {
+            Ok(text) => ValueField::Text(String::from(text)),
+            Err(_) => ValueField::Bytes(STANDARD.encode(value)),
+        }
+    }
+}
+
 impl Item {
     pub(super) fn of(kv: &KeyValue) -> Item {
         Item {
             key: KeyField::of(&kv.key),
-            value: match std::str::from_utf8(&kv.value) {
-                Ok(text) => ValueField::Text(String::from(text)),
-                Err(_) => ValueField::Bytes(STANDARD.encode(&kv.value)),
-            },
+            value: ValueField::of(&kv.value),
             create_revision: kv.create_revision,
             mod_revision: kv.mod_revision,
             version: kv.version,
@@ -123,7 +136,10 @@ pub(super) async fn ask(
     settle(desk, desk.handle.read(query, consistency).await)
 }
 
-async fn change(desk: &Desk, kind: CommandKind) -> Result<(state::Response, Revision), Problem> {
+pub(super) async fn change(
+    desk: &Desk,
+    kind: CommandKind,
+) -> Result<(state::Response, Revision), Problem> {
     desk.metrics.kv_writes.increment(1);
     settle(desk, desk.handle.write(Command::of(kind)).await)
 }
@@ -147,9 +163,16 @@ fn key_of(request: &Request<Body>) -> Result<Bytes, Problem> {
 
 pub(super) async fn read(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
-    let consistency = params.consistency()?;
+    if params.switch("history")? {
+        let limit = params.number("limit")?;
+        params.finish()?;
+        return history::answer(&desk, key_of(&request)?, limit).await;
+    }
+    let wish = Wish::of_keys(&mut params)?;
+    let consistency = wish.consistency;
     params.finish()?;
     let key = key_of(&request)?;
+    wish.check(&desk)?;
     desk.metrics.kv_reads.increment(1);
     let range = Range { range: KeyRange::of_key(key.clone()), ..Range::default() };
     let (response, revision) = ask(&desk, Query::Range(range), consistency).await?;
@@ -160,7 +183,7 @@ pub(super) async fn read(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
         return Err(Problem::not_found(detail).hint("`muslin kv ls` lists the keys"));
     };
     let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
-    Ok((headers, [(ETAG, etag(kv.mod_revision))], kind, kv.value).into_response())
+    Ok((headers, [(ETAG, etag(kv.mod_revision))], kind, Bytes::from(kv.value)).into_response())
 }
 
 fn etag(revision: u64) -> HeaderValue {
@@ -172,48 +195,116 @@ fn etag(revision: u64) -> HeaderValue {
 struct Written {
     #[serde(flatten)]
     key: KeyField,
+    #[serde(serialize_with = "numbers::tell")]
     revision: u64,
+    /// On which it lives, if it does not stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
+}
+
+/// On what a pair lives, as the parameters say: a lease, one made with it, or what it lived on.
+fn life(desk: &Desk, params: &mut Params) -> Result<Put, Problem> {
+    let ignore_lease = params.switch("keep_lease")?;
+    match (leases::wanted(params)?, leases::ttl_ms(params)?) {
+        (None, None) => Ok(Put { ignore_lease, ..Put::default() }),
+        (Some(lease), None) if !ignore_lease => Ok(Put { lease: lease.0, ..Put::default() }),
+        (None, Some(ttl_ms)) if !ignore_lease => {
+            Ok(Put { lease: leases::drawn(desk)?.0, ttl_ms, ..Put::default() })
+        }
+        _ => Err(Problem::bad_request("give one of lease, ttl and keep_lease")),
+    }
 }
 
 pub(super) async fn write(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
-    Params::of(&request)?.finish()?;
+    let mut params = Params::of(&request)?;
+    let life = life(&desk, &mut params)?;
+    let demanded = queues::demanded(&desk, &mut params).await?;
+    params.finish()?;
     let key = key_of(&request)?;
     let condition = condition(&request, &key)?;
+    let once = Once::of(&desk, &request)?;
     let limit = BodyLimit { bytes: COMMAND_BYTES_MAX, time: desk.patience.body };
     let value = params::body(request, limit).await?;
-    let put = Put { key: key.clone(), value, ..Put::default() };
-    let command = match condition {
-        None => CommandKind::Put(put),
-        Some(compare) => CommandKind::Txn(Txn {
+    let once = once.map(|once| (once, value.clone()));
+    let put = Put { key: key.clone(), value, ..life };
+    let lease = put.lease;
+    let write = match condition {
+        None => OpKind::Put(put),
+        Some(compare) => OpKind::Txn(Txn {
             compares: vec![compare],
             success: vec![Op { kind: Some(OpKind::Put(put)) }],
             failure: vec![look(&key)],
         }),
     };
-    let (response, revision) = change(&desk, command).await?;
-    check_condition(&response)?;
+    let changed = change_once(&desk, once, demanded, write).await?;
+    let again = changed.headers();
+    let (revision, lease) = match changed {
+        Changed::Now(response, revision) => {
+            check_condition(&response)?;
+            (revision, lease)
+        }
+        Changed::Before(told) => (told.revision, told.lease),
+    };
+    let lease = (lease != 0).then(|| leases::shown(LeaseId(lease)));
     let headers = stamp(&desk, revision, Consistency::Linearizable);
-    let written = Written { key: KeyField::of(&key), revision: revision.0 };
-    Ok((headers, [(ETAG, etag(revision.0))], Json(written)).into_response())
+    let written = Written { key: KeyField::of(&key), revision: revision.0, lease };
+    Ok((headers, again, [(ETAG, etag(revision.0))], Json(written)).into_response())
 }
 
 pub(super) async fn delete(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
-    Params::of(&request)?.finish()?;
+    let mut params = Params::of(&request)?;
+    let demanded = queues::demanded(&desk, &mut params).await?;
+    params.finish()?;
     let key = key_of(&request)?;
     let delete = DeleteRange { range: KeyRange::of_key(key.clone()), prev_kv: false };
-    let command = match condition(&request, &key)? {
-        None => CommandKind::Delete(delete),
-        Some(compare) => CommandKind::Txn(Txn {
+    let write = match condition(&request, &key)? {
+        None => OpKind::Delete(delete),
+        Some(compare) => OpKind::Txn(Txn {
             compares: vec![compare],
             success: vec![Op { kind: Some(OpKind::Delete(delete)) }],
             failure: vec![look(&key)],
         }),
     };
-    let (response, revision) = change(&desk, command).await?;
-    check_condition(&response)?;
+    let once = Once::of(&desk, &request)?.map(|once| (once, Bytes::new()));
+    let changed = change_once(&desk, once, demanded, write).await?;
+    let again = changed.headers();
+    let (revision, deleted) = match changed {
+        Changed::Now(response, revision) => {
+            check_condition(&response)?;
+            (revision, deleted_by(&response))
+        }
+        Changed::Before(told) => (told.revision, u64::from(told.held)),
+    };
     let headers = stamp(&desk, revision, Consistency::Linearizable);
-    let deleted = deleted_by(&response);
-    Ok((headers, Json(json!({ "deleted": deleted, "revision": revision.0 }))).into_response())
+    let revision = numbers::json(revision.0);
+    Ok((headers, again, Json(json!({ "deleted": deleted, "revision": revision }))).into_response())
+}
+
+pub(super) fn command(write: OpKind) -> CommandKind {
+    match write {
+        OpKind::Put(put) => CommandKind::Put(put),
+        OpKind::Delete(delete) => CommandKind::Delete(delete),
+        OpKind::Txn(txn) => CommandKind::Txn(txn),
+        OpKind::Range(_) => unreachable!("only writes are carried out"),
+    }
+}
+
+/// Carries a write out: if a fence is demanded, only while that holds.
+pub(super) async fn change_fenced(
+    desk: &Desk,
+    demanded: Option<Vec<Compare>>,
+    write: OpKind,
+) -> Result<(state::Response, Revision), Problem> {
+    let Some(compares) = demanded else { return change(desk, command(write)).await };
+    let success = vec![Op { kind: Some(write) }];
+    let txn = CommandKind::Txn(Txn { compares, success, failure: Vec::new() });
+    let (response, revision) = change(desk, txn).await?;
+    let state::Response::Txn { succeeded, responses } = response else { return Err(unexpected()) };
+    if !succeeded {
+        return Err(Problem::of_coordination(&Error::Fenced, true));
+    }
+    let response = responses.into_iter().next().ok_or_else(unexpected)?;
+    Ok((response, revision))
 }
 
 fn deleted_by(response: &state::Response) -> u64 {

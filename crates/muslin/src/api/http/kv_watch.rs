@@ -5,10 +5,11 @@
 //! before is void.
 
 use super::kv::{Item, KeyField, ValueField, ask, stamp, unexpected};
-use super::lines::{Gone, Lines};
+use super::lines::{Following, Gone, Lines};
+use super::numbers;
 use super::params::Params;
+use super::views::Wish;
 use crate::api::desk::Desk;
-use crate::api::follow::Follow;
 use crate::api::problem::Problem;
 use crate::driver::WatchItem;
 use axum::Json;
@@ -18,7 +19,9 @@ use bytes::Bytes;
 use hyper::Request;
 use muslin_core::base::Revision;
 use muslin_core::node::{Consistency, Failure};
-use muslin_core::state::{self, KeyRange, KeyValue, KvEvent, KvEventKind, Query, Range, WatchSpec};
+use muslin_core::state::{
+    self, KeyRange, KeyValue, KvEvent, KvEventKind, Query, Range, Refusal, WatchSpec,
+};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +53,9 @@ struct Page {
 /// The answer of a listing.
 #[derive(Serialize)]
 struct Listed {
+    #[serde(serialize_with = "numbers::tell")]
     revision: u64,
+    #[serde(serialize_with = "numbers::tell")]
     count: u64,
     more: bool,
     items: Vec<Item>,
@@ -61,27 +66,40 @@ pub(super) async fn list_or_watch(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
-    let watch = params.switch("watch")?;
-    let from: Option<u64> = if watch { params.number("from")? } else { None };
+    let following = Following::of(&request, &mut params)?;
+    let watch = following.is_some();
+    let from = match &following {
+        None => None,
+        Some(Following { behind: Some(behind), .. }) => Some(behind_revision(behind)?),
+        Some(_) => params.number("from")?,
+    };
+    let wish = Wish::of_keys(&mut params)?;
     let page = Page {
         prefix: params.bytes("prefix").unwrap_or_default(),
         after: if watch { None } else { params.bytes("after") },
         limit: if watch { None } else { params.number("limit")? }.unwrap_or(LIMIT_DEFAULT),
         revision: if watch { None } else { params.number("revision")? }.unwrap_or(0),
-        consistency: params.consistency()?,
+        consistency: wish.consistency,
     };
     params.finish()?;
+    wish.check(&desk)?;
     if page.limit == 0 || page.limit > LIMIT_MAX {
         return Err(Problem::bad_request(format!("limit is between 1 and {LIMIT_MAX}")));
     }
-    if watch {
-        let (lines, response) = Lines::new(&request);
+    if let Some(following) = following {
+        let (lines, answered) = Lines::following(&request, &following);
         tokio::spawn(follow(desk, page, from, lines));
-        return Ok(response);
+        return answered.response().await;
     }
     let (listed, _) = read_page(&desk, &page).await?;
     let headers = stamp(&desk, Revision(listed.revision), page.consistency);
     Ok((headers, Json(listed)).into_response())
+}
+
+/// The first revision behind a place.
+fn behind_revision(place: &str) -> Result<u64, Problem> {
+    let revision = place.parse::<u64>().ok().and_then(|at| at.checked_add(1));
+    revision.ok_or_else(|| Problem::bad_request(format!("index is a revision, not {place}")))
 }
 
 /// One page, and the last key of it.
@@ -100,7 +118,7 @@ async fn read_page(desk: &Desk, page: &Page) -> Result<(Listed, Option<Bytes>), 
     let fits = fitting(&kvs);
     more |= fits < kvs.len();
     kvs.truncate(fits);
-    let last = kvs.last().map(|kv| kv.key.clone());
+    let last = kvs.last().map(|kv| Bytes::from(&kv.key));
     let items = kvs.iter().map(Item::of).collect();
     Ok((Listed { revision: revision.0, count, more, items }, last))
 }
@@ -119,33 +137,43 @@ fn fitting(kvs: &[KeyValue]) -> usize {
 /// One line of a watch.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Line {
+pub(super) enum Line {
     /// A pair that is there.
     Item(Item),
     /// All items of this revision have been told.
-    Sync { index: u64 },
+    Sync {
+        #[serde(serialize_with = "numbers::tell")]
+        index: u64,
+    },
     /// A key was set.
     Put(Changed),
     /// A key was deleted.
     Delete(Changed),
     /// All changes up to here have been told.
-    Progress { index: u64 },
+    Progress {
+        #[serde(serialize_with = "numbers::tell")]
+        index: u64,
+    },
     /// History from here back is gone: everything follows anew.
-    Resync { index: u64 },
+    Resync {
+        #[serde(serialize_with = "numbers::tell")]
+        index: u64,
+    },
     /// The watch cannot go on.
     Error { problem: Problem },
 }
 
 #[derive(Serialize)]
-struct Changed {
+pub(super) struct Changed {
     #[serde(flatten)]
     key: KeyField,
     #[serde(flatten)]
     value: Option<ValueField>,
+    #[serde(serialize_with = "numbers::tell")]
     revision: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "numbers::tell")]
     create_revision: u64,
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_zero", serialize_with = "numbers::tell")]
     version: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<String>,
@@ -221,11 +249,11 @@ async fn try_tell(
         ..WatchSpec::default()
     };
     let stopping = |failure| End::Failed(Problem::of_failure(failure, true));
-    let mut watch = Follow::start(&desk.handle, spec).await.map_err(stopping)?;
+    let mut watch = desk.handle.watch(spec).await.map_err(stopping)?;
     let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
     loop {
         tokio::select! {
-            item = watch.next() => tell_item(item, from, lines).await?,
+            Some(item) = watch.next() => tell_item(item, from, lines).await?,
             _ = period.tick() => watch.request_progress(),
         }
     }
@@ -250,7 +278,7 @@ async fn tell_items(desk: &Desk, page: &Page, lines: &Lines) -> Result<Revision,
             lines.write(&Line::Item(item)).await?;
         }
         if !more {
-            lines.write(&Line::Sync { index: page.revision }).await?;
+            lines.write_at(&Line::Sync { index: page.revision }, page.revision).await?;
             return Ok(Revision(page.revision));
         }
         page.after = last;
@@ -263,18 +291,26 @@ async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<
             // Without `from`, the items are told and synchronized already.
             if let Some(from) = from {
                 let index = revision.0.min(from.saturating_sub(1));
-                lines.write(&Line::Sync { index }).await?;
+                lines.write_at(&Line::Sync { index }, index).await?;
             }
         }
         WatchItem::Events { events, .. } => {
-            for event in &events {
-                lines.write(&change(event)).await?;
+            let mut events = events.iter().peekable();
+            while let Some(event) = events.next() {
+                // A revision is a place once all of it has been told.
+                let at = event.kv.mod_revision;
+                let goes_on = events.peek().is_some_and(|next| next.kv.mod_revision == at);
+                match goes_on {
+                    true => lines.write(&change(event)).await?,
+                    false => lines.write_at(&change(event), at).await?,
+                }
             }
         }
         WatchItem::Progress { revision } => {
-            lines.write(&Line::Progress { index: revision.0 }).await?;
+            lines.write_at(&Line::Progress { index: revision.0 }, revision.0).await?;
         }
         WatchItem::Compacted { compacted } => return Err(End::Compacted(compacted)),
+        WatchItem::Denied { why } => return Err(Problem::of_refusal(&Refusal::Auth(why)).into()),
         WatchItem::Cancelled { .. } => {
             return Err(Problem::of_failure(Failure::Stopping, true).into());
         }
@@ -282,7 +318,7 @@ async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<
     Ok(())
 }
 
-fn change(event: &KvEvent) -> Line {
+pub(super) fn change(event: &KvEvent) -> Line {
     let Item { key, value, create_revision, mod_revision, version, lease } = Item::of(&event.kv);
     let cause = if event.kind == KvEventKind::Expired { "expired" } else { "client" };
     let is_put = event.kind == KvEventKind::Put;

@@ -5,6 +5,7 @@ use crate::api::caller::Caller;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::server::{Admission, Asked};
+use crate::api::visitor::Visitor;
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -47,7 +48,7 @@ pub(super) async fn renew(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
 /// end: it can only have that from a copy of the data directory.
 pub(super) async fn copied(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
-    let caller = request.extensions().get().copied().unwrap_or(Caller::Anonymous);
+    let caller = Visitor::caller(&request);
     if caller != Caller::Node(desk.id) {
         let detail = "only a process that has the identity of this node can say so";
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-this-node", detail)
@@ -107,7 +108,7 @@ async fn asked(
             .hint("ask another node of the cluster"));
     };
     let limit = BodyLimit { bytes: JOIN_BYTES_MAX, time: desk.patience.body };
-    let caller = request.extensions().get().copied().unwrap_or(Caller::Anonymous);
+    let caller = Visitor::caller(&request);
     let body = params::body(request, limit).await?;
     Ok((admission.clone(), Asked { caller, body }))
 }

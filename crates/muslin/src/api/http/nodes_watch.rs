@@ -6,7 +6,7 @@
 //! be gone on from, and neither can one that fell out of the list. Then the watch says `resync` and
 //! begins with the nodes as they are.
 
-use super::lines::{Gone, Lines};
+use super::lines::{Answered, Following, Gone, Lines};
 use super::params::Params;
 use super::views::known;
 use crate::api::desk::Desk;
@@ -15,7 +15,6 @@ use crate::api::status::{NodeRow, node_rows};
 use crate::api::story::{self, Names};
 use crate::driver::EventRecord;
 use axum::body::Body;
-use axum::response::Response;
 use hyper::Request;
 use muslin_core::base::NodeId;
 use muslin_core::node::Event;
@@ -241,15 +240,15 @@ enum Line {
     Error { problem: Problem },
 }
 
-/// Answers with lines.
+/// Answers whoever follows.
 pub(super) fn answer(
     desk: Arc<Desk>,
     request: &Request<Body>,
-    mut params: Params,
-) -> Result<Response, Problem> {
-    let from = params.text("from")?;
+    (following, mut params): (Following, Params),
+) -> Result<Answered, Problem> {
+    let from = params.text("from")?.or_else(|| following.behind.clone());
     params.finish()?;
-    let (lines, response) = Lines::new(request);
+    let (lines, answered) = Lines::following(request, &following);
     tokio::spawn(async move {
         tokio::select! {
             _ = follow(&desk, from, &lines) => {}
@@ -257,7 +256,7 @@ pub(super) fn answer(
             () = desk.stopping() => {}
         }
     });
-    Ok(response)
+    Ok(answered)
 }
 
 async fn follow(desk: &Arc<Desk>, from: Option<String>, lines: &Lines) -> Result<(), Gone> {
@@ -272,7 +271,7 @@ async fn follow(desk: &Arc<Desk>, from: Option<String>, lines: &Lines) -> Result
         None => begin(&board, lines).await?,
         Some(from) => match number_of(&process, from).filter(|n| board.behind(*n).is_some()) {
             Some(number) => {
-                lines.write(&Line::Sync { index: at(number) }).await?;
+                lines.write_at(&Line::Sync { index: at(number) }, at(number)).await?;
                 number
             }
             None => again(&board, lines).await?,
@@ -289,14 +288,16 @@ async fn follow(desk: &Arc<Desk>, from: Option<String>, lines: &Lines) -> Result
                         Some(row) => Line::Put { index, cause, row: Box::new(row) },
                         None => Line::Delete { index, cause, id },
                     };
-                    lines.write(&line).await?;
+                    lines.write_at(&line, at(number)).await?;
                     told = number;
                 }
             }
         }
         tokio::select! {
             more = last.changed() => if more.is_err() { return Ok(()) },
-            _ = period.tick() => lines.write(&Line::Progress { index: at(told) }).await?,
+            _ = period.tick() => {
+                lines.write_at(&Line::Progress { index: at(told) }, at(told)).await?;
+            }
         }
     }
 }
@@ -316,6 +317,7 @@ async fn begin(board: &Board, lines: &Lines) -> Result<u64, Gone> {
     for row in rows.into_values() {
         lines.write(&Line::Item(Box::new(row))).await?;
     }
-    lines.write(&Line::Sync { index: place(&board.process, last) }).await?;
+    let place = place(&board.process, last);
+    lines.write_at(&Line::Sync { index: place.clone() }, place).await?;
     Ok(last)
 }

@@ -11,6 +11,7 @@ use crate::api::caller::Caller;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::status::{name_of, rfc3339, standing_name, vote_name};
+use crate::api::visitor::Visitor;
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -42,7 +43,7 @@ pub(super) struct Asker {
 
 impl Asker {
     pub(super) fn of(desk: &Desk, request: &Request<Body>) -> Asker {
-        let caller = request.extensions().get().copied().unwrap_or(Caller::Anonymous);
+        let caller = Visitor::caller(request);
         let mut by = match caller {
             Caller::Certified => String::from("an administrator"),
             Caller::Node(node) => format!("node {node}"),

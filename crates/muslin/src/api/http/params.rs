@@ -75,16 +75,9 @@ impl Params {
         }
     }
 
-    /// A time: `2s`, `500ms` or `1m`.
+    /// A time: `2s`, `500ms`, `1m`, `3h` or `7d`.
     pub(super) fn duration(&mut self, name: &str) -> Result<Option<Duration>, Problem> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        let units = [("ms", 1), ("s", 1_000), ("m", 60_000)];
-        let parsed = units.iter().find_map(|(unit, millis)| {
-            let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
-            number.checked_mul(*millis).map(Duration::from_millis)
-        });
-        let wrong = || Problem::bad_request(format!("{name} is a time as 500ms, 2s or 1m: {text}"));
-        parsed.map(Some).ok_or_else(wrong)
+        self.text(name)?.map(|text| duration_of(name, &text)).transpose()
     }
 
     /// Every parameter has been taken; one that is left is unknown.
@@ -95,6 +88,18 @@ impl Params {
                 .hint("see /openapi.json")),
         }
     }
+}
+
+/// A time as it is written.
+pub(super) fn duration_of(name: &str, text: &str) -> Result<Duration, Problem> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let parsed = units.iter().find_map(|(unit, millis)| {
+        let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*millis).map(Duration::from_millis)
+    });
+    let wrong =
+        || Problem::bad_request(format!("{name} is a time as 500ms, 2s, 1m, 3h or 7d: {text}"));
+    parsed.ok_or_else(wrong)
 }
 
 /// Undoes `%xx`.

@@ -52,7 +52,7 @@ macro_rules! number {
 }
 
 /// All of them.
-const ALL: [Setting; 7] = [
+const ALL: [Setting; 12] = [
     number!(
         min_members,
         |settings| json!(settings.min_members),
@@ -82,6 +82,31 @@ const ALL: [Setting; 7] = [
         hold_for_ms,
         |settings| json!(millis(settings.hold_for())),
         "how long a join is held that waits for approval or for a role"
+    ),
+    number!(
+        keep_revisions,
+        |settings| json!(settings.keep_revisions()),
+        "how many revisions can be read and watched from, at most; older ones are compacted"
+    ),
+    number!(
+        keep_history_ms,
+        |settings| json!(millis(settings.keep_history())),
+        "for how long a revision can be read and watched from, at most"
+    ),
+    number!(
+        quota_bytes,
+        |settings| json!(settings.quota()),
+        "how much keys, values and history may take; above it nothing is added"
+    ),
+    number!(
+        backup_every_ms,
+        |settings| json!(settings.backup_every().map(millis)),
+        "how often whoever leads writes a backup; never by default"
+    ),
+    number!(
+        backup_keep,
+        |settings| json!(settings.backup_keep()),
+        "how many of its backups each node keeps"
     ),
     Setting {
         key: "tokens_only",

@@ -5,6 +5,7 @@ use super::params::{self, BodyLimit, Params};
 use crate::api::caller::Caller;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
+use crate::api::visitor::Visitor;
 use crate::join::{Token, join_code};
 use axum::Json;
 use axum::body::Body;
@@ -112,7 +113,7 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
 
 pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
-    let by = asker(&desk, request.extensions().get());
+    let by = asker(&desk, Visitor::caller(&request));
     let asked = segment(&request, 3)?;
     drop(request);
     let id = named_token(&record(&desk).await?.tokens, &asked, unix_ms())?.id;
@@ -123,7 +124,7 @@ pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
 
 pub(super) async fn rotate(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
-    let by = asker(&desk, request.extensions().get());
+    let by = asker(&desk, Visitor::caller(&request));
     let asked = segment(&request, 3)?;
     drop(request);
     let present = unix_ms();
@@ -209,7 +210,7 @@ pub(super) async fn rotate_gossip(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
-    let by = asker(&desk, request.extensions().get());
+    let by = asker(&desk, Visitor::caller(&request));
     drop(request);
     let last = record(&desk).await?.gossip_keys.into_iter().map(|(generation, _)| generation).max();
     let generation = last.unwrap_or(0) + 1;
@@ -300,10 +301,10 @@ async fn record(desk: &Desk) -> Result<RecordView, Problem> {
 }
 
 /// Who asks, as the record keeps it.
-fn asker(desk: &Desk, caller: Option<&Caller>) -> String {
+fn asker(desk: &Desk, caller: Caller) -> String {
     match caller {
-        Some(Caller::Loopback) => format!("someone on {}", desk.facts.name),
-        Some(Caller::Node(node)) => format!("node {node}"),
+        Caller::Loopback => format!("someone on {}", desk.facts.name),
+        Caller::Node(node) => format!("node {node}"),
         _ => "an administrator".to_string(),
     }
 }

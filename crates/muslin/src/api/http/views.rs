@@ -6,6 +6,7 @@
 
 use super::health::{QUORUM_TIMEOUT, is_quorum_answering};
 use super::kv::{ask, consistency_name, stamp, unexpected};
+use super::lines::Following;
 use super::nodes_watch;
 use super::params::{self, Params};
 use crate::api::desk::Desk;
@@ -40,6 +41,20 @@ impl Wish {
     pub(super) fn of(params: &mut Params) -> Result<Wish, Problem> {
         let consistency = params.consistency_said()?.unwrap_or(Consistency::Local);
         Ok(Wish { consistency, max_staleness: params.duration("max_staleness")? })
+    }
+
+    /// For a read of keys: linearizable when nothing is said.
+    pub(super) fn of_keys(params: &mut Params) -> Result<Wish, Problem> {
+        let consistency = params.consistency()?;
+        Ok(Wish { consistency, max_staleness: params.duration("max_staleness")? })
+    }
+
+    /// Refuses what this node knows if it is older than was wished.
+    pub(super) fn check(self, desk: &Desk) -> Result<(), Problem> {
+        match (self.max_staleness, self.consistency) {
+            (Some(most), Consistency::Local) => check_age(desk.handle.glance().staleness(), most),
+            _ => Ok(()),
+        }
     }
 
     /// Of now.
@@ -189,8 +204,9 @@ struct Nodes {
 
 pub(super) async fn list(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
-    if params.switch("watch")? {
-        return nodes_watch::answer(desk, &request, params);
+    if let Some(following) = Following::of(&request, &mut params)? {
+        let answered = nodes_watch::answer(desk, &request, (following, params))?;
+        return answered.response().await;
     }
     let wish = Wish::of(&mut params)?;
     params.finish()?;

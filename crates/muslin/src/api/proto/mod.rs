@@ -8,5 +8,8 @@
     reason = "made by a program, which has its own idea of style"
 )]
 
+pub mod authpb;
 pub mod etcdserverpb;
 pub mod mvccpb;
+pub mod v3electionpb;
+pub mod v3lockpb;

@@ -3,18 +3,14 @@
 pub struct KeyValue {
     #[prost(bytes = "bytes", tag = "1")]
     pub key: ::prost::bytes::Bytes,
-    /// Revision of the transaction that created the key.
     #[prost(int64, tag = "2")]
     pub create_revision: i64,
-    /// Revision of the last transaction that changed it.
     #[prost(int64, tag = "3")]
     pub mod_revision: i64,
-    /// Counts changes since creation, from 1.
     #[prost(int64, tag = "4")]
     pub version: i64,
     #[prost(bytes = "bytes", tag = "5")]
     pub value: ::prost::bytes::Bytes,
-    /// 0: attached to no lease.
     #[prost(int64, tag = "6")]
     pub lease: i64,
 }
@@ -22,10 +18,8 @@ pub struct KeyValue {
 pub struct Event {
     #[prost(enumeration = "event::EventType", tag = "1")]
     pub r#type: i32,
-    /// Of a deletion: only the key and the deleting revision are set.
     #[prost(message, optional, tag = "2")]
     pub kv: ::core::option::Option<KeyValue>,
-    /// The pair before, for watches that ask for it.
     #[prost(message, optional, tag = "3")]
     pub prev_kv: ::core::option::Option<KeyValue>,
 }

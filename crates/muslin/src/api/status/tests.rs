@@ -5,6 +5,7 @@ use muslin_core::base::{ClusterId, Epoch, Incarnation, Revision, Term};
 use muslin_core::groups::GroupCounts;
 use muslin_core::node::FedMember;
 use muslin_core::raft::{Configuration, Role};
+use muslin_core::state::Settings;
 use muslin_core::swim::Metadata;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -50,6 +51,9 @@ fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
         compacted: Revision(1),
         keys: 2,
         state_bytes: 100,
+        is_sweeping: false,
+        quota_bytes: 1_000,
+        settings: Settings::default(),
         configuration: Configuration::of_voters(voters.iter().copied().map(NodeId)),
         members: view.iter().map(|(id, _)| member(*id)).collect(),
         view: view.iter().map(|(id, state)| seen(*id, *state)).collect(),
@@ -281,6 +285,29 @@ fn a_part_that_others_go_on_without_is_not_healthy_although_it_has_a_quorum() {
                     which is in epoch 1: decide which part is right and stop the other; can lose 1 \
                     more node";
     check(&status, Quorum::Answers, Health::Degraded, sentence);
+}
+
+#[test]
+fn a_store_that_nears_its_quota_says_so_and_a_full_one_what_to_do() {
+    let mut status = known(&[1, 2, 3], &[(1, UP), (2, UP), (3, UP)]);
+    status.quota_bytes = 1_000;
+    for (bytes, health, sentence) in [
+        (799, Health::Healthy, "Healthy - can lose 1 more node"),
+        (
+            800,
+            Health::Degraded,
+            "Degraded - the keys take 80 % of the 1000 bytes that they may; can lose 1 more node",
+        ),
+        (
+            1_000,
+            Health::Degraded,
+            "Read-only: the keys take all of the 1000 bytes that they may: delete some, or raise \
+             quota_bytes; can lose 1 more node",
+        ),
+    ] {
+        status.state_bytes = bytes;
+        check(&status, Quorum::Answers, health, sentence);
+    }
 }
 
 #[test]

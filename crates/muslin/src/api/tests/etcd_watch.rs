@@ -4,6 +4,7 @@ use super::etcd::put;
 use super::*;
 use crate::api::proto::etcdserverpb as pb;
 use crate::api::proto::mvccpb;
+use crate::client::{Call, Client};
 use pb::kv_client::KvClient;
 use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
@@ -27,8 +28,16 @@ pub(super) fn from(start_revision: i64) -> pb::WatchCreateRequest {
 
 impl Stream {
     pub(super) async fn open(world: &World) -> Stream {
+        Stream::open_with(world, None).await
+    }
+
+    /// With a user's token.
+    pub(super) async fn open_with(world: &World, token: Option<&str>) -> Stream {
         let (requests, waiting) = mpsc::channel(64);
-        let waiting = Requests(waiting);
+        let mut waiting = tonic::Request::new(Requests(waiting));
+        if let Some(token) = token {
+            waiting.metadata_mut().insert("token", token.parse().unwrap());
+        }
         let mut client = WatchClient::new(world.channel().await);
         let answers = client.watch(waiting).await.unwrap().into_inner();
         Stream { requests, answers }
@@ -46,7 +55,7 @@ impl Stream {
         answer
     }
 
-    async fn next(&mut self) -> pb::WatchResponse {
+    pub(super) async fn next(&mut self) -> pb::WatchResponse {
         let answer = tokio::time::timeout(PATIENCE, self.answers.message()).await;
         answer.expect("an answer comes").unwrap().expect("the stream goes on")
     }
@@ -228,6 +237,91 @@ async fn a_reader_that_sleeps_misses_nothing_and_holds_up_nobody() {
     }
     let expected: Vec<i64> = (2..2 + PUTS as i64).collect();
     assert_eq!(revisions(&asleep.events(PUTS).await), expected);
+}
+
+#[tokio::test]
+async fn a_watch_that_nobody_reads_is_cancelled_and_goes_on_from_where_it_says() {
+    let patience = Patience { unread: Duration::from_millis(500), ..Patience::default() };
+    let world = World::of(Wishes { patience, ..Wishes::default() }).await;
+    let mut kv = KvClient::new(world.channel().await);
+    let (mut asleep, mut awake) = (Stream::open(&world).await, Stream::open(&world).await);
+    asleep.create(all()).await;
+    awake.create(all()).await;
+    let client = Client::new(world.addr.to_string(), None);
+    let mut puts = 0;
+    // More than the windows and queues between hold, then until the reader is found to sleep.
+    loop {
+        kv.put(put("a", vec![1; 64 << 10])).await.unwrap();
+        puts += 1;
+        awake.events(1).await;
+        let text = client.bytes(Call::get("/metrics")).await.unwrap().body;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let name = "muslin_api_cancelled_watches_total ";
+        if text.lines().any(|line| line.strip_prefix(name).is_some_and(|n| n != "0")) {
+            break;
+        }
+    }
+    let mut told = Vec::new();
+    let canceled = loop {
+        let answer = asleep.next().await;
+        if answer.canceled {
+            break answer;
+        }
+        told.extend(revisions(&answer.events));
+    };
+    let reason = canceled.cancel_reason;
+    let from: i64 = reason.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(reason.ends_with(&format!("watch again from revision {from}")), "{reason}");
+    asleep.create(self::from(from)).await;
+    told.extend(revisions(&asleep.events(puts - told.len()).await));
+    assert_eq!(told, (2..2 + puts as i64).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn each_watch_of_a_crowd_is_told_its_own_whatever_others_stand_beside_it() {
+    let world = World::new().await;
+    let mut kv = KvClient::new(world.channel().await);
+    let mut stream = Stream::open(&world).await;
+    for _ in 0..40 {
+        stream.create(all()).await;
+    }
+    let mut told = vec![Vec::new(); 60];
+    for number in 0..60i64 {
+        kv.put(put(if number % 3 == 0 { "a" } else { "b" }, "1")).await.unwrap();
+        if number % 3 == 0 {
+            // Some from now on, some from the past, some of one key.
+            let (key, range_end) = (Bytes::from_static(b"b"), Bytes::new());
+            let own = match number % 2 {
+                0 => from(2 + number / 2),
+                _ => pb::WatchCreateRequest { key, range_end, ..all() },
+            };
+            let request =
+                pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(own)) };
+            stream.requests.send(request).await.unwrap();
+        }
+    }
+    stream.ask(RequestUnion::ProgressRequest(pb::WatchProgressRequest {})).await;
+    let mut begun = vec![2; 60];
+    loop {
+        let answer = stream.next().await;
+        if answer.watch_id == -1 {
+            break;
+        }
+        if answer.created {
+            begun[answer.watch_id as usize] = answer.header.unwrap().revision + 1;
+        }
+        told[answer.watch_id as usize].extend(revisions(&answer.events));
+    }
+    let all: Vec<i64> = (2..62).collect();
+    for (id, told) in told.into_iter().enumerate() {
+        let (number, id) = ((id as i64 - 40) * 3, id);
+        let expected: Vec<i64> = match id {
+            0..40 => all.clone(),
+            _ if number % 2 == 0 => (2 + number / 2..62).collect(),
+            _ => (begun[id]..62).filter(|at| (at - 2) % 3 != 0).collect(),
+        };
+        assert_eq!(told, expected, "watch {id}");
+    }
 }
 
 #[tokio::test]

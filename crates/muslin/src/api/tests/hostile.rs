@@ -2,8 +2,9 @@
 
 use super::etcd::put;
 use super::*;
+use crate::api::auth::Doorman;
 use crate::api::connection::Line;
-use crate::api::desk::Desk;
+use crate::api::desk::{Desk, Office};
 use crate::api::front::Front;
 use crate::api::gate::Gate;
 use crate::api::metrics::Metrics;
@@ -26,6 +27,7 @@ const SHORT: Patience = Patience {
     handshake: Duration::from_millis(300),
     header: Duration::from_millis(300),
     body: Duration::from_millis(300),
+    unread: Duration::from_millis(300),
 };
 
 async fn impatient() -> World {
@@ -143,7 +145,10 @@ async fn a_message_that_claims_to_be_huge_is_refused_before_it_is_read() {
     let world = World::new().await;
     let mut kv = KvClient::new(world.channel().await);
     let status = kv.put(put("a", vec![0; 3 << 20])).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    let text = status.message();
+    assert!(text.starts_with("grpc: received message larger than max (3145"), "{text}");
+    assert!(text.ends_with(" vs. 2097152)"), "{text}");
     kv.put(put("a", "1")).await.unwrap();
 }
 
@@ -163,8 +168,8 @@ async fn many_silent_connections_leave_room_for_others() {
 /// Two ends of a connection; the node believes that the far one is at `peer`.
 async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str) -> TcpStream {
     let tls = identity.map(|identity| watch::channel(identity.server_tls().unwrap()).1);
-    let desk = Arc::new(Desk {
-        handle: world.handle.clone(),
+    let office = Office {
+        doorman: Doorman::new(world.handle.clone()),
         id: NodeId(1),
         cluster: identity.map_or(ClusterId(1), |identity| identity.cluster),
         facts: NodeFacts {
@@ -183,7 +188,8 @@ async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str)
         began: 1,
         chronicle: chronicle::Chronicle::default(),
         nodes: super::super::http::NodeBoard::default(),
-    });
+    };
+    let desk = Desk::new(world.handle.clone(), office);
     let front = Arc::new(Front::new(desk));
     let shutdown = world.shutdown.subscribe();
     let line = Line { front, tls, is_strict: false, patience: Patience::default(), shutdown };
@@ -380,6 +386,8 @@ async fn every_route_and_every_call_refuses_unauthenticated_callers() {
                 };
                 let expected = match (method.as_str(), path.as_str()) {
                     ("get", "/livez" | "/readyz") => 200,
+                    // Whoever knows a password may show it, where nobody else can read it.
+                    ("post", "/v1/auth/token") if !is_plain => 400,
                     // To ask to join is open to all, and here nobody admits.
                     ("post", "/v1/join") => {
                         if is_plain {

@@ -1,9 +1,17 @@
 //! The API over real sockets: a node with its driver, a disk in memory and no peers.
 
+mod auth;
+mod collections;
+mod coordination;
 mod etcd;
+mod etcd_lock;
+mod etcd_members;
 mod etcd_watch;
+mod gateway;
 mod hostile;
 mod http;
+mod idempotency;
+mod unary;
 mod views;
 
 use super::*;

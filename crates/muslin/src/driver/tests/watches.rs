@@ -4,14 +4,14 @@ use super::faults::Nodes;
 use crate::driver::{Handle, Watch, WatchItem};
 use bytes::Bytes;
 use muslin_core::base::Revision;
-use muslin_core::state::{Command, CommandKind, KeyRange, Put, WatchSpec};
+use muslin_core::state::{Command, CommandKind, Compact, KeyRange, Put, WatchSpec};
+use std::time::Duration;
 
 /// One of the largest values that clients may put.
 const LARGE: usize = 1 << 20;
 
-/// What may wait for one reader, and for all, and one value that goes over it.
-const WATCH_BYTES_MAX: u64 = (16 << 20) + 2 * LARGE as u64;
-const ALL_BYTES_MAX: u64 = (128 << 20) + 2 * LARGE as u64;
+/// What the changes of all may take, and one that goes over it.
+const RING_BYTES_MAX: usize = (64 << 20) + 3 * LARGE;
 
 async fn put(handle: &Handle, number: u64) {
     let value = Bytes::from(vec![number as u8; LARGE]);
@@ -25,60 +25,88 @@ async fn watch(handle: &Handle, from: Revision) -> Watch {
     handle.watch(spec).await.unwrap()
 }
 
-/// Reads until everything up to here was told, and watches again whenever it is cancelled; how
-/// often that was.
-async fn read(handle: &Handle, mut watch: Watch, upto: Revision) -> (Vec<u64>, u64) {
-    let (mut told, mut cancelled) = (Vec::new(), 0);
+/// Reads until everything up to here was told.
+async fn read(mut watch: Watch, upto: Revision) -> Vec<u64> {
+    let mut told = Vec::new();
     while told.last().is_none_or(|last| *last < upto.0) {
         match watch.next().await.unwrap() {
             WatchItem::Events { events, .. } => {
                 told.extend(events.iter().map(|event| event.kv.mod_revision));
             }
-            WatchItem::Cancelled { from } => {
-                cancelled += 1;
-                watch = self::watch(handle, from).await;
-            }
             WatchItem::Started { .. } | WatchItem::Progress { .. } => {}
-            WatchItem::Compacted { .. } => panic!("nothing was compacted"),
+            other => panic!("{other:?}"),
         }
     }
-    (told, cancelled)
+    told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_that_nobody_reads_holds_so_many_bytes_and_goes_on_where_its_reader_was() {
-    let nodes = Nodes::start(1).await;
-    let handle = nodes.handle(1);
-    let asleep = watch(handle, Revision::ZERO).await;
-    let awake = tokio::spawn({
-        let (handle, awake) = (handle.clone(), watch(handle, Revision::ZERO).await);
-        async move { read(&handle, awake, Revision(41)).await }
-    });
-    for number in 0..40 {
-        put(handle, number).await;
-        assert!(handle.watch_backlog() <= 2 * WATCH_BYTES_MAX);
-    }
-    let all: Vec<u64> = (2..=41).collect();
-    assert_eq!(awake.await.unwrap().0, all);
-    assert_eq!(handle.watch_backlog(), 0, "what waited for the one asleep was let go");
-    assert_eq!(read(handle, asleep, Revision(41)).await, (all, 1));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn watches_that_nobody_reads_are_bounded_together() {
+async fn watches_that_nobody_reads_hold_nothing_and_miss_nothing() {
     let nodes = Nodes::start(1).await;
     let handle = nodes.handle(1);
     let mut asleep = Vec::new();
-    for _ in 0..64 {
+    for _ in 0..16 {
         asleep.push(watch(handle, Revision::ZERO).await);
     }
-    for number in 0..12 {
+    let awake = tokio::spawn(read(watch(handle, Revision::ZERO).await, Revision(41)));
+    for number in 0..40 {
         put(handle, number).await;
-        assert!(handle.watch_backlog() <= ALL_BYTES_MAX, "{} bytes", handle.watch_backlog());
+        assert!(handle.watch_ring_bytes() <= RING_BYTES_MAX, "{}", handle.watch_ring_bytes());
     }
-    let all: Vec<u64> = (2..=13).collect();
+    let all: Vec<u64> = (2..=41).collect();
+    assert_eq!(awake.await.unwrap(), all);
     for watch in asleep {
-        assert_eq!(read(handle, watch, Revision(13)).await.0, all);
+        assert_eq!(read(watch, Revision(41)).await, all);
     }
-    assert_eq!(handle.watch_backlog(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_for_watches_when_there_are_none() {
+    let nodes = Nodes::start(1).await;
+    let handle = nodes.handle(1);
+    let one = watch(handle, Revision::ZERO).await;
+    put(handle, 1).await;
+    assert!(handle.watch_ring_bytes() > LARGE);
+    drop(one);
+    while handle.watch_ring_bytes() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    put(handle, 2).await;
+    assert_eq!(handle.watch_ring_bytes(), 0);
+    assert_eq!(read(watch(handle, Revision(2)).await, Revision(3)).await, [2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_whose_next_change_is_compacted_away_is_told_so() {
+    let nodes = Nodes::start(1).await;
+    let handle = nodes.handle(1);
+    let mut late = watch(handle, Revision::ZERO).await;
+    assert!(matches!(late.next().await, Some(WatchItem::Started { .. })));
+    for number in 0..40 {
+        put(handle, number).await;
+    }
+    let compact = CommandKind::Compact(Compact { revision: 41 });
+    handle.write(Command::of(compact)).await.unwrap();
+    assert_eq!(late.next().await, Some(WatchItem::Compacted { compacted: Revision(41) }));
+    assert_eq!(late.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_is_told_behind_all_that_was_answered_before() {
+    let nodes = Nodes::start(1).await;
+    let handle = nodes.handle(1);
+    let mut watch = watch(handle, Revision::ZERO).await;
+    for number in 2..12 {
+        put(handle, number).await;
+        watch.request_progress();
+        let mut told = 0;
+        loop {
+            match watch.next().await.unwrap() {
+                WatchItem::Progress { revision } => break assert_eq!(revision, Revision(number)),
+                WatchItem::Events { events, .. } => told += events.len(),
+                _ => {}
+            }
+        }
+        assert_eq!(told, 1);
+    }
 }

@@ -4,7 +4,7 @@
 use super::super::harness::mailbox::Mailbox;
 use super::held::Held;
 use bytes::Bytes;
-use muslin_core::base::{Index, Machine, NodeId, Now, Outputs, PersistId};
+use muslin_core::base::{Index, Machine, NodeId, Now, Outputs, PersistId, Sum64};
 use muslin_core::raft::{
     Entry, Input, Message, Options, Output, Payload, Raft, Recovered, Snapshot, Write,
 };
@@ -163,6 +163,7 @@ impl Replica {
     /// letters.
     fn carry_out(&mut self, now: Now) {
         loop {
+            self.step(now, Input::Flush);
             let mut out = std::mem::take(&mut self.out);
             for output in out.drain() {
                 self.obey(output);
@@ -231,7 +232,8 @@ impl Replica {
     fn snapshot(&mut self, now: Now) {
         let snapshot = Snapshot { meta: self.raft.snapshot_meta(), data: Bytes::new() };
         self.snapshot_due = Index(snapshot.meta.last.index.0 + SNAPSHOT_EVERY);
-        self.step(now, Input::Snapshot { snapshot, save: true });
+        let checksum = Sum64::of(&snapshot.data);
+        self.step(now, Input::Snapshot { snapshot, checksum, save: true });
     }
 }
 

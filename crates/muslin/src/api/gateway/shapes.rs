@@ -1,0 +1,182 @@
+//! Messages as JSON and back, by the mapping of Protocol Buffers ("ProtoJSON Format").
+//!
+//! As etcd's gateway writes it: names as in the `.proto` files, 64-bit numbers as strings, bytes in
+//! base64, enumerations by name, and nothing where a field has its default. Numbers, camel case and
+//! numbers of enumerations are taken too, and fields that do not exist are passed over.
+
+use bytes::Bytes;
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, MethodDescriptor,
+    SerializeOptions,
+};
+use serde::de::IgnoredAny;
+use std::sync::LazyLock;
+use tonic::Status;
+
+/// The interface, as `cargo run -p codegen` describes it.
+static INTERFACE: &[u8] = include_bytes!("../proto/interface.bin");
+
+/// The same, to be asked: made when somebody first calls.
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(INTERFACE).expect("codegen describes what it compiled")
+});
+
+/// The call of this name, `/package.Service/Call`.
+pub(super) fn method(name: &str) -> Option<MethodDescriptor> {
+    let (service, call) = name.strip_prefix('/')?.split_once('/')?;
+    POOL.get_service_by_name(service)?.methods().find(|method| method.name() == call)
+}
+
+/// A message from its JSON, of which nothing is left over.
+///
+/// # Errors
+///
+/// The text is not the JSON of such a message; says where.
+pub(super) fn from_json(shape: &MessageDescriptor, json: &[u8]) -> Result<Bytes, Status> {
+    let refused = |error: serde_json::Error| {
+        let shape = shape.full_name();
+        Status::invalid_argument(format!("muslin: the body is not the JSON of {shape}: {error}"))
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let message =
+        DynamicMessage::deserialize_with_options(shape.clone(), &mut deserializer, &options)
+            .and_then(|message| deserializer.end().map(|()| message))
+            .map_err(refused)?;
+    Ok(Bytes::from(message.encode_to_vec()))
+}
+
+/// The JSON of a message.
+///
+/// # Errors
+///
+/// These bytes are no such message: this node wrote them, so that is a flaw.
+pub(super) fn to_json(shape: &MessageDescriptor, message: Bytes) -> Result<Vec<u8>, Status> {
+    let flaw = |error: &dyn std::error::Error| {
+        Status::internal(format!("muslin: {} cannot be told as JSON: {error}", shape.full_name()))
+    };
+    let message = DynamicMessage::decode(shape.clone(), message).map_err(|error| flaw(&error))?;
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let mut json = serde_json::Serializer::new(Vec::new());
+    message.serialize_with_options(&mut json, &options).map_err(|error| flaw(&error))?;
+    Ok(json.into_inner())
+}
+
+/// How many bytes the first value takes of a text that goes on; `None` when it has not all come.
+///
+/// # Errors
+///
+/// The text cannot become JSON, whatever comes.
+pub(super) fn first_value(text: &[u8]) -> Result<Option<usize>, serde_json::Error> {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+    match values.next() {
+        None => Ok(None),
+        Some(Ok(_)) => Ok(Some(values.byte_offset())),
+        Some(Err(error)) if error.is_eof() => Ok(None),
+        Some(Err(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::routes::ROUTES;
+    use super::*;
+    use crate::api::proto::etcdserverpb as pb;
+    use std::collections::BTreeSet;
+
+    fn asked(call: &str) -> MessageDescriptor {
+        method(call).expect("it is a call").input()
+    }
+
+    #[test]
+    fn every_call_has_a_path_and_every_path_a_call() {
+        let calls: BTreeSet<String> = POOL
+            .services()
+            .flat_map(|service| {
+                let name = service.full_name().to_owned();
+                let called = move |m: MethodDescriptor| format!("/{name}/{}", m.name());
+                service.methods().map(called).collect::<Vec<_>>()
+            })
+            .collect();
+        let routed: BTreeSet<String> = ROUTES.iter().map(|(_, call)| call.to_string()).collect();
+        let without: Vec<&String> = calls.difference(&routed).collect();
+        assert_eq!(without, ["/etcdserverpb.Maintenance/Hash"], "as in etcd");
+        assert!(routed.is_subset(&calls));
+        assert!(ROUTES.iter().all(|(_, call)| method(call).is_some()));
+    }
+
+    #[test]
+    fn what_clients_write_is_read_however_they_write_it() {
+        let shape = asked("/etcdserverpb.KV/Range");
+        let expected = pb::RangeRequest {
+            key: Bytes::from_static(b"foo"),
+            limit: 3,
+            sort_order: 2,
+            range_end: Bytes::from_static(b"fop"),
+            ..pb::RangeRequest::default()
+        };
+        for json in [
+            r#"{"key":"Zm9v","range_end":"Zm9w","limit":"3","sort_order":"DESCEND"}"#,
+            r#" {"limit":3, "rangeEnd":"Zm9w", "sortOrder":2, "key":"Zm9v", "no_field":[{}]} "#,
+        ] {
+            let message = from_json(&shape, json.as_bytes()).expect("it is its JSON");
+            assert_eq!(pb::RangeRequest::decode(message).unwrap(), expected, "{json}");
+        }
+        let empty = from_json(&shape, b"{}").expect("all may be left out");
+        assert!(empty.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_the_json_of_a_message_is_refused() {
+        let shape = asked("/etcdserverpb.KV/Put");
+        for json in
+            ["", "[]", "null", "{", r#"{"key":"!"}"#, r#"{"key":7}"#, r#"{"lease":"x"}"#, "{} {}"]
+        {
+            let refusal = from_json(&shape, json.as_bytes()).expect_err(json);
+            assert_eq!(refusal.code(), tonic::Code::InvalidArgument);
+            assert!(refusal.message().contains("etcdserverpb.PutRequest"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn answers_are_written_as_etcd_writes_them() {
+        let answer = pb::RangeResponse {
+            header: Some(pb::ResponseHeader {
+                cluster_id: u64::MAX,
+                member_id: 5,
+                revision: 7,
+                raft_term: 2,
+            }),
+            kvs: vec![crate::api::proto::mvccpb::KeyValue {
+                key: Bytes::from_static(b"foo"),
+                create_revision: 2,
+                mod_revision: 7,
+                version: 3,
+                value: Bytes::from_static(b"\xff\x00"),
+                lease: 0,
+            }],
+            more: true,
+            count: 9_007_199_254_740_993,
+        };
+        let shape = method("/etcdserverpb.KV/Range").expect("it is a call").output();
+        let json = to_json(&shape, Bytes::from(answer.encode_to_vec())).expect("it is one");
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            r#"{"header":{"cluster_id":"18446744073709551615","member_id":"5","revision":"7","#
+                .to_owned()
+                + r#""raft_term":"2"},"kvs":[{"key":"Zm9v","create_revision":"2","#
+                + r#""mod_revision":"7","version":"3","value":"/wA="}],"more":true,"#
+                + r#""count":"9007199254740993"}"#
+        );
+    }
+
+    #[test]
+    fn a_value_is_found_once_it_has_all_come() {
+        assert_eq!(first_value(b"").unwrap(), None);
+        assert_eq!(first_value(b" \n").unwrap(), None);
+        assert_eq!(first_value(b"{\"a\":").unwrap(), None);
+        assert_eq!(first_value(b" {\"a\":\"}\"} {").unwrap(), Some(10));
+        assert!(first_value(b"}").is_err());
+    }
+}
