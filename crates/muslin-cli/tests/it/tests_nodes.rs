@@ -242,10 +242,13 @@ fn a_certificate_of_the_cluster_opens_the_door_and_one_of_another_does_not() {
 }
 
 impl Cluster {
-    /// Another directory of that node, as its is now, and an address for it.
+    /// Another directory of that node, as its is now, and an address for it. It writes nothing
+    /// meanwhile: the copy is of one moment.
     fn copied(&self, number: usize) -> (PathBuf, String) {
         let place = self.places[number].with_extension("copy");
+        self.nodes[number].signal(Signal::SIGSTOP);
         copy(&self.places[number], &place);
+        self.nodes[number].signal(Signal::SIGCONT);
         (place, format!("127.0.0.1:{}", ports::row(1)))
     }
 

@@ -11,6 +11,7 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper_util::rt::TokioIo;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
@@ -37,7 +38,8 @@ const OF_ONE_HOP: [HeaderName; 8] = [
 ];
 
 /// Sends a request to whoever listens there. The body of the answer is passed on as it comes.
-pub(super) async fn on(place: &str, head: &Parts, body: &Bytes, until: Instant) -> Passed {
+pub(super) async fn on(place: &str, head: &Parts, body: &Bytes, patience: Duration) -> Passed {
+    let until = Instant::now() + patience;
     let late = || String::from("it took too long");
     let connected = match timeout_at(until, TcpStream::connect(place)).await {
         Ok(Ok(stream)) => stream,

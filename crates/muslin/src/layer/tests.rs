@@ -57,7 +57,8 @@ fn application(
         }
     };
     let told = Told { leader: leader.clone(), name };
-    let limits = Limits { body_bytes: 10_000, patience: Duration::from_secs(2) };
+    let patience = Duration::from_secs(2);
+    let limits = Limits { body_bytes: 10_000, patience, answer: Duration::from_secs(60) };
     let router = Router::new().fallback(any(answer));
     (router.layer(ThroughLeader::new(told).limits(limits)), leader, count)
 }

@@ -25,15 +25,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(25);
 pub struct Limits {
     /// Largest body passed on: it is held until the leader has answered.
     pub body_bytes: usize,
-    /// How long a leader is looked for, and waited for.
+    /// How long a leader is looked for: within it a request is begun.
     pub patience: Duration,
+    /// How long the leader's answer is waited for: without it, nobody knows what became of the
+    /// request.
+    pub answer: Duration,
 }
 
 impl Default for Limits {
-    /// What a command of the cluster may have, and ten seconds.
+    /// What a command of the cluster may have, and ten seconds for either.
     fn default() -> Limits {
         let body_bytes = muslin_core::node::COMMAND_BYTES_MAX;
-        Limits { body_bytes, patience: Duration::from_secs(10) }
+        let patience = Duration::from_secs(10);
+        Limits { body_bytes, patience, answer: patience }
     }
 }
 
@@ -136,7 +140,7 @@ impl ThroughLeader {
                     let Ok(response) = inner.oneshot(request).await;
                     return Ok(response);
                 }
-                Leader::At(place) => pass::on(&place, &head, &body, until).await,
+                Leader::At(place) => pass::on(&place, &head, &body, self.limits.answer).await,
                 Leader::Nobody => Passed::Unsent(String::from("nobody is known to lead")),
             };
             let why = match passed {
