@@ -40,7 +40,7 @@ impl Raft {
 
     /// Whether a leader may still count on this replica's giving no vote, whatever has happened to
     /// this replica since it heard that leader.
-    fn is_bound_by_lease(&self) -> bool {
+    pub(super) fn is_bound_by_lease(&self) -> bool {
         self.options.is_bound_by_leases() && self.bound_until > self.now && !self.is_sole_voter()
     }
 
@@ -74,6 +74,7 @@ impl Raft {
         self.heard = None;
         self.fail_asked(out);
         self.attempts = self.attempts.saturating_add(1);
+        self.starting = self.starting.saturating_sub(1);
         let is_first = !matches!(self.part, Part::PreCandidate { .. });
         self.part = Part::PreCandidate { granted: BTreeSet::from([self.id]) };
         self.rearm_election();
@@ -276,6 +277,7 @@ impl Raft {
     ) {
         assert!(term > self.term, "R5: terms go up");
         self.term = term;
+        self.starting = 0;
         self.vote = None;
         if !mutant::is_active(Mutant::TermNotPersisted) {
             self.disk.mark_hard_state();
@@ -315,6 +317,7 @@ impl Raft {
             }
         }
         self.heard = Some(self.now);
+        self.starting = 0;
         self.bound_until = self.now + self.options.election_timeout_min;
         self.rearm_election();
         self.seek_fence(out);

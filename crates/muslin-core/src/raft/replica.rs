@@ -21,12 +21,16 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// First election time-out of a group that never had a leader, lower bound: long enough for peers
-/// that start together to have connected.
-const FOUNDING_TIMEOUT_MIN: Duration = Duration::from_millis(20);
+/// Election time-out of a group that never had a leader and of a replica that has just started,
+/// lower bound: long enough for peers that start together to have connected.
+const STARTING_TIMEOUT_MIN: Duration = Duration::from_millis(20);
 
 /// Upper bound of the same: a group of three has a leader well within 0.3 s.
-const FOUNDING_TIMEOUT_MAX: Duration = Duration::from_millis(120);
+const STARTING_TIMEOUT_MAX: Duration = Duration::from_millis(120);
+
+/// So often a replica that has just started asks for pre-votes that soon. While a leader is in
+/// office they are refused; where all started together, nobody waits for a leader that is gone.
+const STARTING_CAMPAIGNS: u32 = 4;
 
 /// One replica of one group. See the [module](super) for what it does and promises.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub struct Raft {
     pub(super) bound_until: Now,
     /// Times a passive replica has asked for votes since it was told to.
     pub(super) attempts: u32,
+    /// Campaigns that come soon, since it has just started and has heard of no leader and no term.
+    pub(super) starting: u32,
     /// Peers whose nodes are not alive, by what nodes know of each other.
     pub(super) absent: BTreeSet<NodeId>,
     pub(super) asking: Asking,
@@ -167,6 +173,7 @@ impl Raft {
             drive,
             bound_until: Now::START,
             attempts: 0,
+            starting: STARTING_CAMPAIGNS,
             absent: BTreeSet::new(),
             asking: Asking::default(),
             incoming: None,
@@ -374,13 +381,21 @@ impl Raft {
 
     /// Draws the moment to campaign at unless a leader is heard.
     pub(super) fn rearm_election(&mut self) {
+        let Options { election_timeout_min, election_timeout_max, heartbeat_interval, .. } =
+            self.options;
         let is_founding = self.term == Term::ZERO && self.log.last() == LogId::ZERO;
-        let (low, high) = if is_founding && self.may_campaign() {
-            (FOUNDING_TIMEOUT_MIN, FOUNDING_TIMEOUT_MAX)
-        } else {
-            (self.options.election_timeout_min, self.options.election_timeout_max)
+        let is_starting = self.starting > 0 && self.drive == Drive::Ticking;
+        let (earliest, low, high) = match self.may_campaign() {
+            true if is_founding => (self.now, STARTING_TIMEOUT_MIN, STARTING_TIMEOUT_MAX),
+            true if is_starting => {
+                // A leader in office is heard first; and bound by a lease it could not ask at all.
+                let heard = self.now + heartbeat_interval;
+                let bound = if self.is_bound_by_lease() { self.bound_until } else { heard };
+                (bound.max(heard), STARTING_TIMEOUT_MIN, STARTING_TIMEOUT_MAX)
+            }
+            _ => (self.now, election_timeout_min, election_timeout_max),
         };
-        self.election_due = self.now + self.prng.duration(low, high);
+        self.election_due = earliest + self.prng.duration(low, high);
     }
 
     fn on_tick(&mut self, out: &mut Outputs<Output>) {
