@@ -21,7 +21,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("lib", &["*"]),
 ];
 
-const WIRE: [&str; 15] = [
+const WIRE: [&str; 17] = [
     "base",
     "raft",
     "swim",
@@ -37,6 +37,8 @@ const WIRE: [&str; 15] = [
     "node::Told",
     "groups::Message",
     "groups::Claim",
+    "groups::Matter",
+    "groups::Answer",
 ];
 
 const CORE: &str = "crates/muslin-core/src/";

@@ -1,8 +1,12 @@
 //! One group's replica on this node: its consensus, its state, and who waits for it.
 
 use super::snapshot;
+use super::told::Told;
 use super::types::Kept;
-use super::{Ask, Claim, Event, Failure, GroupMachine, GroupStatus, Message, Output, Recovered};
+use super::{
+    AFAR_ANSWER_BYTES_MAX, Answer, Ask, Claim, Event, Failure, GroupMachine, GroupStatus, Matter,
+    Message, Output, Recovered,
+};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{
     GroupId, Index, LogId, Machine as _, NodeId, Now, Outputs, RequestId, Sum64, Wake,
@@ -33,16 +37,25 @@ const SETTLE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Most commands of one node waiting at one group: many times what a group carries out while one
 /// waits, and well within the window in which a repetition is known.
-const PROPOSALS_MAX: usize = 4_096;
+pub(super) const PROPOSALS_MAX: usize = 4_096;
 
 /// Most queries of one node waiting at one group.
-const READS_MAX: usize = 4_096;
+pub(super) const READS_MAX: usize = 4_096;
 
 /// A query that waits for a round.
 #[derive(Clone, Debug)]
 struct Question {
-    request: RequestId,
+    asker: Asker,
     query: Bytes,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Asker {
+    /// A client of this node.
+    Here(RequestId),
+    /// A node that keeps no replica, by its start and number.
+    Afar { node: NodeId, boot: u64, number: u64 },
 }
 
 /// This node, as its groups see it.
@@ -79,6 +92,8 @@ pub struct Group {
     reads: Reads<Question>,
     /// Proposals of peers, for this leader to append at the next flush.
     relayed: Relayed,
+    /// What was answered to nodes that keep no replica.
+    told: Told,
     /// Who leads and who is named differ.
     dispute: Option<Dispute>,
     /// Not before this moment is the named replica asked again whether it leads.
@@ -141,6 +156,7 @@ impl Group {
             proposals: Proposals::new(home.id, home.boot, PROPOSALS_MAX),
             reads: Reads::new(READS_MAX),
             relayed: Relayed::default(),
+            told: Told::default(),
             dispute: None,
             seek_again: Now::START,
             fresh: 0,
@@ -285,7 +301,7 @@ impl Group {
             Ask::Propose(_) if self.raft.stands_still() => Err(Failure::StandsStill),
             Ask::Propose(command) => self.proposals.add(now, Some(request), command),
             Ask::Query(query) => {
-                let what = Question { request, query };
+                let what = Question { asker: Asker::Here(request), query };
                 self.reads.add(waiting::Ask { asked: now, what })
             }
             Ask::QueryLocal(query) => {
@@ -295,6 +311,43 @@ impl Group {
         };
         if let Err(failure) = taken {
             fail(request, failure, out);
+        }
+    }
+
+    /// A node that keeps no replica asks.
+    pub(super) fn on_question(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        (query, is_local): (Bytes, bool),
+        out: &mut Outputs<Output>,
+    ) {
+        let taken = match is_local {
+            _ if self.is_lost() => Err(Failure::Lost),
+            true => {
+                self.tell(asker, Ok(self.machine.query(&query)), out);
+                Ok(())
+            }
+            false => {
+                let what = Question { asker, query };
+                self.reads.add(waiting::Ask { asked: now, what })
+            }
+        };
+        if let Err(failure) = taken {
+            self.tell(asker, Err(failure), out);
+        }
+    }
+
+    /// Answers a question.
+    fn tell(&self, asker: Asker, result: Result<Bytes, Failure>, out: &mut Outputs<Output>) {
+        match asker {
+            Asker::Here(id) => out.push(Output::Reply { id, result }),
+            Asker::Afar { node, boot, number } => {
+                let (group, matter) = (self.id(), Matter::Question(number));
+                let answer = Answer::of_question(result);
+                let message = Message::Answered { group, boot, matter, answer };
+                out.push(Output::Send { to: node, after: None, message });
+            }
         }
     }
 
@@ -319,7 +372,7 @@ impl Group {
 
     pub(super) fn on_cancel(&mut self, request: RequestId) {
         self.proposals.cancel(request);
-        self.reads.cancel(|question| question.request == request);
+        self.reads.cancel(|question| question.asker == Asker::Here(request));
     }
 
     /// Gives up whoever waits: the process stops. A command may be in the log.
@@ -337,7 +390,7 @@ impl Group {
             fail(id, commands, out);
         }
         for question in self.reads.abandon() {
-            fail(question.request, queries, out);
+            self.tell(question.asker, Err(queries), out);
         }
     }
 
@@ -396,8 +449,9 @@ impl Group {
     /// What peers sent and was not appended.
     fn refuse_relayed(&mut self, out: &mut Outputs<Output>) {
         let (group, full) = (self.id(), self.raft.lacks_room());
+        let leader = self.raft.leader().or(self.record.leader.map(NodeId));
         for (to, sequences) in self.relayed.refuse() {
-            let message = Message::ProposeRefused { group, sequences, full };
+            let message = Message::ProposeRefused { group, sequences, full, leader };
             out.push(Output::Send { to, after: None, message });
         }
     }
@@ -418,12 +472,12 @@ impl Group {
 
     fn answer_reads(&mut self, out: &mut Outputs<Output>) {
         for ask in self.reads.take_answerable(self.applied) {
-            let Question { request, query } = ask.what;
-            out.push(Output::Reply { id: request, result: Ok(self.machine.query(&query)) });
+            let Question { asker, query } = ask.what;
+            self.tell(asker, Ok(self.machine.query(&query)), out);
         }
         if self.raft.stands_still() {
             for question in self.reads.take_confirmed() {
-                fail(question.request, Failure::StandsStill, out);
+                self.tell(question.asker, Err(Failure::StandsStill), out);
             }
         }
     }
@@ -447,7 +501,7 @@ impl Group {
             fail(id, Failure::TimedOut, out);
         }
         for question in self.reads.expire(now, |_| timeout) {
-            fail(question.request, Failure::TimedOut, out);
+            self.tell(question.asker, Err(Failure::TimedOut), out);
         }
         self.settle_dispute(now, &is_alive, out);
         if self.is_under_repair() {
@@ -621,13 +675,42 @@ impl Group {
                 Verdict::Duplicate => Err(Failure::TimedOut),
                 Verdict::TooFar => Err(Failure::Busy { retry_after: RETRY_AFTER_MIN }),
             };
-            if origin == self.home.id
+            if !self.record.replicas.contains(&origin.0) {
+                self.answer_afar(stub, result, out);
+            } else if origin == self.home.id
                 && let Some(id) = self.proposals.settle(boot, sequence)
             {
                 out.push(Output::Reply { id, result });
             }
         }
         self.answer_reads(out);
+    }
+
+    /// A command of a node that keeps no replica was applied: whoever leads tells it.
+    fn answer_afar(
+        &mut self,
+        stub: Stub,
+        result: Result<Bytes, Failure>,
+        out: &mut Outputs<Output>,
+    ) {
+        let answer = match result {
+            Ok(bytes) => {
+                self.told.keep(stub, &bytes);
+                Answer::Said(bytes)
+            }
+            Err(Failure::Busy { retry_after }) => Answer::Busy { retry_after },
+            Err(_) => self.told.find(stub).map_or(Answer::Gone, Answer::Said),
+        };
+        if self.raft.role() != Role::Leader {
+            return;
+        }
+        let answer = match answer {
+            Answer::Said(bytes) if bytes.len() > AFAR_ANSWER_BYTES_MAX => Answer::TooLong,
+            answer => answer,
+        };
+        let (group, matter) = (self.id(), Matter::Command(stub.sequence));
+        let message = Message::Answered { group, boot: stub.boot, matter, answer };
+        out.push(Output::Send { to: stub.origin, after: None, message });
     }
 
     fn install(&mut self, snapshot: Snapshot) {

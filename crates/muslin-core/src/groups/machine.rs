@@ -1,13 +1,15 @@
 //! All groups of a node, and the sets that say which of them need looking at.
 
-use super::group::{Home, Opening};
+use super::afar::{Afar, Refused};
+use super::group::{Asker, Home, Opening};
 use super::liveness::{self, Liveness};
-use super::{Event, Failure, Group, Input, Message, Options, Output, Recovered};
+use super::{Answer, Event, Failure, Group, Input, Matter, Message, Options, Output, Recovered};
 use crate::base::{
     GroupId, Index, Machine, NodeId, Now, Outputs, PersistId, Prng, RequestId, Wake,
 };
 use crate::raft::{self, Drive, Snapshot, SnapshotMeta, Write};
 use crate::state::GroupRecord;
+use crate::waiting::Relayed;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -32,6 +34,8 @@ pub struct Groups {
     /// What is on the disk of groups that the record has not named yet.
     dormant: BTreeMap<GroupId, Recovered>,
     liveness: Liveness,
+    /// Groups kept elsewhere, asked through this node.
+    afar: Afar,
     /// When each group that wants to be woken does.
     timers: Timers,
     /// Groups with something under way.
@@ -67,8 +71,10 @@ impl Groups {
     pub fn new(options: Options, start: Start, seed: u64, now: Now) -> Groups {
         let Start { id, boot, request_timeout, recovered } = start;
         let (snapshot_entries, snapshot_bytes) = (options.snapshot_entries, options.snapshot_bytes);
+        let home = Home { id, boot, request_timeout, snapshot_entries, snapshot_bytes };
         Groups {
-            home: Home { id, boot, request_timeout, snapshot_entries, snapshot_bytes },
+            home,
+            afar: Afar::new(home),
             prng: Prng::seeded(seed),
             groups: BTreeMap::new(),
             dormant: recovered,
@@ -126,6 +132,12 @@ impl Groups {
         for group in self.groups.values_mut() {
             group.stop(out);
         }
+        self.afar.stop(out);
+    }
+
+    /// Groups of which this node keeps no replica, and which were asked through it.
+    pub fn asked_afar(&self) -> impl Iterator<Item = GroupId> + '_ {
+        self.afar.ids()
     }
 }
 
@@ -144,9 +156,14 @@ impl Machine for Groups {
                     group.on_assigned(now, record);
                     self.refresh(now, id);
                     self.look_soon(now, id);
+                } else {
+                    self.afar.on_record(&record);
                 }
             }
-            Input::Close(id) => self.close(id, out),
+            Input::Close(id) => {
+                self.afar.close(id, out);
+                self.close(id, out);
+            }
             Input::Message { from, message } => self.on_message(now, from, message, out),
             Input::Persisted { group, id } => {
                 self.step(now, group, raft::Input::Persisted(id), out);
@@ -169,6 +186,10 @@ impl Machine for Groups {
                 }
                 None => out.push(Output::Reply { id, result: Err(Failure::NoGroup) }),
             },
+            Input::AskAfar { id, record, ask } => {
+                self.begin_chores(now);
+                self.afar.ask(now, id, (record, ask), out);
+            }
             Input::Shutdown => {
                 self.is_stopping = true;
                 self.step_all(now, &raft::Input::Shutdown, out);
@@ -179,7 +200,8 @@ impl Machine for Groups {
     fn deadline(&self) -> Option<(Now, Wake)> {
         let timer = self.timers.first().map(|at| (at, Wake("a group")));
         let alive = self.liveness.deadline().map(|at| (at, Wake("say alive")));
-        let chores = (!self.restless.is_empty()).then_some((self.next_chores, Wake("chores")));
+        let is_restless = !self.restless.is_empty() || self.afar.is_restless();
+        let chores = is_restless.then_some((self.next_chores, Wake("chores")));
         let fallback = match self.drive {
             Drive::Passive if !self.groups.is_empty() => self.unled_since,
             _ => None,
@@ -208,6 +230,14 @@ impl Groups {
             for id in self.restless.clone() {
                 self.look_after(now, id, out);
             }
+            self.afar.do_chores(now, out);
+        }
+    }
+
+    /// Something is about to be under way: what is looked after is looked after a while from now.
+    fn begin_chores(&mut self, now: Now) {
+        if self.restless.is_empty() && !self.afar.is_restless() {
+            self.next_chores = now + CHORES_EVERY;
         }
     }
 
@@ -235,6 +265,7 @@ impl Groups {
                 self.waiting.remove(&id);
             }
         }
+        self.afar.flush(now, out);
         self.save_resting(now, out);
     }
 
@@ -279,7 +310,10 @@ impl Groups {
 impl Groups {
     fn open(&mut self, now: Now, record: GroupRecord, rebuilding: bool, out: &mut Outputs<Output>) {
         let id = GroupId(record.id);
-        if !record.replicas.contains(&self.home.id.0) || self.groups.contains_key(&id) {
+        if !record.replicas.contains(&self.home.id.0) {
+            return self.afar.on_record(&record);
+        }
+        if self.groups.contains_key(&id) {
             return;
         }
         if self.dormant.get(&id).is_some_and(Recovered::was_removed) {
@@ -372,13 +406,32 @@ impl Groups {
                 if let Some(found) = self.groups.get_mut(&group) {
                     found.on_relayed(from, proposals);
                     self.refresh(now, group);
+                } else {
+                    turn_away(from, group, proposals, out);
                 }
             }
-            Message::ProposeRefused { group, sequences, full } => {
+            Message::ProposeRefused { group, sequences, full, leader } => {
                 if let Some(found) = self.groups.get_mut(&group) {
                     found.on_refused(now, &sequences, full, out);
                     self.refresh(now, group);
+                } else {
+                    let refused = Refused { group, sequences: &sequences, full, leader };
+                    self.afar.on_refused(now, from, refused, out);
                 }
+            }
+            Message::Question { group, boot, number, query, is_local } => {
+                let asker = Asker::Afar { node: from, boot, number };
+                if let Some(found) = self.groups.get_mut(&group) {
+                    found.on_question(now, asker, (query, is_local), out);
+                    self.refresh(now, group);
+                } else {
+                    let (matter, answer) = (Matter::Question(number), Answer::Elsewhere);
+                    let message = Message::Answered { group, boot, matter, answer };
+                    out.push(Output::Send { to: from, after: None, message });
+                }
+            }
+            Message::Answered { group, boot, matter, answer } => {
+                self.afar.on_answer(now, from, (group, boot), (matter, answer), out);
             }
             // For the leader of the control group; the node takes them.
             Message::Claims(_) => {}
@@ -424,6 +477,17 @@ impl Groups {
                 group.on_cancel(request);
             }
         }
+        self.afar.cancel(request);
+    }
+}
+
+/// Commands for a group of which this node has no replica, or none yet.
+fn turn_away(from: NodeId, group: GroupId, proposals: Vec<Bytes>, out: &mut Outputs<Output>) {
+    let mut relayed = Relayed::default();
+    relayed.add(from, proposals);
+    for (to, sequences) in relayed.refuse() {
+        let message = Message::ProposeRefused { group, sequences, full: false, leader: None };
+        out.push(Output::Send { to, after: None, message });
     }
 }
 
@@ -452,15 +516,14 @@ impl Groups {
         let Some(group) = self.groups.get_mut(&id) else { return };
         self.applied += group.take_fresh();
         self.timers.set(id, group.deadline().map(|(at, _)| at));
-        if group.is_restless() {
-            if self.restless.is_empty() {
-                self.next_chores = now + CHORES_EVERY;
-            }
+        let (is_restless, is_waiting) = (group.is_restless(), group.is_waiting());
+        if is_restless {
+            self.begin_chores(now);
             self.restless.insert(id);
         } else {
             self.restless.remove(&id);
         }
-        if group.is_waiting() {
+        if is_waiting {
             self.waiting.insert(id);
         }
         self.note_unsaved(id);

@@ -19,7 +19,8 @@
 //! A group's state is a [`GroupMachine`], made by name ([`Machines`]). Commands are proposed by any
 //! replica, carried to the leader, and answered by the replica that took them when it applies them;
 //! `(origin, boot, sequence)` makes a repetition harmless, as in the control group. A repetition by
-//! a client is another command; [`Receipted`] makes that harmless too.
+//! a client is another command; [`Receipted`] makes that harmless too. A node that keeps no replica
+//! asks those that do (`afar.rs`), and is answered by the leader when that applies what it took.
 //!
 //! # Invariants
 //! - A command is answered only from an applied, committed entry of this process's own `boot`, and
@@ -38,6 +39,7 @@
 //! # Not here
 //! The record and its planner; which node leads the control group; routes; the disk.
 
+mod afar;
 mod counts;
 mod group;
 mod liveness;
@@ -47,6 +49,7 @@ mod receipts;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod told;
 mod types;
 
 pub use crate::waiting::{COMMAND_BYTES_MAX, Failure};

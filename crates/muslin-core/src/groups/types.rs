@@ -237,6 +237,15 @@ pub enum Input {
         /// What.
         ask: Ask,
     },
+    /// A local client asks a group of which this node keeps no replica.
+    AskAfar {
+        /// Names the answer.
+        id: RequestId,
+        /// The group, as it stands in the record.
+        record: GroupRecord,
+        /// What.
+        ask: Ask,
+    },
     /// The process is about to stop: hand leadership over, give no more votes.
     Shutdown,
 }
@@ -285,10 +294,81 @@ pub enum Message {
         sequences: Vec<u64>,
         /// The disks that would have to take them are full.
         full: bool,
+        /// Who leads, as the sender knows; itself, if it has no room for more at once.
+        leader: Option<NodeId>,
+    },
+    /// A client of the sender, which keeps no replica, asks: the receiver answers.
+    Question {
+        /// Which group.
+        group: GroupId,
+        /// Start counter of the sender's data directory.
+        boot: u64,
+        /// The sender's own number for the answer, within that start and group.
+        number: u64,
+        /// What is asked.
+        query: Bytes,
+        /// Whatever the receiver has applied will do.
+        is_local: bool,
+    },
+    /// What came of a command or a question of the receiver, which keeps no replica.
+    Answered {
+        /// Which group.
+        group: GroupId,
+        /// In which start of the receiver it was asked.
+        boot: u64,
+        /// What was asked.
+        matter: Matter,
+        /// What came of it.
+        answer: Answer,
     },
     /// The sender leads these groups although the record names another, or is named and cannot
     /// lead: for the leader of the control group.
     Claims(Vec<Claim>),
+}
+
+/// What a node that keeps no replica asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Matter {
+    /// The command of this sequence.
+    Command(u64),
+    /// The question of this number.
+    Question(u64),
+}
+
+/// What a replica answers to a node that keeps none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// What its state machine said.
+    Said(Bytes),
+    /// The command was carried out, once; what was answered is not known any more.
+    Gone,
+    /// As much as may wait there waits already; nothing happened.
+    Busy {
+        /// When there should be room.
+        retry_after: Duration,
+    },
+    /// This replica cannot answer: another may.
+    Elsewhere,
+    /// What the state machine said is larger than [`AFAR_ANSWER_BYTES_MAX`].
+    TooLong,
+    /// The group's only replica has lost what it promised.
+    Lost,
+}
+
+/// Longest answer to a node that keeps no replica: half of what a message may have.
+pub const AFAR_ANSWER_BYTES_MAX: usize = 8 << 20;
+
+impl Answer {
+    /// Of what a question came to at a replica.
+    pub(super) fn of_question(result: Result<Bytes, Failure>) -> Answer {
+        match result {
+            Ok(bytes) if bytes.len() > AFAR_ANSWER_BYTES_MAX => Answer::TooLong,
+            Ok(bytes) => Answer::Said(bytes),
+            Err(Failure::Busy { retry_after }) => Answer::Busy { retry_after },
+            Err(Failure::Lost) => Answer::Lost,
+            Err(_) => Answer::Elsewhere,
+        }
+    }
 }
 
 /// One group that is led by another than the record names.

@@ -118,14 +118,35 @@ impl Node {
         out: &mut Outputs<Output>,
     ) {
         let may_learn = self.record != Record::Read || self.raft.leader().is_some();
-        if self.groups.group(group).is_some() || !may_learn {
-            return self.handle_groups(now, groups::Input::Ask { id, group, ask }, out);
+        let is_known = self.groups.group(group).is_some() || self.kept_elsewhere(group).is_some();
+        if is_known || !may_learn {
+            return self.put_to_group(now, id, (group, ask), out);
         }
         let what = What::Group { request: id, group, ask };
         if let Err(failure) = self.reads.add(Ask { asked: now, what }) {
             fail(id, failure, out);
         }
         self.next_chores = self.next_chores.min(now + CHORES_BUSY);
+    }
+
+    pub(super) fn put_to_group(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        (group, ask): (GroupId, groups::Ask),
+        out: &mut Outputs<Output>,
+    ) {
+        let input = match self.kept_elsewhere(group).cloned() {
+            Some(record) => groups::Input::AskAfar { id, record, ask },
+            None => groups::Input::Ask { id, group, ask },
+        };
+        self.handle_groups(now, input, out);
+    }
+
+    /// A group that the record has on other nodes.
+    fn kept_elsewhere(&self, group: GroupId) -> Option<&GroupRecord> {
+        let record = self.state.groups().get(&group)?;
+        (!record.replicas.contains(&self.options.id.0)).then_some(record)
     }
 
     /// A node that has started asks once for the record as it now is.
@@ -181,6 +202,7 @@ impl Node {
     pub(super) fn follow_record(&mut self, now: Now, out: &mut Outputs<Output>) {
         let records = self.state.groups().clone();
         let gone: Vec<GroupId> = (self.groups.iter().map(groups::Group::id))
+            .chain(self.groups.asked_afar())
             .filter(|id| !records.contains_key(id))
             .collect();
         for id in gone {

@@ -241,8 +241,7 @@ impl Node {
             match ask.what {
                 What::Record => {}
                 What::Group { request, group, ask } => {
-                    let input = groups::Input::Ask { id: request, group, ask };
-                    self.handle_groups(now, input, out);
+                    self.put_to_group(now, request, (group, ask), out);
                 }
                 What::Query { request, asker, query } => {
                     let reply = Reply::Outcome(self.state.query_by(&asker, &query));

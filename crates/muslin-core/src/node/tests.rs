@@ -2,6 +2,7 @@
 //!
 //! Faults, loss and reordering are the simulator's business; these tests say what is meant.
 
+mod afar;
 mod crowd;
 mod feed;
 mod groups;

@@ -280,7 +280,7 @@ pub enum Request {
     Evidence(NodeId),
     /// Hand leadership to that member, whoever leads: [`Reply::Done`] when it does.
     TransferLeader(NodeId),
-    /// Ask a group of which this node keeps a replica: [`Reply::Group`].
+    /// Ask a group: [`Reply::Group`]. Where this node keeps no replica, one that does answers.
     Group {
         /// Which.
         group: GroupId,

@@ -21,7 +21,8 @@ pub enum Failure {
     },
     /// The process is stopping; nothing happened.
     Stopping,
-    /// The command is larger than [`COMMAND_BYTES_MAX`]; nothing happened.
+    /// The command is larger than [`COMMAND_BYTES_MAX`], or what another node would answer is
+    /// larger than a message may be; nothing happened.
     TooLarge,
     /// The disk of the leader, or of a quorum, is full. A write was refused; only a network that
     /// doubles messages could have made it happen all the same.
@@ -32,7 +33,8 @@ pub enum Failure {
     /// The disk of this node has lost what it promised, and it has the only replica: no command or
     /// query of this group is ever answered again; nothing happened.
     Lost,
-    /// This node keeps no replica of such a group; nothing happened.
+    /// There is no such group; or this node is to keep a replica and cannot run its kind. Nothing
+    /// happened.
     NoGroup,
     /// Whoever asks may not; nothing happened.
     Denied(AuthRefusal),
@@ -56,7 +58,9 @@ impl fmt::Display for Failure {
                 );
             }
             Failure::Stopping => "the node is stopping; nothing happened, ask another node",
-            Failure::TooLarge => "the command is larger than 1.5 MiB; split it",
+            Failure::TooLarge => {
+                "the command is larger than 1.5 MiB, or the answer than 8 MiB; split it"
+            }
             Failure::StandsStill => {
                 "the disk of this node is full and its copy stands still, so nothing happened; ask \
                  another node, or make room"
@@ -65,7 +69,10 @@ impl fmt::Display for Failure {
                 "the disk of this node has lost what it had acknowledged, and it keeps the group's \
                  only replica: restore the data directory from a backup, or take the group out"
             }
-            Failure::NoGroup => "this node keeps no replica of such a group; ask one that does",
+            Failure::NoGroup => {
+                "this node knows of no such group, or is to keep a replica and knows no such kind; \
+                 see `muslin group ls`, or ask another node"
+            }
             Failure::Starting => {
                 "this node has started and has not read yet which groups it keeps; nothing \
                  happened, ask again or ask another node"

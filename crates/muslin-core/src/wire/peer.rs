@@ -5,11 +5,12 @@ use super::log::Nothing;
 use super::raft::Raft;
 use super::{WireError, encode};
 use crate::base::{GroupId, Incarnation, NodeId};
-use crate::groups::{Claim, Message as GroupMessage};
+use crate::groups::{Answer as GroupAnswer, Claim, Matter, Message as GroupMessage};
 use crate::node::{KeepAliveAnswer, PeerMessage, Report as NodeReport};
 use crate::swim::Liveness;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::time::Duration;
 use prost::Message as _;
 
 /// A message for a peer, in one buffer of exactly its size.
@@ -24,7 +25,7 @@ pub fn decode_peer(bytes: Bytes) -> Result<PeerMessage, WireError> {
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 struct Peer {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 20")]
     kind: Option<Kind>,
 }
 
@@ -56,6 +57,10 @@ enum Kind {
     Reports(Reports),
     #[prost(message, tag = "13")]
     Feed(Feed),
+    #[prost(message, tag = "14")]
+    GroupQuestion(GroupQuestion),
+    #[prost(message, tag = "15")]
+    GroupAnswered(GroupAnswered),
     #[prost(message, tag = "20")]
     TransferLeader(TransferLeader),
 }
@@ -113,6 +118,58 @@ struct GroupProposeRefused {
     sequences: Vec<u64>,
     #[prost(bool, tag = "3")]
     full: bool,
+    #[prost(fixed64, optional, tag = "4")]
+    leader: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct GroupQuestion {
+    #[prost(uint64, tag = "1")]
+    group: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(uint64, tag = "3")]
+    number: u64,
+    #[prost(bytes = "bytes", tag = "4")]
+    query: Bytes,
+    #[prost(bool, tag = "5")]
+    is_local: bool,
+}
+
+#[derive(Clone, PartialEq, ::prost::Message)]
+struct GroupAnswered {
+    #[prost(uint64, tag = "1")]
+    group: u64,
+    #[prost(uint64, tag = "2")]
+    boot: u64,
+    #[prost(oneof = "Asked", tags = "3, 4")]
+    asked: Option<Asked>,
+    #[prost(oneof = "Said", tags = "5, 6, 7, 8, 9, 10")]
+    said: Option<Said>,
+}
+
+#[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+enum Asked {
+    #[prost(uint64, tag = "3")]
+    Command(u64),
+    #[prost(uint64, tag = "4")]
+    Question(u64),
+}
+
+#[derive(Clone, PartialEq, ::prost::Oneof)]
+enum Said {
+    #[prost(bytes = "bytes", tag = "5")]
+    Said(Bytes),
+    #[prost(message, tag = "6")]
+    Gone(Nothing),
+    #[prost(uint64, tag = "7")]
+    BusyMs(u64),
+    #[prost(message, tag = "8")]
+    Elsewhere(Nothing),
+    #[prost(message, tag = "9")]
+    TooLong(Nothing),
+    #[prost(message, tag = "10")]
+    Lost(Nothing),
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -231,10 +288,27 @@ impl From<&GroupMessage> for Kind {
             GroupMessage::Propose { group, proposals } => {
                 Kind::GroupPropose(GroupPropose { group: group.0, proposals: proposals.clone() })
             }
-            GroupMessage::ProposeRefused { group, sequences, full } => {
+            GroupMessage::ProposeRefused { group, sequences, full, leader } => {
                 let (group, sequences) = (group.0, sequences.clone());
-                let full = *full;
-                Kind::GroupProposeRefused(GroupProposeRefused { group, sequences, full })
+                let (full, leader) = (*full, leader.map(|id| id.0));
+                Kind::GroupProposeRefused(GroupProposeRefused { group, sequences, full, leader })
+            }
+            GroupMessage::Question { group, boot, number, query, is_local } => {
+                Kind::GroupQuestion(GroupQuestion {
+                    group: group.0,
+                    boot: *boot,
+                    number: *number,
+                    query: query.clone(),
+                    is_local: *is_local,
+                })
+            }
+            GroupMessage::Answered { group, boot, matter, answer } => {
+                let asked = Some(match matter {
+                    Matter::Command(sequence) => Asked::Command(*sequence),
+                    Matter::Question(number) => Asked::Question(*number),
+                });
+                let said = Some(answer.into());
+                Kind::GroupAnswered(GroupAnswered { group: group.0, boot: *boot, asked, said })
             }
             GroupMessage::Claims(claims) => {
                 let claim = |claim: &Claim| GroupClaim {
@@ -245,6 +319,48 @@ impl From<&GroupMessage> for Kind {
                 Kind::GroupClaims(GroupClaims { claims: claims.iter().map(claim).collect() })
             }
         }
+    }
+}
+
+impl From<&GroupAnswer> for Said {
+    fn from(answer: &GroupAnswer) -> Said {
+        match answer {
+            GroupAnswer::Said(bytes) => Said::Said(bytes.clone()),
+            GroupAnswer::Gone => Said::Gone(Nothing {}),
+            GroupAnswer::Busy { retry_after } => Said::BusyMs(retry_after.as_millis() as u64),
+            GroupAnswer::Elsewhere => Said::Elsewhere(Nothing {}),
+            GroupAnswer::TooLong => Said::TooLong(Nothing {}),
+            GroupAnswer::Lost => Said::Lost(Nothing {}),
+        }
+    }
+}
+
+impl From<Said> for GroupAnswer {
+    fn from(said: Said) -> GroupAnswer {
+        match said {
+            Said::Said(bytes) => GroupAnswer::Said(bytes),
+            Said::Gone(Nothing {}) => GroupAnswer::Gone,
+            Said::BusyMs(millis) => {
+                GroupAnswer::Busy { retry_after: Duration::from_millis(millis) }
+            }
+            Said::Elsewhere(Nothing {}) => GroupAnswer::Elsewhere,
+            Said::TooLong(Nothing {}) => GroupAnswer::TooLong,
+            Said::Lost(Nothing {}) => GroupAnswer::Lost,
+        }
+    }
+}
+
+impl TryFrom<GroupAnswered> for GroupMessage {
+    type Error = WireError;
+
+    fn try_from(answered: GroupAnswered) -> Result<GroupMessage, WireError> {
+        let GroupAnswered { group, boot, asked, said } = answered;
+        let matter = match asked.ok_or(WireError::UnknownKind)? {
+            Asked::Command(sequence) => Matter::Command(sequence),
+            Asked::Question(number) => Matter::Question(number),
+        };
+        let answer = said.ok_or(WireError::UnknownKind)?.into();
+        Ok(GroupMessage::Answered { group: GroupId(group), boot, matter, answer })
     }
 }
 
@@ -325,10 +441,18 @@ impl TryFrom<Kind> for PeerMessage {
                 let group = GroupId(group);
                 PeerMessage::Groups(GroupMessage::Propose { group, proposals })
             }
-            Kind::GroupProposeRefused(GroupProposeRefused { group, sequences, full }) => {
-                let group = GroupId(group);
-                PeerMessage::Groups(GroupMessage::ProposeRefused { group, sequences, full })
+            Kind::GroupProposeRefused(refused) => {
+                let GroupProposeRefused { group, sequences, full, leader } = refused;
+                let (group, leader) = (GroupId(group), leader.map(NodeId));
+                let refused = GroupMessage::ProposeRefused { group, sequences, full, leader };
+                PeerMessage::Groups(refused)
             }
+            Kind::GroupQuestion(GroupQuestion { group, boot, number, query, is_local }) => {
+                let group = GroupId(group);
+                let question = GroupMessage::Question { group, boot, number, query, is_local };
+                PeerMessage::Groups(question)
+            }
+            Kind::GroupAnswered(answered) => PeerMessage::Groups(answered.try_into()?),
             Kind::GroupClaims(GroupClaims { claims }) => {
                 let claim = |GroupClaim { group, assignment, declines }| Claim {
                     group: GroupId(group),

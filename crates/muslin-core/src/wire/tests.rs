@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use bytes::Bytes;
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
+use core::time::Duration;
 use proptest::collection::{btree_set, vec as many};
 use proptest::prelude::*;
 use std::eprintln;
@@ -299,6 +300,25 @@ fn feed_piece() -> impl Strategy<Value = Piece> {
         })
 }
 
+fn matter() -> impl Strategy<Value = groups::Matter> {
+    prop_oneof![
+        number().prop_map(groups::Matter::Command),
+        number().prop_map(groups::Matter::Question),
+    ]
+}
+
+fn group_answer() -> impl Strategy<Value = groups::Answer> {
+    let millis = |millis| groups::Answer::Busy { retry_after: Duration::from_millis(millis) };
+    prop_oneof![
+        payload_bytes().prop_map(groups::Answer::Said),
+        number().prop_map(millis),
+        Just(groups::Answer::Gone),
+        Just(groups::Answer::Elsewhere),
+        Just(groups::Answer::TooLong),
+        Just(groups::Answer::Lost),
+    ]
+}
+
 fn group_message() -> impl Strategy<Value = groups::Message> {
     let group = || number().prop_map(GroupId);
     let claim = (group(), number(), any::<bool>())
@@ -308,8 +328,25 @@ fn group_message() -> impl Strategy<Value = groups::Message> {
             .prop_map(|(boot, is_deaf)| groups::Message::Alive { boot, is_deaf }),
         (group(), many(payload_bytes(), 0..10))
             .prop_map(|(group, proposals)| groups::Message::Propose { group, proposals }),
-        (group(), many(number(), 0..10), any::<bool>()).prop_map(|(group, sequences, full)| {
-            groups::Message::ProposeRefused { group, sequences, full }
+        (group(), many(number(), 0..10), any::<bool>(), proptest::option::of(node())).prop_map(
+            |(group, sequences, full, leader)| groups::Message::ProposeRefused {
+                group,
+                sequences,
+                full,
+                leader
+            }
+        ),
+        (group(), number(), number(), payload_bytes(), any::<bool>()).prop_map(
+            |(group, boot, number, query, is_local)| groups::Message::Question {
+                group,
+                boot,
+                number,
+                query,
+                is_local
+            }
+        ),
+        (group(), number(), matter(), group_answer()).prop_map(|(group, boot, matter, answer)| {
+            groups::Message::Answered { group, boot, matter, answer }
         }),
         many(claim, 0..10).prop_map(groups::Message::Claims),
     ]
@@ -625,7 +662,31 @@ fn example_messages() -> Vec<PeerMessage> {
     let of_groups = [
         groups::Message::Alive { boot: 3, is_deaf: true },
         groups::Message::Propose { group, proposals: vec![Bytes::from_static(b"proposal")] },
-        groups::Message::ProposeRefused { group, sequences: vec![7, 8], full: true },
+        groups::Message::ProposeRefused {
+            group,
+            sequences: vec![7, 8],
+            full: true,
+            leader: Some(NodeId(2)),
+        },
+        groups::Message::Question {
+            group,
+            boot: 3,
+            number: 7,
+            query: Bytes::from_static(b"query"),
+            is_local: true,
+        },
+        groups::Message::Answered {
+            group,
+            boot: 3,
+            matter: groups::Matter::Command(7),
+            answer: groups::Answer::Said(Bytes::from_static(b"answer")),
+        },
+        groups::Message::Answered {
+            group,
+            boot: 3,
+            matter: groups::Matter::Question(8),
+            answer: groups::Answer::Elsewhere,
+        },
         groups::Message::Claims(vec![claim]),
     ];
     list.extend(of_groups.map(PeerMessage::Groups));

@@ -1,4 +1,4 @@
-//! Passive groups: journals, written to and read at any of their replicas.
+//! Passive groups: journals, written to and read at any node, one of their replicas or not.
 //!
 //! A journal answers a command with its place, so that every answer names its place in the order of
 //! its group. K1: a value has one place, and a place one value. R7: what was answered before a
@@ -217,8 +217,8 @@ impl Nodes {
                 Ask::Query(Bytes::copy_from_slice(&place.to_be_bytes()))
             }
         };
-        let replicas = self.crowd.groups.of(group).replicas.clone();
-        let home = *self.draws.client.pick(&replicas).expect("a group has replicas");
+        // Where there are more nodes than replicas, some keep none and ask those that do.
+        let home = self.draws.client.below(self.profile.founders as u64) as usize;
         self.crowd.clients[client].home = home;
         if self.hosts[home].process.is_none() {
             return self.plan_turn(client, Duration::from_millis(10));

@@ -266,14 +266,43 @@ fn fold_group_message(hash: &mut WordHash, message: &groups::Message) {
             hash.word(group.0 << 8 | 3);
             proposals.iter().for_each(|bytes| hash.bytes(bytes));
         }
-        groups::Message::ProposeRefused { group, sequences, .. } => {
+        groups::Message::ProposeRefused { group, sequences, leader, .. } => {
             hash.word(group.0 << 8 | 4);
+            hash.word(leader.map_or(0, |leader| leader.0));
             sequences.iter().for_each(|sequence| hash.word(*sequence));
+        }
+        groups::Message::Question { group, boot, number, query, is_local } => {
+            hash.word(group.0 << 8 | 6);
+            hash.word(boot << 1 | u64::from(*is_local));
+            hash.word(*number);
+            hash.bytes(query);
+        }
+        groups::Message::Answered { group, boot, matter, answer } => {
+            hash.word(group.0 << 8 | 7);
+            hash.word(*boot);
+            hash.word(match matter {
+                groups::Matter::Command(sequence) => sequence << 1,
+                groups::Matter::Question(number) => number << 1 | 1,
+            });
+            fold_answer(hash, answer);
         }
         groups::Message::Claims(claims) => claims.iter().for_each(|claim| {
             hash.word(claim.group.0 << 8 | 5);
             hash.word(claim.assignment);
         }),
+    }
+}
+
+fn fold_answer(hash: &mut WordHash, answer: &groups::Answer) {
+    match answer {
+        groups::Answer::Said(bytes) => hash.bytes(bytes),
+        groups::Answer::Busy { retry_after } => {
+            hash.word((retry_after.as_millis() as u64) << 8 | 2)
+        }
+        groups::Answer::Gone => hash.word(3),
+        groups::Answer::Elsewhere => hash.word(4),
+        groups::Answer::TooLong => hash.word(5),
+        groups::Answer::Lost => hash.word(6),
     }
 }
 

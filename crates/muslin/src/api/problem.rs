@@ -144,9 +144,10 @@ impl Problem {
             }
             Failure::TooLarge => Problem::too_large(COMMAND_BYTES_MAX),
             Failure::NoGroup => {
-                let detail = "this node keeps no replica of such a group; nothing happened";
+                let detail = "this node knows of no such group, or is to keep a replica and does not \
+                              know its kind; nothing happened";
                 Problem::new(StatusCode::NOT_FOUND, "no-group", detail)
-                    .hint("ask one of its replicas: see `muslin group ls`")
+                    .hint("see `muslin group ls`")
             }
             Failure::Lost => {
                 let detail = "the disk of this node has lost what it had acknowledged, and it \

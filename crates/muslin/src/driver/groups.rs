@@ -82,14 +82,15 @@ impl Handle {
         }
     }
 
-    /// Carries a command out in a group of which this node keeps a replica, and answers with what
-    /// its state machine said: it is then on a majority of the replicas' disks, and took effect
-    /// once.
+    /// Carries a command out in a group, and answers with what its state machine said: it is then
+    /// on a majority of the replicas' disks, and took effect once. Where this node keeps no
+    /// replica, those that do are asked, whoever leads.
     pub async fn group_propose(&self, group: GroupId, command: Bytes) -> Result<Bytes, Failure> {
         self.group_ask(group, Ask::Propose(command)).await
     }
 
-    /// Asks a group of which this node keeps a replica.
+    /// Asks a group. Where this node keeps no replica, one that does answers; locally: with whatever
+    /// it has.
     pub async fn group_query(
         &self,
         group: GroupId,

@@ -104,8 +104,8 @@ struct Node {
     _contacts: mpsc::Sender<Vec<SocketAddr>>,
 }
 
-/// Three nodes that take snapshots of their groups often.
-async fn nodes(kind: &Kind<Counter>) -> Vec<Node> {
+/// So many nodes that take snapshots of their groups often.
+async fn nodes(count: u64, kind: &Kind<Counter>) -> Vec<Node> {
     let network = MemNetwork::seeded(9);
     let member = |id: u64| Member {
         id,
@@ -115,16 +115,16 @@ async fn nodes(kind: &Kind<Counter>) -> Vec<Node> {
         ..Member::default()
     };
     let mut nodes = Vec::new();
-    for id in 1..=3 {
+    for id in 1..=count {
         let mut options = Options::new(NodeId(id), CLUSTER, address(id));
-        let members = (1..=3).map(member).collect();
+        let members = (1..=count).map(member).collect();
         options.founding = Founding { members, ..Founding::default() };
         options.metadata.name = format!("n{id}");
         options.groups.machines = kind.register(options.groups.machines);
         options.groups.snapshot_entries = 8;
         let (inbox, incoming) = mpsc::channel(4_096);
         let (sender, contacts) = mpsc::channel(1);
-        let others = (1..=3).filter(|other| *other != id).map(address).collect();
+        let others = (1..=count).filter(|other| *other != id).map(address).collect();
         sender.send(others).await.unwrap();
         let transport = network.start((CLUSTER, NodeId(id)), Some(address(id)), inbox);
         let store = Box::new(MemStore::new(Disk::new()));
@@ -149,7 +149,7 @@ async fn made(nodes: &[Node], kind: &Kind<Counter>) -> GroupId {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_asked_again_at_another_node_counts_once_over_changes_of_leader() {
     let kind = Kind::<Counter>::new("counter");
-    let mut nodes = nodes(&kind).await;
+    let mut nodes = nodes(3, &kind).await;
     let group = made(&nodes, &kind).await;
     let patience = std::time::Duration::from_secs(120);
     let at =
@@ -175,4 +175,65 @@ async fn what_is_asked_again_at_another_node_counts_once_over_changes_of_leader(
     assert_eq!(machine.propose(&Change::Add(1)).await.unwrap(), 46);
     let read = at(&nodes, 1).query(&(), Consistency::Linearizable).await.unwrap();
     assert_eq!(read, 46);
+}
+
+/// Where in `nodes` whoever leads the group is.
+async fn leader(nodes: &[Node], group: GroupId) -> usize {
+    loop {
+        for (place, node) in nodes.iter().enumerate() {
+            let statuses = node.handle.group_status(Some(group)).await.unwrap_or_default();
+            if statuses.iter().any(|status| status.role == muslin_core::raft::Role::Leader) {
+                return place;
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_a_replica_answers_and_what_it_asks_again_counts_once() {
+    let kind = Kind::<Counter>::new("counter");
+    let mut nodes = nodes(4, &kind).await;
+    let group = made(&nodes, &kind).await;
+    let outside = nodes.pop().unwrap();
+    let status = outside.handle.group_status(Some(group)).await;
+    assert!(status.is_err(), "it keeps no replica: {status:?}");
+    let patience = std::time::Duration::from_secs(120);
+    let machine = kind.of_group(&outside.handle, group).patience(patience);
+    let key = Key::of("a client", "its first order");
+    let first = machine.propose_as(&key, &Change::Add(5)).await.unwrap();
+    assert_eq!(first, Done { answer: 5, again: false });
+    for number in 0..20 {
+        assert_eq!(machine.propose(&Change::Add(1)).await.unwrap(), 6 + number);
+    }
+    // Twenty ask at once while the leader goes; each is carried out once, and answered.
+    let mut asked = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let machine = kind.of_group(&outside.handle, group).patience(patience);
+        asked.spawn(async move {
+            let key = Key::of("a crowd", &number.to_string());
+            machine.propose_as(&key, &Change::Add(100)).await
+        });
+    }
+    let gone = nodes.remove(leader(&nodes, group).await);
+    gone.task.abort();
+    let _ = gone.task.await;
+    let mut sums = Vec::new();
+    while let Some(done) = asked.join_next().await {
+        sums.push(done.unwrap().unwrap().answer);
+    }
+    sums.sort_unstable();
+    let each: Vec<i64> = (1..=20).map(|number| 25 + 100 * number).collect();
+    assert_eq!(sums, each, "none lost, none doubled");
+    let again = machine.propose_as(&key, &Change::Add(5)).await.unwrap();
+    assert_eq!(again, Done { answer: 5, again: true });
+    for consistency in [Consistency::Linearizable, Consistency::Lease] {
+        assert_eq!(machine.query(&(), consistency).await.unwrap(), 2_025);
+    }
+    let local = machine.query(&(), Consistency::Local).await.unwrap();
+    assert!((0..=2_025).contains(&local), "as some replica has it: {local}");
+    let none = kind.of_group(&outside.handle, GroupId(77));
+    let none = none.query(&(), Consistency::Linearizable).await;
+    let failure = muslin_core::node::Failure::NoGroup;
+    assert_eq!(none, Err(MachineError::Failed(failure)));
 }

@@ -16,7 +16,7 @@ fn world_of(groups: u64) -> World {
     world
 }
 
-fn create(world: &mut World, replicas: &[u64]) -> GroupId {
+pub(super) fn create(world: &mut World, replicas: &[u64]) -> GroupId {
     let create = GroupCreate { id: 0, kind: "journal".into(), replicas: replicas.to_vec() };
     let request = Request::Write(Command::of(CommandKind::GroupCreate(create)));
     match world.answer(1, request, 100) {
@@ -28,19 +28,19 @@ fn create(world: &mut World, replicas: &[u64]) -> GroupId {
     }
 }
 
-fn propose(group: u64, command: &'static str) -> Request {
+pub(super) fn propose(group: u64, command: &'static str) -> Request {
     Request::Group {
         group: GroupId(group),
         ask: Ask::Propose(Bytes::from_static(command.as_bytes())),
     }
 }
 
-fn query(group: u64) -> Request {
+pub(super) fn query(group: u64) -> Request {
     Request::Group { group: GroupId(group), ask: Ask::Query(Bytes::new()) }
 }
 
 /// The place of a command in its journal, or how many there are.
-fn count(reply: Option<Reply>) -> u64 {
+pub(super) fn count(reply: Option<Reply>) -> u64 {
     match reply {
         Some(Reply::Group(answer)) => u64::from_be_bytes(answer[..].try_into().unwrap()),
         other => panic!("not answered: {other:?}"),
@@ -48,7 +48,7 @@ fn count(reply: Option<Reply>) -> u64 {
 }
 
 /// Who leads each group, by those who are not cut off; nobody leads where replicas disagree.
-fn leaders(world: &World) -> BTreeMap<GroupId, Option<u64>> {
+pub(super) fn leaders(world: &World) -> BTreeMap<GroupId, Option<u64>> {
     let mut leaders = BTreeMap::new();
     for (id, node) in world.nodes.iter().filter(|(id, _)| !world.cut.contains(id)) {
         for group in node.groups().iter() {

@@ -160,7 +160,7 @@ pub(super) fn failure(failure: Failure) -> Status {
         Failure::Busy { retry_after } => too_many_requests(retry_after),
         Failure::Stopping => stopped(),
         Failure::TooLarge => Status::invalid_argument("etcdserver: request is too large"),
-        Failure::NoGroup => Status::not_found("muslin: this node keeps no replica of the group"),
+        Failure::NoGroup => Status::not_found("muslin: this node knows of no such group"),
         Failure::Lost => Status::data_loss("muslin: the group's only replica has lost its data"),
         Failure::StandsStill => {
             Status::unavailable("muslin: the disk of this node is full; ask another node")
