@@ -1,11 +1,12 @@
 //! Groups of which this node keeps no replica, asked through it.
 //!
-//! Commands are proposed as by a replica: `(origin, boot, sequence)` makes a repetition harmless, so
-//! that they go again, to whoever leads, until somebody answers. Questions go to any replica, which
-//! answers from a round of its own. The replica that leads answers commands when it applies them.
+//! Commands are proposed as by a replica: `(origin, boot, sequence)` makes a repetition harmless,
+//! so that they go again, to whoever leads, until somebody answers. Questions go to any replica,
+//! which answers from a round of its own. The replica that leads answers commands when it applies
+//! them.
 //!
-//! Whom to ask: the leader that the record names; whom a replica names that does not lead; and, when
-//! whoever was asked is silent, the next one.
+//! Whom to ask: the leader that the record names; whom a replica names that does not lead; and,
+//! when whoever was asked is silent, the next one.
 
 use super::group::{Home, PROPOSALS_MAX, READS_MAX};
 use super::{Answer, Ask, Failure, Matter, Message, Output};

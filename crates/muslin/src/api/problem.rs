@@ -144,8 +144,8 @@ impl Problem {
             }
             Failure::TooLarge => Problem::too_large(COMMAND_BYTES_MAX),
             Failure::NoGroup => {
-                let detail = "this node knows of no such group, or is to keep a replica and does not \
-                              know its kind; nothing happened";
+                let detail = "this node knows of no such group, or is to keep a replica and does \
+                              not know its kind; nothing happened";
                 Problem::new(StatusCode::NOT_FOUND, "no-group", detail)
                     .hint("see `muslin group ls`")
             }

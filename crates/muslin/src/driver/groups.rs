@@ -89,8 +89,8 @@ impl Handle {
         self.group_ask(group, Ask::Propose(command)).await
     }
 
-    /// Asks a group. Where this node keeps no replica, one that does answers; locally: with whatever
-    /// it has.
+    /// Asks a group. Where this node keeps no replica, one that does answers; locally: with
+    /// whatever it has.
     pub async fn group_query(
         &self,
         group: GroupId,
