@@ -154,10 +154,11 @@ pub(crate) struct BenchWatchers {
     /// Keys that are put
     #[arg(long, default_value_t = 10_000, value_parser = keys())]
     pub(crate) keys: u64,
-    /// One watch more, which is not read until long after the last put
-    #[arg(long)]
-    pub(crate) asleep: bool,
-    /// How long it is not read after the last put
+    /// So many watches more, each with a connection of its own, which are not read until long after
+    /// the last put
+    #[arg(long, default_value_t = 0, value_name = "WATCHES", value_parser = asleep())]
+    pub(crate) asleep: usize,
+    /// How long they are not read after the last put
     #[arg(long, default_value_t = 70, value_name = "SECONDS", value_parser = seconds())]
     pub(crate) asleep_seconds: u64,
     /// Processes of the servers, where they run on this machine: their processor time and peak
@@ -176,6 +177,13 @@ fn watchers() -> impl Fn(&str) -> Result<usize, String> + Clone {
     within(1..=WATCHERS_MAX, "each is remembered")
 }
 
+/// More connections than most programs may have.
+const ASLEEP_MAX: u64 = 1_000;
+
+fn asleep() -> impl Fn(&str) -> Result<usize, String> + Clone {
+    within(0..=ASLEEP_MAX, "each has a connection of its own")
+}
+
 fn per_stream() -> impl Fn(&str) -> Result<usize, String> + Clone {
     within(1..=PER_STREAM_MAX, "a node takes no more")
 }
@@ -185,7 +193,7 @@ mod examples {
 Examples:
   muslin bench watchers --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399
   muslin bench watchers --watchers 1000 --per-stream 1 --seconds 10
-  muslin bench watchers --asleep -o json";
+  muslin bench watchers --asleep 10 -o json";
     pub(super) const BENCH_KV: &str = "\
 Examples:
   muslin bench kv --endpoints 127.0.0.1:2379,127.0.0.1:2389,127.0.0.1:2399

@@ -300,8 +300,19 @@ async fn watch(client: &Client, format: Format, watching: Watching) -> Result<()
             Format::Json => output::text(&format!("{line}\n"))?,
             Format::Table => output::text(&watch_line(&item))?,
         }
+        if item["type"] == "error" {
+            return Err(ended(&item["problem"]));
+        }
     }
     Ok(())
+}
+
+/// Why the node tells a watch no more.
+fn ended(problem: &Value) -> Failure {
+    let said = |name: &str| output::printable(problem[name].as_str().unwrap_or_default());
+    let failure =
+        Failure::new(Kind::Unreachable, format!("the node ended the watch: {}", said("detail")));
+    failure.hint(said("hint"))
 }
 
 /// A line of a watch for people; nothing for what only programs need. What others wrote commands

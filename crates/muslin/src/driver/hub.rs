@@ -1,18 +1,20 @@
 //! What has changed, and who is woken for it.
 //!
 //! The driver puts changes into the ring, and that is all that watches cost it. A pump of its own
-//! looks who wants them, marks them, and wakes their readers; after each round it rests the longer
-//! the more it has marked, so that wakes and messages are bounded whatever is written. Readers read
-//! when they like: see [`Cursor`](muslin_core::state::Cursor).
+//! looks who wants them and marks them. Readers of what is marked stand in line, and the pump wakes
+//! a few at a time and rests after each turn, so that wakes and messages are bounded whatever is
+//! written, and whoever writes never waits behind all readers at once. Readers read when they like:
+//! see [`Cursor`](muslin_core::state::Cursor).
 //!
 //! # Invariants
 //! 1. A change is in the ring before its writer is answered, and before any mark for it.
 //! 2. Whoever is not marked has nothing to read up to where the pump has looked.
 //! 3. The ring is filled from before a watch is told that it began until the last one has ended.
+//! 4. A reader that has marks, and was not woken since the first of them, stands in line.
 
 use muslin_core::base::{Index, Revision};
 use muslin_core::state::{Changes, KeyRange, Ring, RingRoom, Segment};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,14 +26,20 @@ use tokio::time::Instant;
 /// of what the fastest node takes.
 const RING_ROOM: RingRoom = RingRoom { bytes: 64 << 20, events: 500_000 };
 
-/// How long the pump rests for each watch it has marked: about what telling one costs.
-const REST_PER_MARK: Duration = Duration::from_micros(10);
+/// Readers are woken until they have so many marks together: what is told for them takes about a
+/// millisecond, for which others wait.
+const TURN_MARKS: usize = 100;
 
-/// The least it rests, once it has marked any.
+/// How long the pump rests for each mark of a turn: some times what telling it costs, so that most
+/// of the processor is left to those who write.
+const REST_PER_MARK: Duration = Duration::from_micros(50);
+
+/// The least it rests behind a turn.
 const REST_MIN: Duration = Duration::from_millis(1);
 
-/// The most it rests, so that what is told is never much older than this.
-const REST_MAX: Duration = Duration::from_millis(100);
+/// The rests of so many marks as there are watches are no longer than this: what is told is never
+/// much older.
+const CYCLE_MAX: Duration = Duration::from_millis(250);
 
 /// Changes, and who wants them.
 #[derive(Debug)]
@@ -61,6 +69,8 @@ struct Wishes {
     ranges: BTreeMap<Span, Wanting>,
     /// The ranges by where they begin; made anew when it is wanted and they have changed.
     spans: Option<Vec<Reach>>,
+    /// Readers that are to be woken, the one that waits longest first.
+    line: VecDeque<Arc<Inbox>>,
 }
 
 /// Who wants one key or range.
@@ -92,6 +102,8 @@ struct Wish {
 pub(crate) struct Inbox {
     marks: Mutex<Vec<Mark>>,
     news: Notify,
+    /// It stands in line. Changed under the lock of the line only.
+    is_in_line: AtomicBool,
 }
 
 /// A watch has something to read.
@@ -194,15 +206,9 @@ impl Hub {
         Expected(self.clone())
     }
 
-    /// Looks who wants what has happened up to now, and tells how far that is. Readers whom the
-    /// pump has not woken yet are woken.
+    /// Looks who wants what has happened up to now, and tells how far that is. Their readers get in
+    /// line.
     pub(crate) fn look(&self) -> Revision {
-        let (revision, _) = self.look_and_mark();
-        revision
-    }
-
-    /// How far that is, and how many watches were marked.
-    fn look_and_mark(&self) -> (Revision, usize) {
         let mut index = locked(&self.index);
         let (news, through, rights) = {
             let ring = locked(&self.ring);
@@ -214,46 +220,63 @@ impl Hub {
         // Before any mark: one that is not made, since there is one that was not taken yet, is made
         // good by whoever takes that one and reads up to here.
         self.seen.store(index.looked.max(through).0, Ordering::SeqCst);
-        let mut marked = 0;
         match news {
-            Some(news) if rights <= index.rights => {
-                for segment in &news {
-                    marked += index.mark(segment);
-                }
-            }
-            _ => marked += index.mark_all(),
+            Some(news) if rights <= index.rights => index.mark(&news),
+            _ => index.mark_all(),
         }
         index.looked = index.looked.max(through);
         index.rights = index.rights.max(rights);
-        (index.looked, marked)
+        index.looked
+    }
+
+    /// Wakes those who have stood in line for longest; how many marks they have.
+    fn wake_some(&self) -> usize {
+        let mut index = locked(&self.index);
+        let mut woken = 0;
+        while woken < TURN_MARKS
+            && let Some(inbox) = index.line.pop_front()
+        {
+            inbox.is_in_line.store(false, Ordering::Relaxed);
+            woken += inbox.wake();
+        }
+        woken
+    }
+
+    /// Whether somebody stands in line.
+    fn has_line(&self) -> bool {
+        !locked(&self.index).line.is_empty()
     }
 }
 
 impl Wishes {
-    fn mark_all(&mut self) -> usize {
+    fn mark_all(&mut self) {
         let from = self.looked.next();
         let all = self.keys.values().chain(self.ranges.values()).flat_map(BTreeMap::values);
-        all.filter(|wish| wish.mark(from)).count()
+        for wish in all {
+            wish.mark(from, &mut self.line);
+        }
     }
 
     /// Marks who wants these changes.
-    fn mark(&mut self, segment: &Segment) -> usize {
-        let mut marked = 0;
+    fn mark(&mut self, news: &[Arc<Segment>]) {
         let looked = self.looked;
         if self.spans.is_none() {
             self.spans = Some(reaches(self.ranges.keys()));
         }
-        let spans = self.spans.as_deref().unwrap_or_default();
-        for (at, key) in segment.changed().filter(|(at, _)| *at > looked) {
-            if let Some(wanting) = self.keys.get(key) {
-                marked += wanting.values().filter(|wish| wish.mark(at)).count();
+        let Wishes { keys, ranges, line, spans, .. } = self;
+        let spans = spans.as_deref().unwrap_or_default();
+        // A mark is for all that has happened: whoever wants one change was marked for the next.
+        let (mut keys_done, mut is_done) = (BTreeSet::new(), vec![false; spans.len()]);
+        let changes = news.iter().flat_map(|segment| segment.changed());
+        for (at, key) in changes.filter(|(at, _)| *at > looked) {
+            let of_key = keys.get(key).filter(|_| keys_done.insert(key)).into_iter();
+            let around = around(spans, key).filter(|place| !is_done[*place]).collect::<Vec<_>>();
+            let of_ranges = around.iter().filter_map(|place| ranges.get(&spans[*place].span));
+            for wish in of_key.chain(of_ranges).flat_map(BTreeMap::values) {
+                wish.mark(at, line);
             }
-            for span in around(spans, key) {
-                let wanting = self.ranges.get(span).into_iter().flat_map(BTreeMap::values);
-                marked += wanting.filter(|wish| wish.mark(at)).count();
-            }
+            around.into_iter().for_each(|place| is_done[place] = true);
         }
-        marked
     }
 }
 
@@ -273,33 +296,40 @@ fn reaches<'a>(spans: impl Iterator<Item = &'a Span>) -> Vec<Reach> {
     all
 }
 
-/// The ranges that have a key. Looks at those that begin before it, from the last one back to where
-/// none reaches it.
-fn around<'a>(spans: &'a [Reach], key: &'a [u8]) -> impl Iterator<Item = &'a Span> {
+/// The places of the ranges that have a key. Looks at those that begin before it, from the last one
+/// back to where none reaches it.
+fn around(spans: &[Reach], key: &[u8]) -> impl Iterator<Item = usize> {
     let begun = spans.partition_point(|reach| reach.span.0.as_slice() <= key);
     let is_before = move |end: &Option<Vec<u8>>| end.as_ref().is_none_or(|end| key < &end[..]);
-    let near = spans[..begun].iter().rev().take_while(move |reach| is_before(&reach.farthest));
-    near.filter(move |reach| is_before(&reach.span.1)).map(|reach| &reach.span)
+    let near = spans[..begun].iter().enumerate().rev();
+    let near = near.take_while(move |(_, reach)| is_before(&reach.farthest));
+    near.filter(move |(_, reach)| is_before(&reach.span.1)).map(|(place, _)| place)
 }
 
 impl Wish {
-    /// Whether it was not marked before.
-    fn mark(&self, from: Revision) -> bool {
-        if self.is_marked.swap(true, Ordering::SeqCst) {
-            return false;
+    /// Marks it, if it is not.
+    fn mark(&self, from: Revision, line: &mut VecDeque<Arc<Inbox>>) {
+        // Looked at first: most are marked while many changes come, and a look costs less.
+        if self.is_marked.load(Ordering::SeqCst) || self.is_marked.swap(true, Ordering::SeqCst) {
+            return;
         }
-        let mut marks = locked(&self.inbox.marks);
-        let is_first = marks.is_empty();
-        marks.push(Mark { number: self.number, from });
-        drop(marks);
-        if is_first {
-            self.inbox.news.notify_one();
+        locked(&self.inbox.marks).push(Mark { number: self.number, from });
+        if !self.inbox.is_in_line.swap(true, Ordering::Relaxed) {
+            line.push_back(self.inbox.clone());
         }
-        true
     }
 }
 
 impl Inbox {
+    /// Wakes its reader, if it has not taken its marks by itself; how many there are.
+    fn wake(&self) -> usize {
+        let marks = locked(&self.marks).len();
+        if marks > 0 {
+            self.news.notify_one();
+        }
+        marks
+    }
+
     /// What was marked since it was asked last. Whoever takes a mark unmarks it, see
     /// [`Subscribed::unmark`], and reads then.
     pub(crate) fn take(&self) -> Vec<Mark> {
@@ -427,23 +457,30 @@ impl Drop for Subscribed {
 pub(super) async fn pump(hub: Arc<Hub>) {
     let mut rested = Instant::now();
     while !hub.is_closed() {
-        hub.news.notified().await;
+        if !hub.has_line() {
+            hub.news.notified().await;
+        }
         tokio::time::sleep_until(rested).await;
-        let (_, marked) = hub.look_and_mark();
-        if marked > 0 {
-            rested = Instant::now() + rest(marked);
+        hub.look();
+        let woken = hub.wake_some();
+        if woken > 0 {
+            rested = Instant::now() + rest(woken, hub.watching.load(Ordering::Relaxed));
         }
     }
 }
 
-fn rest(marked: usize) -> Duration {
-    let marked = u32::try_from(marked).unwrap_or(u32::MAX);
-    REST_PER_MARK.saturating_mul(marked).clamp(REST_MIN, REST_MAX)
+/// Behind a turn in which of so many watches so many were woken for.
+fn rest(woken: usize, watching: usize) -> Duration {
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let (woken, watching) = (count(woken), count(watching.max(1)));
+    let share = CYCLE_MAX.saturating_mul(woken) / watching;
+    REST_PER_MARK.saturating_mul(woken).min(share).max(REST_MIN)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use muslin_core::state::{KeyValue, KvEvent, KvEventKind};
     use proptest::prelude::*;
 
     fn any_range() -> impl Strategy<Value = (String, Option<String>)> {
@@ -466,14 +503,65 @@ mod tests {
             };
             let expected: Vec<&Span> = spans.iter().rev().filter(|span| has(span)).collect();
             let all = reaches(spans.iter());
-            prop_assert_eq!(around(&all, key).collect::<Vec<_>>(), expected);
+            let told: Vec<&Span> = around(&all, key).map(|place| &all[place].span).collect();
+            prop_assert_eq!(told, expected);
         }
     }
 
     #[test]
-    fn it_rests_by_how_many_it_has_marked() {
-        assert_eq!(rest(1), REST_MIN);
-        assert_eq!(rest(2_000), Duration::from_millis(20));
-        assert_eq!(rest(10_000_000), REST_MAX);
+    fn it_rests_by_how_many_it_has_woken_and_no_longer_than_a_cycle_for_all() {
+        assert_eq!(rest(1, 1), REST_MIN);
+        assert_eq!(rest(100, 3_000), Duration::from_millis(5));
+        assert_eq!(rest(100, 10_000), CYCLE_MAX / 100);
+        assert_eq!(rest(10_000, 10_000), CYCLE_MAX, "all on one stream");
+        assert_eq!(rest(100, 10_000_000), REST_MIN);
+    }
+
+    fn changes(after: u64, key: &str) -> Changes {
+        let (kind, prev) = (KvEventKind::Put, None);
+        let kv = KeyValue { key: key.into(), mod_revision: after + 1, ..KeyValue::default() };
+        let events = vec![KvEvent { kind, kv, prev }];
+        let (after, through) = (Revision(after), Revision(after + 1));
+        Changes { after, events, through, rights: None }
+    }
+
+    /// Readers of so many watches of all keys each.
+    fn crowd(hub: &Arc<Hub>, readers: usize, each: u64) -> Vec<(Arc<Inbox>, Vec<Subscribed>)> {
+        let all = KeyRange::of_prefix("");
+        let reader = |_| {
+            let inbox = Arc::<Inbox>::default();
+            let watch = |number| hub.expect().subscribe(&all, &inbox, number);
+            (inbox.clone(), (0..each).map(watch).collect())
+        };
+        (0..readers).map(reader).collect()
+    }
+
+    #[test]
+    fn a_crowd_is_marked_at_once_and_woken_in_turns_each_reader_once() {
+        let hub = Arc::new(Hub::default());
+        let readers = crowd(&hub, 5, TURN_MARKS as u64 / 2);
+        hub.push(changes(1, "a"));
+        hub.push(changes(2, "b"));
+        assert_eq!(hub.look(), Revision(3));
+        assert!(readers.iter().all(|(inbox, all)| locked(&inbox.marks).len() == all.len()));
+        let turns: Vec<usize> = (0..4).map(|_| hub.wake_some()).collect();
+        assert_eq!(turns, [TURN_MARKS, TURN_MARKS, TURN_MARKS / 2, 0]);
+        assert!(!hub.has_line());
+    }
+
+    #[test]
+    fn who_took_its_marks_before_its_turn_is_not_woken_and_gets_in_line_again() {
+        let hub = Arc::new(Hub::default());
+        let readers = crowd(&hub, 2, 1);
+        hub.push(changes(1, "a"));
+        hub.look();
+        let (inbox, watches) = &readers[0];
+        assert_eq!(inbox.take(), [Mark { number: 0, from: Revision(2) }]);
+        watches[0].unmark();
+        assert_eq!(hub.wake_some(), 1, "the other");
+        hub.push(changes(2, "a"));
+        hub.look();
+        assert_eq!(hub.wake_some(), 1, "the other was not heard of since");
+        assert_eq!(inbox.take(), [Mark { number: 0, from: Revision(3) }]);
     }
 }

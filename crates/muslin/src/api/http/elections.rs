@@ -111,7 +111,7 @@ pub(super) async fn show_or_watch(
     let name = path.strip_prefix(BEFORE).expect("the router matched this path");
     let name = Bytes::from(params::percent_decode(name)?);
     if watch {
-        let (lines, response) = Lines::new(&request);
+        let (lines, response) = Lines::new(&desk, &request);
         let observer = election(&desk, &name).observe();
         tokio::spawn(follow(desk, observer, lines));
         return Ok(response);

@@ -80,7 +80,7 @@ pub(super) async fn list_or_watch(
         Some(asked) => NodeId::parse(&named(&known(&desk).await?, &asked)?.id),
     };
     if let Some(following) = following {
-        let (lines, answered) = Lines::following(&request, &following);
+        let (lines, answered) = Lines::following(&desk, &request, &following);
         tokio::spawn(async move {
             let mut teller = Teller { desk: &desk, lines: &lines, about, last: 0, names: None };
             tokio::select! {

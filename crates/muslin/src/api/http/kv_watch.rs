@@ -87,7 +87,7 @@ pub(super) async fn list_or_watch(
         return Err(Problem::bad_request(format!("limit is between 1 and {LIMIT_MAX}")));
     }
     if let Some(following) = following {
-        let (lines, answered) = Lines::following(&request, &following);
+        let (lines, answered) = Lines::following(&desk, &request, &following);
         tokio::spawn(follow(desk, page, from, lines));
         return answered.response().await;
     }

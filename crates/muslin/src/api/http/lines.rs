@@ -3,9 +3,15 @@
 //! There are three: lines of JSON (NDJSON), server-sent events (`Accept: text/event-stream`), and
 //! one document for whoever polls (`wait`). Whoever tells knows nothing of that: it tells lines,
 //! and says of each behind which place a reader that has it goes on.
+//!
+//! Whoever follows has to read: a stream of which nothing was read for a while, while there was
+//! something to read, is cancelled. Nothing is kept for its reader from then on but the lines that
+//! are on their way, and a last one that says so, and behind which place to go on.
 
+use super::numbers;
 use super::params::Params;
 use super::poll::{self, Polled};
+use crate::api::desk::Desk;
 use crate::api::problem::Problem;
 use crate::api::unread::{Charge, Reader};
 use crate::api::visitor::Visitor;
@@ -13,14 +19,17 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::Request;
+use hyper::StatusCode;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// Lines that may wait for their reader. When full, whoever writes waits. A line may be as large as
 /// a value, so a reader that never reads costs a few of the largest values and no more.
@@ -101,30 +110,66 @@ pub(super) struct Lines {
     sender: mpsc::Sender<Told>,
     /// Counts what it does not read.
     reader: Option<Reader>,
+    desk: Arc<Desk>,
+    ending: Arc<Mutex<Ending>>,
 }
 
-/// The reader has gone: nobody wants more.
+/// How far a stream was told, for the case that it is cancelled.
+#[derive(Default)]
+struct Ending {
+    /// Behind this place its reader goes on.
+    place: Option<String>,
+    /// The last line, behind those that are on their way.
+    last: Option<Told>,
+}
+
+/// The line that ends a stream that was not read.
+#[derive(Serialize)]
+struct Cancelled {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    problem: Problem,
+    /// Nothing that could be gone on from had been told if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<serde_json::Value>,
+}
+
+/// The reader has gone, or does not read: nobody wants more.
 pub(super) struct Gone;
 
 impl Lines {
     /// The writing side of a stream of lines, and what answers the request.
-    pub(super) fn new(request: &Request<Body>) -> (Lines, Response) {
-        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
-        let lines = Lines { sender, reader: reader_of(request) };
-        (lines, streamed(waiting, Shape::Lines))
+    pub(super) fn new(desk: &Arc<Desk>, request: &Request<Body>) -> (Lines, Response) {
+        let (lines, waiting) = Lines::of(desk, request);
+        let ending = lines.ending.clone();
+        (lines, streamed(Waiting { waiting, shape: Shape::Lines, ending }))
     }
 
     /// The same, in the shape that was asked for.
-    pub(super) fn following(request: &Request<Body>, following: &Following) -> (Lines, Answered) {
-        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
+    pub(super) fn following(
+        desk: &Arc<Desk>,
+        request: &Request<Body>,
+        following: &Following,
+    ) -> (Lines, Answered) {
+        let (lines, waiting) = Lines::of(desk, request);
         let answered = match following.shape {
             Shape::Once(wait) => {
                 let is_from = following.behind.is_some();
                 Answered::Later(Polled { waiting, wait, is_from })
             }
-            shape => Answered::Now(streamed(waiting, shape)),
+            shape => {
+                let ending = lines.ending.clone();
+                Answered::Now(streamed(Waiting { waiting, shape, ending }))
+            }
         };
-        (Lines { sender, reader: reader_of(request) }, answered)
+        (lines, answered)
+    }
+
+    fn of(desk: &Arc<Desk>, request: &Request<Body>) -> (Lines, mpsc::Receiver<Told>) {
+        let (sender, waiting) = mpsc::channel(LINES_WAITING_MAX);
+        let visitor = request.extensions().get::<Visitor>();
+        let reader = visitor.map(|visitor| visitor.reader.clone());
+        (Lines { sender, reader, desk: desk.clone(), ending: Arc::default() }, waiting)
     }
 
     /// Writes one line; waits while the reader is behind.
@@ -144,7 +189,36 @@ impl Lines {
     async fn tell<T: Serialize>(&self, line: &T, place: Option<String>) -> Result<(), Gone> {
         let json = serde_json::to_vec(line).expect("lines have string keys only");
         let charge = self.reader.as_ref().map(|reader| reader.charge(json.len()));
-        self.sender.send(Told { json, place, charge }).await.map_err(|_| Gone)
+        let told = Told { json, place: place.clone(), charge };
+        match timeout(self.desk.patience.unread, self.sender.send(told)).await {
+            Ok(sent) => sent.map_err(|_| Gone)?,
+            Err(_) => {
+                self.cancel();
+                return Err(Gone);
+            }
+        }
+        if place.is_some() {
+            locked(&self.ending).place = place;
+        }
+        Ok(())
+    }
+
+    /// Nobody reads: whatever has not been told may be followed again.
+    fn cancel(&self) {
+        let mut ending = locked(&self.ending);
+        let place = ending.place.clone();
+        let detail = format!("nothing was read for {} s", self.desk.patience.unread.as_secs());
+        let hint = match &place {
+            Some(place) => format!("follow again behind the index {place}, and read"),
+            None => "follow again from the beginning, and read".to_string(),
+        };
+        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, "unread", detail).hint(hint);
+        let index = place.as_deref().map(numbers::index);
+        let line = Cancelled { kind: "error", problem: problem.retryable(), index };
+        let json = serde_json::to_vec(&line).expect("lines have string keys only");
+        ending.last = Some(Told { json, place, charge: None });
+        self.desk.metrics.cancelled_watches.increment(1);
+        tracing::info!("a stream was cancelled: its reader has read nothing for a while");
     }
 
     /// Returns when the reader has gone.
@@ -170,19 +244,21 @@ impl Answered {
     }
 }
 
-fn reader_of(request: &Request<Body>) -> Option<Reader> {
-    request.extensions().get::<Visitor>().map(|visitor| visitor.reader.clone())
+fn locked(ending: &Mutex<Ending>) -> MutexGuard<'_, Ending> {
+    // What is behind it is whole whenever it is let go.
+    ending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn streamed(waiting: mpsc::Receiver<Told>, shape: Shape) -> Response {
-    let kind = if shape == Shape::Events { EVENTS } else { LINES };
+fn streamed(waiting: Waiting) -> Response {
+    let kind = if waiting.shape == Shape::Events { EVENTS } else { LINES };
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
-    (headers, Body::new(Waiting { waiting, shape })).into_response()
+    (headers, Body::new(waiting)).into_response()
 }
 
 struct Waiting {
     waiting: mpsc::Receiver<Told>,
     shape: Shape,
+    ending: Arc<Mutex<Ending>>,
 }
 
 impl hyper::body::Body for Waiting {
@@ -194,7 +270,7 @@ impl hyper::body::Body for Waiting {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.waiting.poll_recv(cx).map(|told| {
-            let mut told = told?;
+            let mut told = told.or_else(|| locked(&self.ending).last.take())?;
             let charge = told.charge.take();
             let text = match self.shape {
                 Shape::Events => as_event(told),

@@ -12,6 +12,11 @@ pub(super) fn json(number: u64) -> Value {
     if number > EXACT_MAX { Value::from(number.to_string()) } else { Value::from(number) }
 }
 
+/// A place behind which a reader goes on: a revision is a number where others are, too.
+pub(super) fn index(place: &str) -> Value {
+    place.parse::<u64>().map_or_else(|_| Value::from(place), json)
+}
+
 /// For `serialize_with`.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
 pub(super) fn tell<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {

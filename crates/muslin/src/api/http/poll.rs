@@ -5,6 +5,7 @@
 //! behind the index is gone, and that the items are there instead.
 
 use super::lines::{Told, kind};
+use super::numbers;
 use crate::api::problem::Problem;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
@@ -65,11 +66,7 @@ impl Document {
             [b"[", &lines.join(&b","[..])[..], b"]"].concat()
         };
         let index = self.index.as_deref().unwrap_or_default();
-        // Revisions are numbers where others are, too.
-        let index = match index.parse::<u64>() {
-            Ok(number) => super::numbers::json(number),
-            Err(_) => serde_json::Value::from(index),
-        };
+        let index = numbers::index(index);
         let head = format!("{{\"index\":{index},\"resync\":{},\"items\":", self.resync);
         let (items, changes) = (list(&self.items), list(&self.changes));
         [head.as_bytes(), &items, b",\"changes\":", &changes, b"}"].concat()

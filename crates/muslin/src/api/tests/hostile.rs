@@ -464,6 +464,60 @@ async fn unread_watch(world: &World) -> TcpStream {
     stream
 }
 
+async fn metric(world: &World, name: &str) -> u64 {
+    let client = Client::new(world.addr.to_string(), None);
+    let text = client.bytes(Call::get("/metrics")).await.unwrap();
+    let text = String::from_utf8_lossy(&text.body).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The lines of an answer that ends, in chunks, each a line or more.
+async fn lines_to_the_end(mut stream: TcpStream) -> Vec<serde_json::Value> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n0\r\n\r\n") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut text)).await;
+        assert!(read.expect("the answer ends").unwrap() > 0, "the connection stays");
+    }
+    let text = String::from_utf8(text).unwrap();
+    let lines = text.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_is_cancelled_and_says_where_to_go_on() {
+    let patience = Patience { unread: Duration::from_millis(500), ..Patience::default() };
+    let world = World::of(Wishes { patience, ..Wishes::default() }).await;
+    let mut kv = KvClient::new(world.channel().await);
+    let asleep = unread_watch(&world).await;
+    let mut puts = 0;
+    // More than is between the node and the reader, then until the reader is found to sleep.
+    while metric(&world, "muslin_api_cancelled_watches_total").await == 0 {
+        kv.put(put("a", vec![b'x'; 64 << 10])).await.unwrap();
+        puts += 1;
+    }
+    let mut told = lines_to_the_end(asleep).await;
+    let last = told.pop().unwrap();
+    assert_eq!((&last["type"], &last["problem"]["code"]), (&"error".into(), &"unread".into()));
+    let index = last["index"].as_u64().unwrap();
+    let hint = last["problem"]["hint"].as_str().unwrap();
+    assert!(hint.contains(&index.to_string()), "{hint}");
+    let revisions = told.iter().filter_map(|line| line["revision"].as_u64());
+    assert_eq!(revisions.collect::<Vec<_>>(), (2..=index).collect::<Vec<_>>());
+    assert!(index < 1 + puts, "there was more to tell");
+    let client = Client::new(world.addr.to_string(), None);
+    let path = format!("/v1/kv?watch=1&from={}", index + 1);
+    let mut rest = client.lines(Call::get(&path)).await.unwrap();
+    for revision in index..=1 + puts {
+        let line = rest.next().await.unwrap().unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        match revision == index {
+            true => assert_eq!((&line["type"], &line["index"]), (&"sync".into(), &index.into())),
+            false => assert_eq!(line["revision"], revision),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_who_do_not_read_are_cut_off_when_they_hold_too_much_and_nobody_else_is() {
     let world = World::new().await;
@@ -474,16 +528,9 @@ async fn readers_who_do_not_read_are_cut_off_when_they_hold_too_much_and_nobody_
     }
     let mut awake = super::etcd_watch::Stream::open(&world).await;
     awake.create(super::etcd_watch::from(1)).await;
-    let metric = async || {
-        let client = Client::new(world.addr.to_string(), None);
-        let text = client.bytes(Call::get("/metrics")).await.unwrap();
-        let text = String::from_utf8_lossy(&text.body).into_owned();
-        let line = text.lines().find_map(|l| l.strip_prefix("muslin_api_cut_connections_total "));
-        line.and_then(|number| number.parse::<u64>().ok()).unwrap_or(0)
-    };
     let mut puts = 0;
     // 64 readers of six or so lines each hold far more than all may.
-    while metric().await == 0 {
+    while metric(&world, "muslin_api_cut_connections_total").await == 0 {
         kv.put(put("a", vec![b'x'; 1 << 20])).await.unwrap();
         puts += 1;
         awake.events(1).await;

@@ -25,7 +25,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 const GONE: Duration = Duration::from_secs(10);
 
 /// Room for what a read of the socket brings.
-const READ_BYTES: usize = 32 << 10;
+const READ_BYTES: usize = 128 << 10;
 
 /// A connection that is up.
 pub(super) struct Link {

@@ -32,7 +32,7 @@ struct Outcome {
     alone: Figures,
     watched: Figures,
     crowd: Told,
-    woken: Option<Woken>,
+    woken: Vec<Woken>,
 }
 
 /// What the watches were told, all together.
@@ -86,10 +86,10 @@ impl Bench<'_> {
         let writers = self.writers().await?;
         let crowd = phase(self.crowd(&last).await?, Part::Ready, READY_MAX).await?;
         self.require_created(&crowd)?;
-        let asleep = match self.args.asleep {
-            true => Some(Sleeper::new(self.endpoint(0)).await.map_err(unreachable)?),
-            false => None,
-        };
+        let mut asleep = Vec::new();
+        for number in 0..self.args.asleep {
+            asleep.push(Sleeper::new(self.endpoint(number)).await.map_err(unreachable)?);
+        }
         tokio::time::sleep(PAUSE).await;
         let until = Instant::now() + self.length() + LAST_EVENTS;
         let watching = Phase { part: Part::Load, is_measured: true, until };
@@ -99,14 +99,20 @@ impl Bench<'_> {
         let crowd = watching.await.map_err(died)??;
         drop(writers);
         let crowd = self.told(crowd, revision, watched.elapsed);
-        let woken = match asleep {
-            Some(asleep) => {
-                let at = Instant::now() + Duration::from_secs(self.args.asleep_seconds);
-                Some(asleep.wake(at, revision).await.map_err(unreachable)?)
-            }
-            None => None,
-        };
+        let woken = self.wake(asleep, revision).await?;
         Ok(Outcome { alone, watched, crowd, woken })
+    }
+
+    /// Lets those who sleep do so for a while longer, and then read.
+    async fn wake(&self, asleep: Vec<Sleeper>, last: u64) -> Result<Vec<Woken>, Failure> {
+        let at = Instant::now() + Duration::from_secs(self.args.asleep_seconds);
+        let wake = |sleeper: Sleeper| tokio::spawn(sleeper.wake(at, last));
+        let running: Vec<_> = asleep.into_iter().map(wake).collect();
+        let mut woken = Vec::with_capacity(running.len());
+        for sleeper in running {
+            woken.push(sleeper.await.map_err(died)?.map_err(unreachable)?);
+        }
+        Ok(woken)
     }
 
     fn length(&self) -> Duration {
@@ -194,7 +200,7 @@ impl Bench<'_> {
 }
 
 fn unreachable(why: String) -> Failure {
-    Failure::new(Kind::Unreachable, format!("the watch that sleeps: {why}"))
+    Failure::new(Kind::Unreachable, format!("a watch that sleeps: {why}"))
 }
 
 impl Outcome {
@@ -205,15 +211,7 @@ impl Outcome {
     }
 
     fn json(&self, bench: &BenchWatchers) -> Value {
-        let woken = self.woken.as_ref().map(|woken| {
-            json!({
-                "read_before": woken.before,
-                "canceled": woken.reason,
-                "from": woken.from,
-                "read_after": woken.after,
-                "complete": woken.is_complete,
-            })
-        });
+        let asleep = Asleep(&self.woken);
         json!({
             "watchers": bench.watchers,
             "per_stream": bench.per_stream,
@@ -228,7 +226,7 @@ impl Outcome {
             "lost": self.crowd.lost,
             "disordered": self.crowd.disordered,
             "p99_ratio": (self.ratio() * 1e3).round() / 1e3,
-            "asleep": woken,
+            "asleep": asleep.json(),
         })
     }
 
@@ -244,16 +242,8 @@ impl Outcome {
             format!("lost {lost}, out of order or twice {disordered}"),
             format!("p99 of puts, watched to alone: {:.2}", self.ratio()),
         ];
-        if let Some(woken) = &self.woken {
-            let what = match (&woken.reason, woken.from) {
-                (Some(why), Some(from)) => {
-                    format!("canceled ({}), went on from {from}", output::printable(why))
-                }
-                _ => "read on".to_string(),
-            };
-            let Woken { before, after, is_complete, .. } = woken;
-            let all = if *is_complete { "all there, in order" } else { "NOT ALL THERE" };
-            lines.push(format!("the one asleep: {what}; {before} + {after} events, {all}"));
+        if !self.woken.is_empty() {
+            lines.push(Asleep(&self.woken).line());
         }
         output::text(&(lines.join("\n") + "\n"))
     }
@@ -270,13 +260,82 @@ impl Outcome {
         for reason in seen.flat_map(|seen| seen.reasons.values()) {
             output::hint(&format!("{} x {}", reason.count, output::printable(&reason.first)));
         }
-        let asleep = self.woken.as_ref().is_none_or(|woken| woken.is_complete);
-        match (self.crowd.lost + self.crowd.disordered + wrong, asleep) {
-            (0, true) => Ok(()),
-            (0, false) => Err(Failure::new(Kind::Failed, "the one asleep missed events")),
+        let asleep = Asleep(&self.woken);
+        match (self.crowd.lost + self.crowd.disordered + wrong, asleep.incomplete()) {
+            (0, 0) => Ok(()),
+            (0, missed) => {
+                let sentence = format!("{missed} of those asleep missed events");
+                Err(Failure::new(Kind::Failed, sentence))
+            }
             (flaws, _) => {
                 Err(Failure::new(Kind::Failed, format!("{flaws} events or answers were wrong")))
             }
         }
+    }
+}
+
+/// What became of those who slept, all together.
+struct Asleep<'a>(&'a [Woken]);
+
+impl Asleep<'_> {
+    /// Those that were canceled, and told from where to go on.
+    fn canceled(&self) -> impl Iterator<Item = &Woken> {
+        self.0.iter().filter(|woken| woken.from.is_some())
+    }
+
+    fn incomplete(&self) -> usize {
+        self.0.iter().filter(|woken| !woken.is_complete).count()
+    }
+
+    fn sum(&self, count: fn(&Woken) -> u64) -> u64 {
+        self.0.iter().map(count).sum()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "watches": self.0.len(),
+            "canceled": self.canceled().count(),
+            "reason": self.canceled().find_map(|woken| woken.reason.as_deref()),
+            "from": self.canceled().filter_map(|woken| woken.from).collect::<Vec<_>>(),
+            "read_before": self.sum(|woken| woken.before),
+            "read_after": self.sum(|woken| woken.after),
+            "incomplete": self.incomplete(),
+        })
+    }
+
+    fn line(&self) -> String {
+        let why = self.canceled().find_map(|woken| woken.reason.as_deref()).unwrap_or("-");
+        let (all, canceled) = (self.0.len(), self.canceled().count());
+        let (before, after) = (self.sum(|woken| woken.before), self.sum(|woken| woken.after));
+        format!(
+            "{canceled} of {all} asleep canceled ({}) and went on; {before} + {after} events, {}",
+            output::printable(why),
+            match self.incomplete() {
+                0 => "all there, in order".to_string(),
+                missed => format!("NOT ALL THERE for {missed}"),
+            }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_slept_are_told_of_together() {
+        let canceled = |from, is_complete| {
+            let reason = Some(format!("not read; watch again from revision {from}"));
+            Woken { before: 3, reason, from: Some(from), after: 7, is_complete }
+        };
+        let read_on = Woken { before: 10, is_complete: true, ..Woken::default() };
+        let all = [canceled(5, true), read_on, canceled(6, false)];
+        let json = Asleep(&all).json();
+        assert_eq!((&json["watches"], &json["canceled"]), (&3.into(), &2.into()));
+        assert_eq!((&json["from"], &json["incomplete"]), (&json!([5, 6]), &1.into()));
+        assert_eq!((&json["read_before"], &json["read_after"]), (&16.into(), &14.into()));
+        assert!(Asleep(&all).line().ends_with("NOT ALL THERE for 1"));
+        let line = Asleep(&all[..2]).line();
+        assert!(line.ends_with("13 + 7 events, all there, in order"), "{line}");
     }
 }

@@ -56,8 +56,13 @@ pub(super) struct WatchStream {
     next_id: i64,
     /// Those that may have something to read, each once; some may be gone.
     unread: VecDeque<i64>,
+    /// Those of them that have not had their turn since marks were taken last.
+    turns_left: usize,
     /// Up to here they read, so that all read the same.
     upto: Revision,
+    /// The pump has called: once all have had their turn, marks are taken. Not before, or those who
+    /// stand at the same place would part.
+    is_called: bool,
     /// Answers that go before any further event.
     due: VecDeque<pb::WatchResponse>,
     rounds: Rounds,
@@ -114,7 +119,9 @@ impl WatchStream {
             next_number: 0,
             next_id: 0,
             unread: VecDeque::new(),
+            turns_left: 0,
             upto: Revision::ZERO,
+            is_called: false,
             due: VecDeque::new(),
             rounds: Rounds::default(),
             told: None,
@@ -149,7 +156,9 @@ impl WatchStream {
         let patience = self.desk.patience.unread;
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.take_marks();
+            if self.is_called && (self.turns_left == 0 || self.unread.is_empty()) {
+                self.take_marks();
+            }
             self.answer_rounds();
             let has_any = !self.due.is_empty() || !self.unread.is_empty();
             if !has_any {
@@ -169,6 +178,7 @@ impl WatchStream {
                     if self.desk.handle.hub().is_closed() {
                         return Err(refuse::stopped());
                     }
+                    self.is_called = true;
                 }
                 _ = looks.tick() => self.tell_progress(),
                 () = sleep_until(self.read_at + patience), if !self.unread.is_empty() => {
@@ -278,6 +288,7 @@ impl WatchStream {
 
     /// Whom has the pump marked?
     fn take_marks(&mut self) {
+        self.is_called = false;
         let marks = self.inbox.take();
         if marks.is_empty() {
             return;
@@ -291,6 +302,7 @@ impl WatchStream {
                 self.unread.push_back(id);
             }
         }
+        self.turns_left = self.unread.len();
         self.upto = self.desk.handle.hub().seen();
     }
 
@@ -335,6 +347,7 @@ impl WatchStream {
 
     /// Nobody reads: whatever has not been told ends, and may be watched again.
     fn cancel_unread(&mut self) {
+        self.turns_left = 0;
         for id in std::mem::take(&mut self.unread) {
             let Some(watched) = self.remove(id) else { continue };
             let from = watched.lookout.cursor().next();
@@ -357,6 +370,7 @@ impl WatchStream {
             place.fill(due.into(), None);
             return Ok(());
         }
+        self.turns_left = self.turns_left.saturating_sub(1);
         let Some(id) = self.unread.pop_front() else { return Ok(()) };
         let Some(watched) = self.watches.get_mut(&id) else { return Ok(()) };
         watched.is_queued = false;
