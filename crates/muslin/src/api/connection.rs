@@ -147,42 +147,66 @@ impl Line {
         let reader = front.reader();
         let cut = reader.clone();
         let watched = front.clone();
-        let session = Arc::new(Session { front, shown, reader });
+        let session = Arc::new(Session { front: front.clone(), shown, reader: reader.clone() });
         let service = service_fn(move |request| {
             let session = session.clone();
             async move { session.answer(request).await }
         });
+        let shutdown = self.shutdown;
         // Two kinds of connection without a trait in common: the same lines for each.
         match speech {
             Speech::Http1 => {
                 let stream = TokioIo::new(Worded::new(stream, HTTP1_BUFFER_BYTES));
-                let mut connection = pin!(http1(self.patience).serve_connection(stream, service));
-                tokio::select! {
-                    end = connection.as_mut() => return end.map_err(io::Error::other),
-                    () = cut.cut() => {
-                        watched.on_cut();
-                        return Ok(());
+                let connection = http1(self.patience).serve_connection(stream, service);
+                let serving = async move {
+                    let mut connection = pin!(connection);
+                    tokio::select! {
+                        end = connection.as_mut() => return end.map_err(io::Error::other),
+                        () = cut.cut() => {
+                            watched.on_cut();
+                            return Ok(());
+                        }
+                        () = stopping(shutdown) => connection.as_mut().graceful_shutdown(),
                     }
-                    () = stopping(self.shutdown) => connection.as_mut().graceful_shutdown(),
-                }
-                timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
+                    timeout(SHUTDOWN_GRACE, connection).await?.map_err(io::Error::other)
+                };
+                seated(serving, &front, &reader).await
             }
             Speech::Http2 => {
                 let (stream, calls) = (TokioIo::new(stream), Calls::default());
                 let connection = http2(is_trusted, &calls).serve_connection(stream, service);
                 let mut serving = Serving::new(connection, calls);
-                tokio::select! {
-                    end = &mut serving => return end.map_err(io::Error::other),
-                    () = cut.cut() => {
-                        watched.on_cut();
-                        return Ok(());
+                let serving = async move {
+                    tokio::select! {
+                        end = &mut serving => return end.map_err(io::Error::other),
+                        () = cut.cut() => {
+                            watched.on_cut();
+                            return Ok(());
+                        }
+                        () = stopping(shutdown) => serving.connection().graceful_shutdown(),
                     }
-                    () = stopping(self.shutdown) => serving.connection().graceful_shutdown(),
-                }
-                timeout(SHUTDOWN_GRACE, serving).await?.map_err(io::Error::other)
+                    timeout(SHUTDOWN_GRACE, serving).await?.map_err(io::Error::other)
+                };
+                seated(serving, &front, &reader).await
             }
         }
     }
+}
+
+/// Serves a connection: here at first, and in the gallery once something is watched on it.
+async fn seated(
+    serving: impl Future<Output = io::Result<()>> + Send + 'static,
+    front: &Front,
+    reader: &Reader,
+) -> io::Result<()> {
+    let mut serving = Box::pin(serving);
+    tokio::select! {
+        biased;
+        end = serving.as_mut() => return end,
+        () = reader.watches() => {}
+    }
+    // It is ended from outside when the process stops.
+    front.gallery().seat(serving).await.unwrap_or(Ok(()))
 }
 
 /// What the requests of one connection have in common.

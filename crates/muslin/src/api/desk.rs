@@ -4,6 +4,7 @@ use super::Admission;
 use super::auth::Doorman;
 use super::chronicle::Chronicle;
 use super::connection::Patience;
+use super::gallery::Gallery;
 use super::http::NodeBoard;
 use super::metrics::Metrics;
 use super::status::NodeFacts;
@@ -39,6 +40,8 @@ pub(super) struct Office {
     pub(super) chronicle: Chronicle,
     /// For whoever follows the nodes.
     pub(super) nodes: NodeBoard,
+    /// For whoever watches.
+    pub(super) gallery: Gallery,
     pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.
     pub(super) shutdown: watch::Receiver<bool>,

@@ -4,6 +4,7 @@ use super::bodies::{Bodies, Counted, Held, RETRY_AFTER};
 use super::caller::{Caller, Shown};
 use super::desk::Desk;
 use super::etcd::{Method as KvMethod, Reply, deadline_exceeded, patience_of_caller};
+use super::gallery::Gallery;
 use super::gateway;
 use super::http;
 use super::party::{NotLet, Parties, Party};
@@ -45,6 +46,11 @@ impl Front {
     /// The far end of a connection.
     pub(super) fn reader(&self) -> Reader {
         self.unread.reader()
+    }
+
+    /// Where connections are served on which something is watched.
+    pub(super) fn gallery(&self) -> &Gallery {
+        &self.desk.gallery
     }
 
     /// A connection was cut, since its reader does not read.

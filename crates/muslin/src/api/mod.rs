@@ -39,6 +39,7 @@ mod connection;
 mod desk;
 mod etcd;
 mod front;
+mod gallery;
 mod gate;
 mod gateway;
 mod http;

@@ -6,6 +6,7 @@ use super::chronicle::Chronicle;
 use super::connection::{Line, Patience, SHUTDOWN_GRACE, Tls};
 use super::desk::{Desk, Office, stopping};
 use super::front::Front;
+use super::gallery::Gallery;
 use super::gate::Gate;
 use super::http::NodeBoard;
 use super::metrics::Metrics;
@@ -112,6 +113,7 @@ pub async fn serve(options: ApiOptions) {
         join: options.join,
         roster: options.roster,
         metrics: Metrics::new(gate.clone(), options.transport),
+        gallery: Gallery::default(),
         patience: options.patience,
         shutdown: shutdown.clone(),
         caught_up: AtomicBool::new(false),

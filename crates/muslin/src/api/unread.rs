@@ -65,7 +65,7 @@ struct Piece {
 impl Unread {
     /// The far end of one connection.
     pub(super) fn reader(&self) -> Reader {
-        Reader { unread: self.clone(), cut: Arc::default() }
+        Reader { unread: self.clone(), cut: Arc::default(), watches: Arc::default() }
     }
 
     fn lock(&self, budget: Budget) -> MutexGuard<'_, Pieces> {
@@ -114,6 +114,7 @@ impl Pieces {
 pub(super) struct Reader {
     unread: Unread,
     cut: Arc<Notify>,
+    watches: Arc<Notify>,
 }
 
 /// There is no room for an answer.
@@ -171,6 +172,16 @@ impl Reader {
     /// The same bytes of a stream, counted until the last copy is dropped.
     pub(super) fn hold(&self, bytes: Bytes) -> Bytes {
         self.charge(bytes.len()).hold(bytes)
+    }
+
+    /// Something is watched on the connection.
+    pub(super) fn watch(&self) {
+        self.watches.notify_one();
+    }
+
+    /// Returns when something is watched.
+    pub(super) async fn watches(&self) {
+        self.watches.notified().await;
     }
 
     /// Returns when the connection has to go.

@@ -88,7 +88,8 @@ pub(super) async fn list_or_watch(
     }
     if let Some(following) = following {
         let (lines, answered) = Lines::following(&desk, &request, &following);
-        tokio::spawn(follow(desk, page, from, lines));
+        let following = follow(desk.clone(), page, from, lines);
+        desk.gallery.spawn(following);
         return answered.response().await;
     }
     let (listed, _) = read_page(&desk, &page).await?;

@@ -141,8 +141,8 @@ impl Lines {
     /// The writing side of a stream of lines, and what answers the request.
     pub(super) fn new(desk: &Arc<Desk>, request: &Request<Body>) -> (Lines, Response) {
         let (lines, waiting) = Lines::of(desk, request);
-        let ending = lines.ending.clone();
-        (lines, streamed(Waiting { waiting, shape: Shape::Lines, ending }))
+        let response = lines.streamed(waiting, Shape::Lines);
+        (lines, response)
     }
 
     /// The same, in the shape that was asked for.
@@ -157,10 +157,7 @@ impl Lines {
                 let is_from = following.behind.is_some();
                 Answered::Later(Polled { waiting, wait, is_from })
             }
-            shape => {
-                let ending = lines.ending.clone();
-                Answered::Now(streamed(Waiting { waiting, shape, ending }))
-            }
+            shape => Answered::Now(lines.streamed(waiting, shape)),
         };
         (lines, answered)
     }
@@ -170,6 +167,14 @@ impl Lines {
         let visitor = request.extensions().get::<Visitor>();
         let reader = visitor.map(|visitor| visitor.reader.clone());
         (Lines { sender, reader, desk: desk.clone(), ending: Arc::default() }, waiting)
+    }
+
+    fn streamed(&self, waiting: mpsc::Receiver<Told>, shape: Shape) -> Response {
+        self.reader.iter().for_each(Reader::watch);
+        let kind = if shape == Shape::Events { EVENTS } else { LINES };
+        let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
+        let ending = self.ending.clone();
+        (headers, Body::new(Waiting { waiting, shape, ending })).into_response()
     }
 
     /// Writes one line; waits while the reader is behind.
@@ -247,12 +252,6 @@ impl Answered {
 fn locked(ending: &Mutex<Ending>) -> MutexGuard<'_, Ending> {
     // What is behind it is whole whenever it is let go.
     ending.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn streamed(waiting: Waiting) -> Response {
-    let kind = if waiting.shape == Shape::Events { EVENTS } else { LINES };
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")];
-    (headers, Body::new(waiting)).into_response()
 }
 
 struct Waiting {

@@ -6,6 +6,7 @@ use crate::api::auth::Doorman;
 use crate::api::connection::Line;
 use crate::api::desk::{Desk, Office};
 use crate::api::front::Front;
+use crate::api::gallery::Gallery;
 use crate::api::gate::Gate;
 use crate::api::metrics::Metrics;
 use crate::api::proto::etcdserverpb as pb;
@@ -182,6 +183,7 @@ async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str)
         join: None,
         roster: None,
         metrics: Metrics::new(Arc::new(Gate::new(1)), None),
+        gallery: Gallery::default(),
         patience: Patience::default(),
         shutdown: world.shutdown.subscribe(),
         caught_up: AtomicBool::new(false),

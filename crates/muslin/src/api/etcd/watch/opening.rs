@@ -5,6 +5,7 @@ use super::stream::{ANSWERS_WAITING_MAX, WatchStream};
 use crate::api::etcd::outbox::Outbox;
 use crate::api::etcd::server::Etcd;
 use crate::api::proto::etcdserverpb as pb;
+use crate::api::unread::Reader;
 use crate::api::visitor::Visitor;
 use hyper::body::Body;
 use hyper::{Request, Response};
@@ -48,8 +49,10 @@ impl WatchStreams {
         let (answers, outbox) = Outbox::new(ANSWERS_WAITING_MAX);
         let visitor = request.extensions().get::<Visitor>();
         let reader = visitor.map(|visitor| visitor.reader.clone());
+        reader.iter().for_each(Reader::watch);
         let stream = WatchStream::new(self.0.desk.clone(), reader);
-        tokio::spawn(stream.run(request.into_inner(), answers, leader));
+        let run = stream.run(request.into_inner(), answers, leader);
+        self.0.desk.gallery.spawn(run);
         Ok(tonic::Response::new(outbox))
     }
 }
