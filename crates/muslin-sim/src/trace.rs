@@ -115,8 +115,9 @@ impl Trace {
 pub(crate) fn fold_write(hash: &mut WordHash, write: &Write) {
     match write {
         Write::Log { hard_state, entries } => {
-            let HardState { term, vote, commit, rebuilding } = hard_state.unwrap_or_default();
-            hash.word(u64::from(rebuilding));
+            let HardState { term, vote, commit, rebuilding, leased } =
+                hard_state.unwrap_or_default();
+            hash.word(u64::from(rebuilding) | u64::from(leased) << 1);
             for word in [term.0, vote.unwrap_or_default().0, commit.0, entries.len() as u64] {
                 hash.word(word);
             }

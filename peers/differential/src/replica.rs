@@ -400,7 +400,7 @@ impl RaftRs {
             vote: (vote != INVALID_ID).then_some(NodeId(vote)),
             // A higher one may have been written before.
             commit: Index(commit.min(most)).max(self.hard_state.commit),
-            rebuilding: false,
+            ..HardState::default()
         };
         let hard_state = match () {
             () if is_planted(Bug::TermNotPersisted) => self.hard_state,

@@ -212,8 +212,13 @@ pub fn recover(
     }
     let entries = [(first, alone), (second, Payload::Command(raise))];
     let entries = entries.into_iter().map(|(id, payload)| Entry { id, payload }).collect();
-    let hard_state =
-        HardState { term, vote: Some(survivor.id), commit: hard_state.commit, rebuilding: false };
+    let hard_state = HardState {
+        term,
+        vote: Some(survivor.id),
+        commit: hard_state.commit,
+        rebuilding: false,
+        leased: false,
+    };
     let write = Write::Log { hard_state: Some(hard_state), entries };
     Ok(Recovery { write, epoch: state.epoch(), survey, left_behind })
 }

@@ -496,8 +496,14 @@ fn a_replica_whose_disk_lost_what_it_acknowledged_says_so() {
     let recovered = raft::Recovered { snapshot, ..raft::Recovered::default() };
     let mut raft = Raft::new(NodeId(2), raft::Options::default(), recovered, 1, Now::START);
     let (term, session) = (crate::base::Term(1), SessionId(1));
-    let heartbeat =
-        Unbound::Heartbeat { term, session, commit: Index(5), matched: Index(5), round: 1 };
+    let heartbeat = Unbound::Heartbeat {
+        term,
+        session,
+        commit: Index(5),
+        matched: Index(5),
+        round: 1,
+        lease: false,
+    };
     let message = Message::Unbound(heartbeat);
     let mut out = Outputs::new();
     raft.handle(Now::START, raft::Input::Message { from: NodeId(1), message }, &mut out);

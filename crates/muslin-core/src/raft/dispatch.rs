@@ -73,8 +73,9 @@ impl Raft {
                     self.on_append(from, Append { session, prev, entries, commit }, out);
                 }
             }
-            Unbound::Heartbeat { session, commit, matched, round, .. } => {
+            Unbound::Heartbeat { session, commit, matched, round, lease, .. } => {
                 if self.follow(from, out) {
+                    self.note_lease(lease);
                     self.on_heartbeat(commit, matched, out);
                     self.answer_heartbeat(from, session, round, out);
                 }

@@ -44,6 +44,16 @@ impl Raft {
         self.options.is_bound_by_leases() && self.bound_until > self.now && !self.is_sole_voter()
     }
 
+    /// Remembers whether the leader counts on a lease. That it does must be on the disk before
+    /// the answer that extends the lease leaves; that it does not, a later leader says, whom a
+    /// quorum elected when every earlier lease was over.
+    pub(super) fn note_lease(&mut self, lease: bool) {
+        if lease && !self.leased {
+            self.disk.mark_hard_state();
+        }
+        self.leased = lease;
+    }
+
     /// No leader was heard for too long.
     pub(super) fn on_silence(&mut self, out: &mut Outputs<Output>) {
         if self.may_campaign() {

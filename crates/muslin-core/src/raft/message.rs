@@ -112,6 +112,9 @@ pub enum Unbound {
         matched: Index,
         /// Echoed by the answer; confirms every read of this round or earlier. Never reused.
         round: u64,
+        /// The leader answers reads by its lease, which the answer extends: the peer remembers
+        /// that before it answers.
+        lease: bool,
     },
     /// One piece of a snapshot.
     SnapshotChunk {

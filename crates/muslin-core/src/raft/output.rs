@@ -26,6 +26,9 @@ pub struct HardState {
     /// The disk has lost what it promised: no vote, no counted acknowledgement until a committed
     /// configuration does without this replica (R11).
     pub rebuilding: bool,
+    /// The leader heard last counts on a lease that this replica's answers extend: started again,
+    /// it gives no vote while that may last.
+    pub leased: bool,
 }
 
 /// A state with all it stands for.

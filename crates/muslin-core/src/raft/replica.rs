@@ -68,6 +68,8 @@ pub struct Raft {
     pub(super) drive: Drive,
     /// No vote is given before, unless the leader asks for it: its lease rests on that.
     pub(super) bound_until: Now,
+    /// See [`HardState::leased`].
+    pub(super) leased: bool,
     /// Times a passive replica has asked for votes since it was told to.
     pub(super) attempts: u32,
     /// Campaigns that come soon, since it has just started and has heard of no leader and no term.
@@ -172,6 +174,7 @@ impl Raft {
             reserve: Reserve::default(),
             drive,
             bound_until: Now::START,
+            leased: hard_state.leased,
             attempts: 0,
             starting: STARTING_CAMPAIGNS,
             absent: BTreeSet::new(),
@@ -185,7 +188,7 @@ impl Raft {
             acknowledged: None,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
-        if raft.options.is_bound_by_leases() && raft.term > Term::ZERO {
+        if raft.options.is_bound_by_leases() && raft.leased {
             // A leader may count on what this replica heard before it started.
             raft.bound_until = now + raft.options.election_timeout_min;
         }
@@ -326,6 +329,7 @@ impl Raft {
             vote: self.vote,
             commit: self.commit_mark(),
             rebuilding: self.is_rebuilding(),
+            leased: self.leased,
         }
     }
 

@@ -208,6 +208,7 @@ impl Raft {
         let round = self.round;
         // A passive leader leaves those in peace that have nothing to answer.
         let asked = self.is_passive().then(|| self.outstanding_peers());
+        let lease = self.options.lease_reads;
         let Some((leader, view)) = self.leading() else { return };
         for (id, peer) in &leader.peers {
             if view.is_absent(*id) || !asked.as_ref().is_none_or(|asked| asked.contains(id)) {
@@ -219,7 +220,7 @@ impl Raft {
                 false => view.commit.min(peer.matched),
             };
             let (term, session, matched) = (view.term, peer.session, peer.matched);
-            let heartbeat = Unbound::Heartbeat { term, session, commit, matched, round };
+            let heartbeat = Unbound::Heartbeat { term, session, commit, matched, round, lease };
             out.push(Output::send(*id, heartbeat));
         }
     }

@@ -19,15 +19,16 @@ pub fn decode_entry(bytes: Bytes) -> Result<raft::Entry, WireError> {
 
 /// A hard state, in the log file.
 pub fn encode_hard_state(state: &raft::HardState) -> Bytes {
-    let raft::HardState { term, vote, commit, rebuilding } = *state;
-    encode(&HardState { term: term.0, vote: vote.map(|id| id.0), commit: commit.0, rebuilding })
+    let raft::HardState { term, vote, commit, rebuilding, leased } = *state;
+    let vote = vote.map(|id| id.0);
+    encode(&HardState { term: term.0, vote, commit: commit.0, rebuilding, leased })
 }
 
 /// Reads what [`encode_hard_state`] wrote.
 pub fn decode_hard_state(bytes: Bytes) -> Result<raft::HardState, WireError> {
-    let HardState { term, vote, commit, rebuilding } = HardState::decode(bytes)?;
+    let HardState { term, vote, commit, rebuilding, leased } = HardState::decode(bytes)?;
     let (term, vote, commit) = (Term(term), vote.map(NodeId), Index(commit));
-    Ok(raft::HardState { term, vote, commit, rebuilding })
+    Ok(raft::HardState { term, vote, commit, rebuilding, leased })
 }
 
 /// What a snapshot stands for, in its file and in its chunks.
@@ -74,6 +75,8 @@ struct HardState {
     commit: u64,
     #[prost(bool, tag = "4")]
     rebuilding: bool,
+    #[prost(bool, tag = "5")]
+    leased: bool,
 }
 
 #[derive(Clone, PartialEq, ::prost::Message)]

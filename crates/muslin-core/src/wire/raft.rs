@@ -137,6 +137,8 @@ struct Heartbeat {
     round: u64,
     #[prost(uint64, tag = "5")]
     matched: u64,
+    #[prost(bool, tag = "6")]
+    lease: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -261,13 +263,14 @@ impl From<&Unbound> for Kind {
                 entries: entries.iter().map(Entry::from).collect(),
                 commit: commit.0,
             }),
-            Unbound::Heartbeat { term, session, commit, matched, round } => {
+            Unbound::Heartbeat { term, session, commit, matched, round, lease } => {
                 Kind::Heartbeat(Heartbeat {
                     term: term.0,
                     session: session.0,
                     commit: commit.0,
                     round: *round,
                     matched: matched.0,
+                    lease: *lease,
                 })
             }
             Unbound::SnapshotChunk {
@@ -387,6 +390,7 @@ impl TryFrom<Kind> for raft::Message {
                 commit: Index(m.commit),
                 matched: Index(m.matched),
                 round: m.round,
+                lease: m.lease,
             },
             Kind::SnapshotChunk(m) => m.try_into()?,
             Kind::TimeoutNow(m) => Unbound::TimeoutNow { term: Term(m.term) },

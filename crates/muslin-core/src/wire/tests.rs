@@ -78,8 +78,9 @@ prop_compose! {
         vote in proptest::option::of(node()),
         commit in index(),
         rebuilding in any::<bool>(),
+        leased in any::<bool>(),
     ) -> HardState {
-        HardState { term, vote, commit, rebuilding }
+        HardState { term, vote, commit, rebuilding, leased }
     }
 }
 
@@ -122,9 +123,9 @@ fn unbound() -> impl Strategy<Value = Unbound> {
         (term(), log_id()).prop_map(|(term, last)| Unbound::PreVote { term, last }),
         (term(), any::<bool>()).prop_map(|(term, granted)| Unbound::PreVoteReply { term, granted }),
         append(),
-        (term(), session(), index(), index(), number()).prop_map(
-            |(term, session, commit, matched, round)| {
-                Unbound::Heartbeat { term, session, commit, matched, round }
+        (term(), session(), index(), index(), number(), any::<bool>()).prop_map(
+            |(term, session, commit, matched, round, lease)| {
+                Unbound::Heartbeat { term, session, commit, matched, round, lease }
             }
         ),
         snapshot_chunk(),
@@ -553,8 +554,13 @@ fn examples() -> Vec<(String, Bytes)> {
     for entry in example_entries() {
         list.push((format!("entry {entry:?}"), encode_entry(&entry)));
     }
-    let state =
-        HardState { term: Term(7), vote: Some(NodeId(2)), commit: Index(300), rebuilding: false };
+    let state = HardState {
+        term: Term(7),
+        vote: Some(NodeId(2)),
+        commit: Index(300),
+        rebuilding: false,
+        leased: true,
+    };
     list.push((format!("hard-state {state:?}"), encode_hard_state(&state)));
     let meta = example_meta();
     list.push((format!("snapshot-meta {meta:?}"), encode_snapshot_meta(&meta)));
@@ -616,7 +622,7 @@ fn example_questions() -> Vec<Unbound> {
         Unbound::PreVote { term, last },
         Unbound::PreVoteReply { term, granted: true },
         Unbound::Append { term, session, prev: last, entries: example_entries().into(), commit },
-        Unbound::Heartbeat { term, session, commit, matched: last.index, round: 12 },
+        Unbound::Heartbeat { term, session, commit, matched: last.index, round: 12, lease: true },
         Unbound::SnapshotChunk {
             term,
             session,

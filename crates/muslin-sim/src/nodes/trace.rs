@@ -324,8 +324,8 @@ fn fold_unbound(hash: &mut WordHash, message: &Unbound) {
             fold_id(hash, *prev);
             entries.iter().for_each(|entry| fold_entry(hash, entry));
         }
-        Unbound::Heartbeat { term, session, commit, round, .. } => {
-            hash.word(44);
+        Unbound::Heartbeat { term, session, commit, round, lease, .. } => {
+            hash.word(44 + (u64::from(*lease) << 32));
             hash.word(term.0);
             fold_place(hash, *session, *commit);
             hash.word(*round);

@@ -94,6 +94,7 @@ pub fn hard_states_are_the_last_written(subject: &impl Subject) {
         vote: vote.map(NodeId),
         commit: Index(commit),
         rebuilding: false,
+        leased: commit > 0,
     };
     let states = [
         hard(1, None, 0),
@@ -287,7 +288,7 @@ impl History {
                 let hard_state = (self.prng.below(2) == 0).then_some({
                     let vote = hard_state.vote.filter(|_| hard_state.term == term);
                     let vote = vote.or(Some(NodeId(self.prng.below(4))));
-                    HardState { term, vote, commit, rebuilding: false }
+                    HardState { term, vote, commit, ..HardState::default() }
                 });
                 Write::Log { hard_state, entries: entries.into() }
             }

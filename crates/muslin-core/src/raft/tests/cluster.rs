@@ -224,11 +224,11 @@ impl Cluster {
         let last = disk.entries.last().map_or(saved, |entry| entry.id);
         let last = if last.index > saved.index { last } else { saved };
         disk.entries.retain(|_| last != saved);
-        let HardState { term, vote, commit, rebuilding } = disk.hard_state;
+        let HardState { term, vote, commit, rebuilding, leased } = disk.hard_state;
         let commit = commit.min(last.index);
         disk.hard_state = match notices {
-            true => HardState { term: last.term, vote: None, commit, rebuilding: true },
-            false => HardState { term, vote, commit, rebuilding },
+            true => HardState { term: last.term, vote: None, commit, rebuilding: true, leased },
+            false => HardState { term, vote, commit, rebuilding, leased },
         };
         self.tell(format!("{id:?} has lost what follows {keep}"));
     }

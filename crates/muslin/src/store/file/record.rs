@@ -35,6 +35,7 @@ const FLAG_LAST: u8 = 1;
 const STATE_HAS_VOTE: u64 = 1;
 const STATE_HAS_SNAPSHOT: u64 = 2;
 const STATE_IS_REBUILDING: u64 = 4;
+const STATE_IS_LEASED: u64 = 8;
 
 /// A place in the log, in the order of writing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -150,7 +151,8 @@ fn encode_payload(buffer: &mut Vec<u8>, told: Told) {
             let vote = state.hard_state.vote.map_or(0, |_| STATE_HAS_VOTE);
             let snapshot = state.snapshot.map_or(0, |_| STATE_HAS_SNAPSHOT);
             let rebuilding = if state.hard_state.rebuilding { STATE_IS_REBUILDING } else { 0 };
-            buffer.extend_from_slice(&(vote | snapshot | rebuilding).to_le_bytes());
+            let leased = if state.hard_state.leased { STATE_IS_LEASED } else { 0 };
+            buffer.extend_from_slice(&(vote | snapshot | rebuilding | leased).to_le_bytes());
             let vote = state.hard_state.vote.unwrap_or_default();
             buffer.extend_from_slice(&vote.0.to_le_bytes());
             buffer.extend_from_slice(&state.snapshot.unwrap_or_default().0.to_le_bytes());
@@ -235,7 +237,8 @@ fn decode_state(payload: &[u8], commit: Index, term: Term) -> Option<GroupState>
     let vote = (flags & STATE_HAS_VOTE != 0).then(|| NodeId(u64_at(payload, 8)));
     let snapshot = (flags & STATE_HAS_SNAPSHOT != 0).then(|| Index(u64_at(payload, 16)));
     let rebuilding = flags & STATE_IS_REBUILDING != 0;
-    Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding }, snapshot })
+    let leased = flags & STATE_IS_LEASED != 0;
+    Some(GroupState { hard_state: HardState { term, vote, commit, rebuilding, leased }, snapshot })
 }
 
 /// The states that are believed, wherever in a segment they stand.
