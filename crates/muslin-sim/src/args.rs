@@ -19,7 +19,7 @@ usage: muslin-sim [options]            run seeds; exit code 1 when an invariant 
   --profile NAME   swarm, admit, churn, nasty, fed, members, groups, calm,
                    idle or long (default swarm)
   --without A,B    no faults of these kinds; without all, none
-  --clients N      so many clients, --watchers N, --holders N likewise
+  --clients N      so many clients, --watchers N, --holders N, --careful N likewise
   --minimize       looks for the smallest run that breaks what this seed breaks
   --mutant NAME    with this planted bug (feature `mutants`)
   --hash           print each seed's trace hash
@@ -46,6 +46,7 @@ pub(crate) struct Changes {
     pub(crate) clients: Option<usize>,
     pub(crate) watchers: Option<usize>,
     pub(crate) holders: Option<usize>,
+    pub(crate) careful: Option<usize>,
 }
 
 impl Changes {
@@ -75,6 +76,7 @@ impl Changes {
         load.clients = self.clients.unwrap_or(load.clients);
         load.watchers = self.watchers.unwrap_or(load.watchers);
         load.holders = self.holders.unwrap_or(load.holders);
+        load.careful = self.careful.unwrap_or(load.careful);
         profile
     }
 
@@ -83,8 +85,12 @@ impl Changes {
         if !self.without.is_empty() {
             text += &format!(" --without {}", self.without.join(","));
         }
-        let counts =
-            [("clients", self.clients), ("watchers", self.watchers), ("holders", self.holders)];
+        let counts = [
+            ("clients", self.clients),
+            ("watchers", self.watchers),
+            ("holders", self.holders),
+            ("careful", self.careful),
+        ];
         for (name, count) in counts {
             if let Some(count) = count {
                 text += &format!(" --{name} {count}");
@@ -167,6 +173,7 @@ impl Args {
                 "--clients" => args.changes.clients = Some(number(&word, &value()?)? as usize),
                 "--watchers" => args.changes.watchers = Some(number(&word, &value()?)? as usize),
                 "--holders" => args.changes.holders = Some(number(&word, &value()?)? as usize),
+                "--careful" => args.changes.careful = Some(number(&word, &value()?)? as usize),
                 "--minimize" => args.minimize = true,
                 "--profile" => {
                     let name = value()?;

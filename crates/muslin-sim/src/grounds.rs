@@ -33,6 +33,8 @@ pub(crate) enum World {
     Holders,
     /// Whole nodes that start again and again, many leases, and messages that are late.
     Late,
+    /// Whole nodes with many who put for a while, want a lock, and ask again under a key.
+    Careful,
     /// Failure detection alone, in any trouble.
     Storm,
 }
@@ -40,7 +42,7 @@ pub(crate) enum World {
 const MILLI: Duration = Duration::from_millis(1);
 
 impl World {
-    const ALL: [(World, &'static str); 9] = [
+    const ALL: [(World, &'static str); 10] = [
         (World::Nodes, "nodes"),
         (World::Group, "group"),
         (World::Leases, "leases"),
@@ -49,6 +51,7 @@ impl World {
         (World::Losses, "losses"),
         (World::Holders, "holders"),
         (World::Late, "late"),
+        (World::Careful, "careful"),
         (World::Storm, "storm"),
     ];
 
@@ -61,7 +64,7 @@ impl World {
     }
 
     fn is_of_nodes(self) -> bool {
-        matches!(self, World::Nodes | World::Holders | World::Late)
+        matches!(self, World::Nodes | World::Holders | World::Late | World::Careful)
     }
 
     /// What is another in this world than the seed says.
@@ -74,6 +77,7 @@ impl World {
             World::Losses => with_losses(drawn),
             World::Holders => with_holders(drawn),
             World::Late => with_late_answers(drawn),
+            World::Careful => with_care(drawn),
         }
     }
 }
@@ -187,6 +191,16 @@ fn with_holders(mut drawn: Profile) -> Profile {
     drawn
 }
 
+/// Next to nobody else, so that locks change hands and answers get lost as often as can be.
+fn with_care(mut drawn: Profile) -> Profile {
+    drawn.load.clients = 1;
+    drawn.load.watchers = 0;
+    drawn.load.holders = 0;
+    drawn.load.careful = 4;
+    drawn.faults.leap = false;
+    drawn
+}
+
 /// A question of a process that has ended comes to the leader, and its answer to the next process.
 fn with_late_answers(mut drawn: Profile) -> Profile {
     drawn.load.clients = 1;
@@ -234,13 +248,19 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
     if shows_elsewhere(planted) {
         return None;
     }
-    use World::{Drift, Group, Holders, Late, Leases, Losses, Nodes, Storm, Strangers};
+    use World::{Careful, Drift, Group, Holders, Late, Leases, Losses, Nodes, Storm, Strangers};
     let (world, preset, nodes) = match planted {
         It::PassiveReadWithoutRound => (Nodes, Preset::Groups, 3),
         It::SnapshotOfAnyCluster => (Strangers, Preset::Swarm, 3),
         It::RebuildEndsEarly => (Losses, Preset::Churn, 3),
         It::LeaseIgnoresDrift => (Drift, Preset::Swarm, 3),
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
+        It::FenceNotCompared
+        | It::QueueServedByKey
+        | It::ReceiptNotLookedFor
+        | It::PutLeaseOutlivesLeader
+        | It::PutTtlHalved => (Careful, Preset::Swarm, 3),
+        It::ReceiptForgottenInSnapshot | It::ReceiptsForgottenEarly => (Nodes, Preset::Groups, 3),
         It::LeaseEndForwarded => (Holders, Preset::Swarm, 3),
         It::DownBeatsAnyLife | It::NackIsAck => (Storm, Preset::Swarm, 0),
         It::IdReused

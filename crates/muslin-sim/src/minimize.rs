@@ -107,6 +107,9 @@ impl Best {
         if drawn(self.args.changes.holders) > 0 {
             is_less |= self.try_with(|args| args.changes.holders = Some(0));
         }
+        if drawn(self.args.changes.careful) > 0 {
+            is_less |= self.try_with(|args| args.changes.careful = Some(0));
+        }
         is_less
     }
 

@@ -7,7 +7,7 @@ use muslin_core::base::Revision;
 use muslin_core::state::{
     Command, CommandKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue,
     KvEvent, KvEventKind, LeaseRevoke, Op, OpKind, Outcome, Put, Query, Range, Refusal, Response,
-    Txn,
+    SortOrder, SortTarget, Txn,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +25,8 @@ pub(crate) struct Model {
 #[derive(Debug, Default)]
 struct Lease {
     keys: BTreeSet<Bytes>,
+    /// A put made it: it ends with its last key.
+    is_of_put: bool,
 }
 
 impl Model {
@@ -82,12 +84,25 @@ impl Model {
         if self.events.len() > before {
             self.revision = next;
         }
+        self.leases.retain(|_, lease| !lease.is_of_put || !lease.keys.is_empty());
         result
     }
 
+    /// Whether a put can hang on what it names.
+    fn check_put(&self, put: &Put) -> Result<(), Refusal> {
+        let is_there = put.lease != 0 && self.leases.contains_key(&put.lease);
+        match put.ttl_ms {
+            0 if put.lease != 0 && !is_there => Err(Refusal::LeaseNotFound),
+            0 => Ok(()),
+            _ if is_there => Err(Refusal::LeaseExists),
+            _ => Ok(()),
+        }
+    }
+
     fn put(&mut self, put: &Put, revision: u64) -> Result<Response, Refusal> {
-        if put.lease != 0 && !self.leases.contains_key(&put.lease) {
-            return Err(Refusal::LeaseNotFound);
+        self.check_put(put)?;
+        if put.ttl_ms != 0 {
+            self.leases.insert(put.lease, Lease { is_of_put: true, ..Lease::default() });
         }
         let prev = self.present(&put.key).cloned();
         if let Some(lease) = prev.as_ref().and_then(|prev| self.leases.get_mut(&prev.lease)) {
@@ -128,8 +143,8 @@ impl Model {
     fn txn(&mut self, txn: &Txn, revision: u64) -> Result<Response, Refusal> {
         let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
         let ops = if succeeded { &txn.success } else { &txn.failure };
-        if self.is_refused(ops) {
-            return Err(Refusal::LeaseNotFound);
+        for put in ops.iter().filter_map(put_of) {
+            self.check_put(put)?;
         }
         let mut responses = Vec::with_capacity(ops.len());
         for op in ops {
@@ -142,17 +157,6 @@ impl Model {
             responses.push(response);
         }
         Ok(Response::Txn { succeeded, responses })
-    }
-
-    /// Whether one of the puts names a lease that is not there: then none of it happens.
-    fn is_refused(&self, ops: &[Op]) -> bool {
-        ops.iter().any(|op| {
-            let put = match &op.kind {
-                Some(OpKind::Put(put)) => put,
-                _ => return false,
-            };
-            put.lease != 0 && !self.leases.contains_key(&put.lease)
-        })
     }
 
     fn holds(&self, compare: &Compare) -> bool {
@@ -241,6 +245,7 @@ impl Model {
     fn range_answer(&self, range: &Range, at: u64) -> Response {
         let mut kvs = self.range_at(&range.range, at);
         let count = kvs.len() as u64;
+        sort(&mut kvs, range);
         let more = range.limit > 0 && count > range.limit;
         if more {
             kvs.truncate(range.limit as usize);
@@ -263,5 +268,22 @@ impl Model {
             }
             _ => None,
         }
+    }
+}
+
+fn put_of(op: &Op) -> Option<&Put> {
+    match &op.kind {
+        Some(OpKind::Put(put)) => Some(put),
+        _ => None,
+    }
+}
+
+/// In the order that clients of the simulator ask for: by what was made first, or by key.
+fn sort(kvs: &mut [KeyValue], range: &Range) {
+    assert!(range.sort_order() != SortOrder::Descend, "nobody asks for it");
+    match range.sort_target() {
+        SortTarget::Key => {}
+        SortTarget::Create => kvs.sort_by_key(|kv| kv.create_revision),
+        other => panic!("nobody asks for the order of {other:?}"),
     }
 }

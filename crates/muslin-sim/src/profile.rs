@@ -82,6 +82,9 @@ pub(crate) const TTL_MAX: Duration = Duration::from_secs(3);
 /// In long runs heartbeats are at least this far apart, as they are by default.
 const LONG_HEARTBEAT_MIN: Duration = Duration::from_millis(60);
 
+/// Clients of each careful kind: in most runs none, as rare bugs want the others' weather.
+const CAREFUL: [usize; 5] = [0, 0, 0, 1, 3];
+
 /// Groups besides the control group, at most, where there are any.
 const GROUPS_MOST: u64 = 8;
 
@@ -350,6 +353,9 @@ pub struct Load {
     pub reads_ppm: u64,
     /// Compactions among the requests, in a million.
     pub compact_ppm: u64,
+    /// Clients that put for a while, as many that want a lock, and as many that ask again under a
+    /// key; whole nodes only.
+    pub careful: usize,
     /// Groups besides the control group; whole nodes only.
     pub groups: u64,
 }
@@ -414,6 +420,10 @@ impl Profile {
         let mut prng = Prng::seeded(seed ^ 0x7374_7261_6e67_6572);
         let often = if profile.tended { STRANGERS_OF_TENDED_PPM } else { STRANGERS_PPM };
         profile.faults.stranger = !profile.faults.every.is_zero() && prng.chance(often);
+        let mut prng = Prng::seeded(seed ^ 0x6361_7265_6675_6c00);
+        if !matches!(preset, Preset::Calm | Preset::Idle) {
+            profile.load.careful = pick(&mut prng, &CAREFUL);
+        }
         profile
     }
 
@@ -584,6 +594,7 @@ impl Profile {
                 think: Delay::between(Duration::from_micros(100), Duration::from_millis(2)),
                 reads_ppm: 400_000,
                 compact_ppm: 1_000,
+                careful: 0,
                 groups: 0,
             },
             rhythm: None,
@@ -718,6 +729,7 @@ fn draw_load(prng: &mut Prng) -> Load {
         think: Delay::between(least, least * (2 + prng.below(8)) as u32),
         reads_ppm: pick(prng, &[200_000, 400_000, 700_000]),
         compact_ppm: pick(prng, &[0, 0, 2_000, 20_000]),
+        careful: 0,
         groups: 0,
     }
 }

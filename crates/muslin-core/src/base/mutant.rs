@@ -158,6 +158,20 @@ mutants! {
     LongerLogStaysSilent = "longer-log-stays-silent",
     /// A query waits where no leader is known, and nobody is asked.
     LeaderNotSought = "leader-not-sought",
+    /// A write under a fence is carried out whether or not the fence holds.
+    FenceNotCompared = "fence-not-compared",
+    /// Places in a queue are served in the order of their keys.
+    QueueServedByKey = "queue-served-by-key",
+    /// A request with a key is carried out whether or not its receipt is there.
+    ReceiptNotLookedFor = "receipt-not-looked-for",
+    /// A snapshot leaves out the receipts of a state machine.
+    ReceiptForgottenInSnapshot = "receipt-forgotten-in-snapshot",
+    /// A state machine remembers the last command only.
+    ReceiptsForgottenEarly = "receipts-forgotten-early",
+    /// A node that comes to lead does not know of leases that puts made.
+    PutLeaseOutlivesLeader = "put-lease-outlives-leader",
+    /// The time of a lease that a put made is counted in halves.
+    PutTtlHalved = "put-ttl-halved",
     /// `Down` wins whatever life it is about (foca 2.0).
     DownBeatsAnyLife = "down-beats-any-life",
     /// "It did not answer me" is taken for an answer.

@@ -12,6 +12,7 @@
 
 use super::{GroupMachine, NotASnapshot};
 use crate::base::Index;
+use crate::base::mutant::{self, Mutant};
 use crate::state::Digest;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -168,7 +169,9 @@ impl<M: GroupMachine> Receipted<M> {
         self.bytes += key.len() + kept.bytes();
         self.by_index.insert(kept.index, key.clone());
         self.receipts.insert(key, kept);
-        while self.receipts.len() > RECEIPTS_MAX || self.bytes > RECEIPTS_BYTES_MAX {
+        let is_forgetful = mutant::is_active(Mutant::ReceiptsForgottenEarly);
+        let most = if is_forgetful { 1 } else { RECEIPTS_MAX };
+        while self.receipts.len() > most || self.bytes > RECEIPTS_BYTES_MAX {
             let (index, key) = self.by_index.pop_first().expect("there is a receipt to forget");
             let kept = self.receipts.remove(&key).expect("both have all receipts");
             self.bytes -= key.len() + kept.bytes();
@@ -196,7 +199,10 @@ impl<M: GroupMachine> GroupMachine for Receipted<M> {
             let (key, answer) = (key.clone(), kept.answer.clone());
             ReceiptRecord { key, index: index.0, digest: kept.digest, answer }
         };
-        let receipts = self.by_index.iter().map(record).collect();
+        let mut receipts: Vec<ReceiptRecord> = self.by_index.iter().map(record).collect();
+        if mutant::is_active(Mutant::ReceiptForgottenInSnapshot) {
+            receipts.clear();
+        }
         let (forgotten, machine) = (self.forgotten.0, self.machine.snapshot());
         let snapshot = ReceiptedSnapshot { format: FORMAT, forgotten, receipts, machine };
         Bytes::from(snapshot.encode_to_vec())

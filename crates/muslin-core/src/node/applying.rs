@@ -2,6 +2,7 @@
 
 use super::machine::Node;
 use super::{Event, Failure, Output, PeerMessage, Reply};
+use crate::base::mutant::{self, Mutant};
 use crate::base::{GroupId, Machine as _, Now, Outputs};
 use crate::raft::{self, Entries, Payload, Role, Snapshot};
 use crate::state::{KvEvent, LeaseNews, State};
@@ -92,7 +93,9 @@ impl Node {
     fn follow_leadership(&mut self, now: Now) {
         let leads = self.raft.role() == Role::Leader && self.raft.has_committed_in_term();
         if leads && !self.lease_clock.is_running() {
-            let leases = self.state.leases();
+            let is_forgotten =
+                |is_of_put| is_of_put && mutant::is_active(Mutant::PutLeaseOutlivesLeader);
+            let leases = self.state.leases().filter(|(_, lease)| !is_forgotten(lease.is_of_put));
             let leases = leases.map(|(id, lease)| (id, Duration::from_millis(lease.ttl_ms)));
             self.lease_clock.start(now, leases);
         } else if !leads && self.lease_clock.is_running() {

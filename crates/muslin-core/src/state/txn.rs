@@ -9,6 +9,7 @@ use super::{
     LeaseNews, Op, OpKind, Put, Range, Refusal, Response, Txn,
 };
 use crate::base::LeaseId;
+use crate::base::mutant::{self, Mutant};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -296,7 +297,9 @@ impl<'a> Writer<'a> {
         let lease = if put.ignore_lease { present().lease } else { put.lease };
         let new = NewValue { value, lease };
         if put.ttl_ms != 0 && self.leases.make_own(LeaseId(lease), put.ttl_ms) {
-            self.made.push(LeaseNews::Granted { id: LeaseId(lease), ttl_ms: put.ttl_ms });
+            let is_halved = mutant::is_active(Mutant::PutTtlHalved);
+            let ttl_ms = if is_halved { put.ttl_ms.div_ceil(2) } else { put.ttl_ms };
+            self.made.push(LeaseNews::Granted { id: LeaseId(lease), ttl_ms });
         }
         let event = self.kv.put(self.stamp, &put.key, new);
         let from = event.prev.as_ref().map_or(0, |prev| prev.lease);

@@ -83,8 +83,8 @@ pub(crate) struct Proposals {
     unsent: VecDeque<u64>,
     /// Payload bytes of those, about: what was settled unsent counts as well.
     unsent_bytes: usize,
-    /// A message of them went to a leader that has said nothing since.
-    is_under_way: bool,
+    /// When a message of them went to a leader that has said nothing since.
+    under_way: Option<Now>,
 }
 
 #[derive(Clone, Debug)]
@@ -107,8 +107,8 @@ impl Proposals {
     /// Of this node in this start of its process.
     pub(crate) fn new(origin: NodeId, boot: u64, limit: usize) -> Proposals {
         let (pending, unsent) = (VecDeque::new(), VecDeque::new());
-        let (unsent_bytes, is_under_way) = (0, false);
-        Proposals { origin, boot, limit, first: 1, pending, unsent, unsent_bytes, is_under_way }
+        let (unsent_bytes, under_way) = (0, None);
+        Proposals { origin, boot, limit, first: 1, pending, unsent, unsent_bytes, under_way }
     }
 
     /// Takes a command; it leaves at the next flush.
@@ -201,13 +201,14 @@ impl Proposals {
 
     /// All that is to be handed to another node that leads, by message. Where that one speaks to
     /// this node, little waits while a message is under way until it has spoken: what it was handed
-    /// comes back with its next append, and what waits goes with the one after.
+    /// comes back with its next append, and what waits goes with the one after. Not for longer than
+    /// it takes to send the message again: a passive leader to whom it did not come says nothing.
     pub(crate) fn take_messages(&mut self, now: Now, is_spoken_to: bool) -> Vec<Vec<Bytes>> {
-        let waits = is_spoken_to && self.is_under_way && self.unsent_bytes < GATHER_BYTES;
+        let is_under_way = self.under_way.is_some_and(|went| now < went + RESEND_AFTER);
+        let waits = is_spoken_to && is_under_way && self.unsent_bytes < GATHER_BYTES;
         if waits || self.unsent.is_empty() {
             return Vec::new();
         }
-        self.is_under_way = true;
         let (mut messages, mut last, mut bytes) = (Vec::new(), Vec::new(), 0);
         for proposal in self.take_unsent(now, usize::MAX, None) {
             if bytes + proposal.len() > MESSAGE_BYTES_MAX && !last.is_empty() {
@@ -220,17 +221,21 @@ impl Proposals {
         if !last.is_empty() {
             messages.push(last);
         }
+        // All of them may have been given up meanwhile.
+        if !messages.is_empty() {
+            self.under_way = Some(now);
+        }
         messages
     }
 
     /// The leader said something after what was handed to it: more may leave.
     pub(crate) fn leader_spoke(&mut self) {
-        self.is_under_way = false;
+        self.under_way = None;
     }
 
     /// Leadership moved: whatever is not settled goes to the new leader.
     pub(crate) fn requeue_all(&mut self) {
-        self.is_under_way = false;
+        self.under_way = None;
         self.unsent.clear();
         for (sequence, pending) in (self.first..).zip(&mut self.pending) {
             if let Some(pending) = pending {
@@ -252,7 +257,7 @@ impl Proposals {
             }
         }
         if self.unsent.len() > before {
-            self.is_under_way = false;
+            self.under_way = None;
             self.unsent.make_contiguous().sort_unstable();
         }
     }
@@ -342,6 +347,9 @@ impl Proposals {
         while let Some(None) = self.pending.front() {
             self.pending.pop_front();
             self.first += 1;
+        }
+        if self.pending.is_empty() {
+            self.under_way = None;
         }
     }
 

@@ -49,6 +49,32 @@ fn a_refused_proposal_pauses_before_it_goes_again() {
     assert_eq!([0, 0, 1, 19, 20, 21, 39, 40].map(&mut sent_at), [1, 0, 0, 0, 1, 0, 0, 1]);
 }
 
+/// Adds one and sees whether it leaves for a leader that speaks to this node.
+fn leaves(proposals: &mut Proposals, millis: u64) -> bool {
+    proposals.add(at(millis), None, Bytes::new()).unwrap();
+    !proposals.take_messages(at(millis), true).is_empty()
+}
+
+#[test]
+fn a_message_that_is_never_answered_holds_others_back_for_as_long_as_until_it_goes_again() {
+    let mut proposals = proposals(10);
+    assert!(leaves(&mut proposals, 0));
+    assert_eq!([1, 500, 999].map(|millis| leaves(&mut proposals, millis)), [false; 3]);
+    assert_eq!(proposals.take_messages(at(1_000), true).len(), 1, "a passive leader is silent");
+}
+
+#[test]
+fn what_was_given_up_holds_nothing_back() {
+    let timeout = Duration::from_millis(600);
+    let mut proposals = proposals(10);
+    assert!(leaves(&mut proposals, 0));
+    assert!(!leaves(&mut proposals, 100));
+    proposals.expire(at(700), timeout);
+    assert!(proposals.is_empty());
+    assert!(proposals.take_messages(at(700), true).is_empty(), "both were given up");
+    assert!(leaves(&mut proposals, 701), "nothing is under way");
+}
+
 #[test]
 fn a_full_queue_says_to_come_when_half_of_it_has_gone() {
     let mut proposals = proposals(2);

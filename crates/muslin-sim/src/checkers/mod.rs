@@ -15,17 +15,22 @@
 //! | `nodes::strangers` | M4 |
 //! | [`ledger`] | K1, R7: every reply against a model, in commit order and in real time |
 //! | [`watches`] | K2 |
-//! | [`leases`] | K3 |
+//! | [`leases`], [`timed`] | K3 |
+//! | [`locks`] | K4 |
+//! | [`once`] | K1 of requests with a key |
 
 pub(crate) mod digests;
 pub(crate) mod leaders;
 pub(crate) mod leases;
 pub(crate) mod ledger;
+pub(crate) mod locks;
 pub(crate) mod logs;
+pub(crate) mod once;
 pub(crate) mod promises;
 pub(crate) mod quorums;
 pub(crate) mod roll;
 pub(crate) mod seats;
+pub(crate) mod timed;
 pub(crate) mod watches;
 
 use crate::time::Time;

@@ -5,9 +5,10 @@ use super::groups::Asked;
 use crate::checkers::Broken;
 use crate::checkers::ledger::{OpId, Reading};
 use crate::time::Time;
+use bytes::Bytes;
 use muslin_core::base::RequestId;
 use muslin_core::node::{Input, Reply, Request};
-use muslin_core::state::{Asker, Command, CommandKind, Outcome, Query, Response};
+use muslin_core::state::{Asker, Command, CommandKind, OpKind, Outcome, Put, Query, Response};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What an answer is held against.
 pub(super) enum Kind {
-    Write(OpId),
+    /// With the lease that a put in it makes, if it is done, and how long that lives.
+    Write(OpId, Option<Timed>),
     Read(Reading),
     Watch,
     Lease {
@@ -25,6 +27,35 @@ pub(super) enum Kind {
     Group(Asked),
     /// Nothing: status, transfer of leadership.
     Other,
+}
+
+/// A put with a time to live.
+pub(super) struct Timed {
+    lease: u64,
+    ttl: Duration,
+    value: Bytes,
+}
+
+/// The put with a time to live in a command, of which no client asks for two.
+fn timed_of(command: &Command) -> Option<Timed> {
+    let put = match command.kind.as_ref()? {
+        CommandKind::Put(put) => put,
+        CommandKind::Txn(txn) => txn.success.iter().find_map(|op| match &op.kind {
+            Some(OpKind::Put(put)) => Some(put),
+            _ => None,
+        })?,
+        _ => return None,
+    };
+    let Put { lease, ttl_ms, value, .. } = put.clone();
+    (ttl_ms != 0).then(|| Timed { lease, ttl: Duration::from_millis(ttl_ms), value })
+}
+
+/// Whether the first branch was carried out.
+fn is_done(outcome: &Outcome) -> bool {
+    match &outcome.result {
+        Ok(Response::Txn { succeeded, .. }) => *succeeded,
+        result => result.is_ok(),
+    }
 }
 
 pub(super) struct Ask {
@@ -64,7 +95,9 @@ impl Nodes {
             Request::Write(Command {
                 kind: Some(CommandKind::GroupCreate(_) | CommandKind::Membership(_)),
             }) => Kind::Other,
-            Request::Write(command) => Kind::Write(self.crowd.ledger.on_asked(command)),
+            Request::Write(command) => {
+                Kind::Write(self.crowd.ledger.on_asked(command), timed_of(command))
+            }
             Request::Read { query, consistency } => {
                 Kind::Read(self.crowd.ledger.on_reading(query.clone(), *consistency))
             }
@@ -146,8 +179,7 @@ impl Nodes {
             Reply::Failed(_) => Answer::Failed,
             _ => Answer::Done,
         };
-        self.on_answer(ask.client, place, answer);
-        Ok(())
+        self.on_answer(ask.client, place, answer)
     }
 
     fn read_through_view(&self, place: usize, query: &Query) -> Outcome {
@@ -160,13 +192,20 @@ impl Nodes {
         let node = self.hosts[place].id;
         match (&ask.kind, reply) {
             (_, Reply::Failed(_)) | (Kind::Other, _) => Ok(()),
-            (Kind::Write(op), Reply::Outcome(outcome)) => {
+            (Kind::Write(op, timed), Reply::Outcome(outcome)) => {
                 self.crowd.ledger.on_write_reply(node, *op, outcome)?;
                 if let Ok(Response::LeaseGrant { id, ttl_ms }) = &outcome.result {
                     let left = Duration::from_millis(*ttl_ms);
                     self.crowd.leases.on_alive(node, *id, (ask.asked, left))?;
                 }
-                Ok(())
+                match timed.as_ref().filter(|_| is_done(outcome)) {
+                    Some(timed) => {
+                        let promise = (ask.asked, timed.ttl);
+                        self.crowd.leases.on_alive(node, timed.lease, promise)?;
+                        self.crowd.timed.on_put(node, &timed.value, promise)
+                    }
+                    None => Ok(()),
+                }
             }
             (Kind::Read(reading), Reply::Outcome(outcome)) => {
                 self.counts.reads += 1;

@@ -3,6 +3,7 @@
 
 use super::Nodes;
 use super::asks::Answer;
+use super::careful::{Locker, Pending};
 use super::operator::Step;
 use crate::checkers::Broken;
 use crate::checkers::watches::Following;
@@ -32,8 +33,14 @@ pub(super) enum Duty {
     },
     /// Holds a lease, if it has one.
     Hold { lease: Option<u64>, granting: u64 },
-    /// Has groups made, and asks them.
-    Grouped,
+    /// Has groups made, and asks them; what it asks under a key until it is answered.
+    Grouped { again: Option<(GroupId, Bytes)> },
+    /// Puts for a while.
+    Timed,
+    /// Wants a lock, and writes under its fence.
+    Lock(Locker),
+    /// Asks under a key until it is answered.
+    Keyed(Option<Pending>),
     /// Once all is well: writes to a group and reads from it, at one of its replicas.
     GroupProbe { group: GroupId, written: bool },
     /// Has nodes admitted and removed.
@@ -43,6 +50,21 @@ pub(super) enum Duty {
     /// Asks what a script says, and keeps the answer.
     #[cfg(test)]
     Hand { answer: Option<Answer> },
+}
+
+impl Duty {
+    /// Whether nobody goes on with it when the faults are over.
+    pub(super) fn ends_with_faults(&self) -> bool {
+        matches!(
+            self,
+            Duty::Work
+                | Duty::Hold { .. }
+                | Duty::Grouped { .. }
+                | Duty::Timed
+                | Duty::Lock(_)
+                | Duty::Keyed(_)
+        )
+    }
 }
 
 pub(super) struct Client {
@@ -84,7 +106,12 @@ impl Nodes {
             self.hire(Duty::Hold { lease: None, granting: 0 });
         }
         for _ in 0..self.profile.load.groups {
-            self.hire(Duty::Grouped);
+            self.hire(Duty::Grouped { again: None });
+        }
+        for _ in 0..load.careful {
+            self.hire(Duty::Timed);
+            self.hire(Duty::Lock(Locker::default()));
+            self.hire(Duty::Keyed(None));
         }
         if self.profile.founders < self.profile.nodes {
             self.hire(Duty::Operate { doing: None });
@@ -143,7 +170,10 @@ impl Nodes {
                 self.hold_turn(client, lease)
             }
             Duty::Operate { .. } => self.operate_turn(client),
-            Duty::Grouped => self.group_turn(client),
+            Duty::Grouped { .. } => self.group_turn(client),
+            Duty::Timed => self.timed_turn(client),
+            Duty::Lock(_) => self.lock_turn(client),
+            Duty::Keyed(_) => self.keyed_turn(client),
             Duty::GroupProbe { group, written } => {
                 let (group, written) = (*group, *written);
                 self.group_probe_turn(client, group, written);
@@ -166,16 +196,30 @@ impl Nodes {
     }
 
     /// What a client was asking for is settled, one way or the other.
-    pub(super) fn on_answer(&mut self, client: usize, place: usize, answer: Answer) {
+    pub(super) fn on_answer(
+        &mut self,
+        client: usize,
+        place: usize,
+        answer: Answer,
+    ) -> Result<(), Broken> {
         let is_write = self.crowd.clients[client].asking == Asking::Write;
         self.crowd.clients[client].asking = Asking::Nothing;
         let is_ok = !matches!(answer, Answer::Failed);
         #[cfg(test)]
         if let Duty::Hand { answer: kept } = &mut self.crowd.clients[client].duty {
             *kept = Some(answer);
-            return;
+            return Ok(());
         }
+        let node = self.hosts[place].id;
         match &mut self.crowd.clients[client].duty {
+            Duty::Lock(_) => self.on_lock_answer(client, node, &answer)?,
+            Duty::Keyed(_) => self.on_keyed_answer(client, node, &answer)?,
+            Duty::Grouped { again } if is_ok => {
+                // As if the answer had been lost, now and then.
+                if self.draws.client.chance(700_000) {
+                    *again = None;
+                }
+            }
             Duty::Probe { written, read } if is_ok => {
                 (*written, *read) = (true, *written);
                 self.crowd.clients[client].is_retired |=
@@ -202,6 +246,7 @@ impl Nodes {
         if is_ok && is_write {
             self.crash_after_ack(place);
         }
+        Ok(())
     }
 
     /// The node that a client asked is gone.
@@ -215,6 +260,7 @@ impl Nodes {
         match &mut self.crowd.clients[client].duty {
             Duty::Watch { running, cursor, .. } => (*running, *cursor) = (None, None),
             Duty::Hold { granting, .. } => *granting = 0,
+            Duty::Lock(locker) => locker.lose(),
             _ => {}
         }
         self.move_sometimes(client);

@@ -1,8 +1,10 @@
 //! Passive groups: journals, written to and read at any node, one of their replicas or not.
 //!
 //! A journal answers a command with its place, so that every answer names its place in the order of
-//! its group. K1: a value has one place, and a place one value. R7: what was answered before a
-//! question was asked is behind its answer. R6: replicas that applied equally much are equal.
+//! its group. Every other group keeps receipts: it is asked under keys, and again when no answer
+//! came, at any node. K1: a value has one place, and a place one value. R7: what was answered
+//! before a question was asked is behind its answer. R6: replicas that applied equally much are
+//! equal.
 
 use super::Nodes;
 use super::clients::Duty;
@@ -10,10 +12,13 @@ use crate::checkers::Broken;
 use crate::host::id_of;
 use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, NodeId};
-use muslin_core::groups::{Ask, Group};
+use muslin_core::groups::{
+    Ask, Envelope, Group, Journal, Machines, Receipt, ReceiptKind, Receipted,
+};
 use muslin_core::node::Request;
 use muslin_core::raft::Configuration;
 use muslin_core::state::{Command, CommandKind, GroupCreate};
+use prost::Message as _;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -30,6 +35,8 @@ pub(super) struct Asked {
 
 enum What {
     Append(Bytes),
+    /// Under a key: perhaps not for the first time.
+    Once(Bytes),
     Count,
     Read(u64),
 }
@@ -46,6 +53,8 @@ struct Known {
     /// The last place told.
     last: u64,
     values: u64,
+    /// The last place told when a value was first asked for under a key.
+    begun: HashMap<Bytes, u64>,
     digests: BTreeMap<Index, u64>,
 }
 
@@ -67,8 +76,15 @@ impl GroupLedger {
 
     /// A client is about to ask a group.
     pub(super) fn on_asked(&mut self, group: GroupId, ask: &Ask) -> Asked {
-        let floor = self.of(group).last;
+        let known = self.of(group);
+        let mut floor = known.last;
         let what = match ask {
+            Ask::Propose(command) if keeps_receipts(group) => {
+                let envelope = Envelope::decode(command.clone()).expect("it was made here");
+                let value = envelope.command.expect("with a command");
+                floor = *known.begun.entry(value.clone()).or_insert(floor);
+                What::Once(value)
+            }
             Ask::Propose(command) => What::Append(command.clone()),
             Ask::Query(query) | Ask::QueryLocal(query) => {
                 number(query).map_or(What::Count, What::Read)
@@ -93,6 +109,18 @@ impl GroupLedger {
                     let facts = format!(
                         "{node:?} puts {value:?} at {place} of {group}; {floor} was told before \
                          it was asked"
+                    );
+                    return Err(Broken::new("K1", facts));
+                }
+                known.tell(node, (group, place), value)
+            }
+            What::Once(value) => {
+                let receipt = Receipt::decode(answer.clone()).unwrap_or_default();
+                let place = number(&receipt.answer).unwrap_or_default();
+                if receipt.kind() != ReceiptKind::Done || place <= floor {
+                    let facts = format!(
+                        "{node:?} answers {value:?} under a key in {group} with {receipt:?}; \
+                         {floor} was told before it was first asked"
                     );
                     return Err(Broken::new("K1", facts));
                 }
@@ -156,6 +184,16 @@ impl Known {
     }
 }
 
+/// Every other group.
+fn keeps_receipts(group: GroupId) -> bool {
+    group.0.is_multiple_of(2)
+}
+
+/// What the groups of the simulator replicate, besides what every node can.
+pub(super) fn machines(machines: Machines) -> Machines {
+    machines.with("receipts", |_| Box::new(Receipted::new(Journal::default())))
+}
+
 fn number(bytes: &[u8]) -> Option<u64> {
     <[u8; 8]>::try_from(bytes).ok().map(u64::from_be_bytes)
 }
@@ -172,10 +210,13 @@ impl Nodes {
                 self.draw_group(group);
                 self.make_group(client, group);
             }
-            None => {
-                let group = GroupId(1 + self.draws.client.below(count));
-                self.ask_group(client, group);
-            }
+            None => match self.asked_again(client) {
+                Some((group, command)) => self.ask_any(client, group, Ask::Propose(command)),
+                None => {
+                    let group = GroupId(1 + self.draws.client.below(count));
+                    self.ask_group(client, group);
+                }
+            },
         }
     }
 
@@ -203,7 +244,8 @@ impl Nodes {
             return self.plan_turn(client, Duration::ZERO);
         }
         let replicas = replicas.into_iter().map(|place| id_of(place).0).collect();
-        let create = GroupCreate { id: group.0, kind: "journal".into(), replicas };
+        let kind = if keeps_receipts(group) { "receipts" } else { "journal" };
+        let create = GroupCreate { id: group.0, kind: kind.into(), replicas };
         self.ask_home(client, Request::Write(Command::of(CommandKind::GroupCreate(create))));
     }
 
@@ -217,6 +259,24 @@ impl Nodes {
                 Ask::Query(Bytes::copy_from_slice(&place.to_be_bytes()))
             }
         };
+        if let Ask::Propose(command) = &ask
+            && keeps_receipts(group)
+            && let Duty::Grouped { again } = &mut self.crowd.clients[client].duty
+        {
+            *again = Some((group, command.clone()));
+        }
+        self.ask_any(client, group, ask);
+    }
+
+    /// What a client asked for under a key, until it is done with it.
+    fn asked_again(&self, client: usize) -> Option<(GroupId, Bytes)> {
+        match &self.crowd.clients[client].duty {
+            Duty::Grouped { again } => again.clone(),
+            _ => None,
+        }
+    }
+
+    fn ask_any(&mut self, client: usize, group: GroupId, ask: Ask) {
         // Where there are more nodes than replicas, some keep none and ask those that do.
         let home = self.draws.client.below(self.profile.founders as u64) as usize;
         self.crowd.clients[client].home = home;
@@ -230,7 +290,12 @@ impl Nodes {
     fn append_to(&mut self, group: GroupId) -> Ask {
         let known = self.crowd.groups.of(group);
         known.values += 1;
-        Ask::Propose(Bytes::from(format!("{group} {}", known.values)))
+        let value = Bytes::from(format!("{group} {}", known.values));
+        if !keeps_receipts(group) {
+            return Ask::Propose(value);
+        }
+        let envelope = Envelope { key: value.clone(), since: 0, command: Some(value) };
+        Ask::Propose(Bytes::from(envelope.encode_to_vec()))
     }
 
     /// Puts every replica of every group to the test.

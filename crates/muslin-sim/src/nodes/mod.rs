@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `clients`, `asks` | what is asked of them |
+//! | `careful` | clients that hold locks, put for a while, and ask again under a key |
 //! | `groups` | what is asked of their groups, and what the answers are held against |
 //! | `operator` | who is admitted and removed |
 //! | `settle` | what must hold of them once all is well |
@@ -13,6 +14,7 @@
 //! | `trace` | their inputs and outputs as numbers and as text |
 
 mod asks;
+mod careful;
 mod clients;
 mod groups;
 #[cfg(test)]

@@ -1,15 +1,18 @@
 //! A whole node as what a world is made of.
 
 use super::asks::Asks;
-use super::clients::{Client, Duty};
-use super::groups::GroupLedger;
+use super::clients::Client;
+use super::groups::{GroupLedger, machines};
 use super::strangers::{Doorkeeper, strangers, ticket_of};
 use super::trace;
 use crate::checkers::Broken;
 use crate::checkers::leases::Leases;
 use crate::checkers::ledger::Ledger;
+use crate::checkers::locks::Locks;
 use crate::checkers::logs::Fresh;
+use crate::checkers::once::Once;
 use crate::checkers::seats::Seats;
+use crate::checkers::timed::Timed;
 use crate::host::{address_in, address_of, id_of, place_of_address};
 use crate::net::Fate;
 use crate::profile::Profile;
@@ -52,6 +55,9 @@ pub(crate) struct Crowd {
     founding: Founding,
     pub(crate) ledger: Ledger,
     pub(super) leases: Leases,
+    pub(super) timed: Timed,
+    pub(super) locks: Locks,
+    pub(super) once: Once,
     pub(super) asks: Asks,
     pub(super) clients: Vec<Client>,
     /// The newest revision that anybody asked to compact to.
@@ -98,6 +104,9 @@ pub(crate) fn world(seed: u64, profile: Profile, trace: Trace) -> Nodes {
             ledger: Ledger::new(&founding),
             founding,
             leases: Leases::new(profile.machines.drift_ppm.unsigned_abs()),
+            timed: Timed::new(profile.machines.drift_ppm.unsigned_abs()),
+            locks: Locks::default(),
+            once: Once::default(),
             asks: Asks::default(),
             clients: Vec::new(),
             compact_asked: 0,
@@ -192,6 +201,8 @@ impl Subject for Node {
         options.request_timeout = profile.request_timeout;
         options.snapshot_entries = profile.snapshot_entries;
         options.snapshot_piece_bytes = profile.snapshot_piece_bytes;
+        options.groups.snapshot_entries = profile.snapshot_entries;
+        options.groups.machines = machines(options.groups.machines);
         let recovered = node::Recovered {
             raft: host.disk.recovered(GroupId::CONTROL),
             snapshot: host.disk.snapshot(GroupId::CONTROL),
@@ -392,7 +403,9 @@ impl Subject for Node {
         if group != GroupId::CONTROL {
             return Ok(());
         }
+        let before = world.crowd.ledger.model().events().len();
         let command = world.crowd.ledger.on_committed(entry)?;
+        world.note_events(before)?;
         if let Some(Command { kind: Some(CommandKind::Membership(_)) }) = &command {
             world.note_standings();
         }
@@ -456,7 +469,7 @@ impl Subject for Node {
 
     fn on_healed(world: &mut Nodes) {
         for client in &mut world.crowd.clients {
-            let is_over = matches!(client.duty, Duty::Work | Duty::Hold { .. } | Duty::Grouped);
+            let is_over = client.duty.ends_with_faults();
             client.is_retired |= is_over;
         }
         world.hire_group_probes();

@@ -317,7 +317,7 @@ impl<S: Subject> World<S> {
         let by = by / (1 << self.draws.fault.below(LEAP_HALVINGS));
         let leads = self.leader() == Some(host);
         let is_harmless = match leads {
-            true => self.profile.load.holders == 0,
+            true => self.profile.load.holders == 0 && self.profile.load.careful == 0,
             false => !self.profile.raft.lease_reads,
         };
         let Some(process) = &mut self.hosts[host].process else { return };

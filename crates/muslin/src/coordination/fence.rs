@@ -6,8 +6,7 @@ use crate::driver::Handle;
 use bytes::Bytes;
 use muslin_core::base::Revision;
 use muslin_core::state::{
-    Command, CommandKind, Compare, CompareResult, CompareTarget, KeyRange, Op, OpKind, Response,
-    Txn,
+    Command, CommandKind, Compare, Op, OpKind, Response, Txn, created, fenced,
 };
 
 /// A key, and the revision that made it. It stands for the time in which that very key is there: a
@@ -23,11 +22,7 @@ pub struct Fence {
 impl Fence {
     /// Holds as long as the fence does.
     pub fn compare(&self) -> Compare {
-        Compare {
-            range: KeyRange::of_key(self.key.clone()),
-            result: CompareResult::Equal as i32,
-            target: Some(CompareTarget::Create(self.create_revision.0)),
-        }
+        created(&self.key, self.create_revision)
     }
 
     /// Runs these together, in one revision, if the fence holds; otherwise nothing happens, and the
@@ -37,7 +32,7 @@ impl Fence {
         handle: &Handle,
         ops: Vec<Op>,
     ) -> Result<(Vec<Response>, Revision), Error> {
-        let txn = Txn { compares: vec![self.compare()], success: ops, failure: Vec::new() };
+        let txn = fenced(&self.key, self.create_revision, ops);
         let outcome = handle.write(Command::of(CommandKind::Txn(txn))).await;
         match settled(outcome)? {
             (Response::Txn { succeeded: true, responses }, revision) => Ok((responses, revision)),
@@ -49,6 +44,6 @@ impl Fence {
     /// one around it says whether it does.
     pub fn around(&self, txn: Txn) -> Txn {
         let inside = Op { kind: Some(OpKind::Txn(txn)) };
-        Txn { compares: vec![self.compare()], success: vec![inside], failure: Vec::new() }
+        fenced(&self.key, self.create_revision, vec![inside])
     }
 }

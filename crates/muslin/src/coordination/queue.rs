@@ -8,8 +8,8 @@ use bytes::Bytes;
 use muslin_core::base::{LeaseId, Revision};
 use muslin_core::node::{Consistency, Failure};
 use muslin_core::state::{
-    Command, CommandKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, KeyValue,
-    Op, OpKind, Outcome, Put, Query, Range, Response, SortOrder, SortTarget, Txn, WatchSpec,
+    Command, CommandKind, Compare, KeyRange, KeyValue, Op, OpKind, Outcome, Places, Put, Query,
+    Range, Response, WatchSpec,
 };
 use std::time::Duration;
 
@@ -21,8 +21,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub struct Queue {
     handle: Handle,
-    /// The name and a slash.
-    prefix: Bytes,
+    places: Places,
 }
 
 /// Who wants a place.
@@ -55,17 +54,17 @@ pub struct Place {
 impl Queue {
     /// The queue of this name.
     pub fn new(handle: &Handle, name: &[u8]) -> Queue {
-        Queue { handle: handle.clone(), prefix: [name, b"/"].concat().into() }
+        Queue { handle: handle.clone(), places: Places::of(name) }
     }
 
     /// The key of a lease's place.
     pub fn key(&self, lease: LeaseId) -> Bytes {
-        [&self.prefix[..], format!("{:x}", lease.0).as_bytes()].concat().into()
+        self.places.key(lease)
     }
 
     /// Every place there is.
     pub fn range(&self) -> KeyRange {
-        KeyRange::of_prefix(self.prefix.clone())
+        self.places.range()
     }
 
     /// Takes a place at the end; or finds that of the lease, wherever it is.
@@ -73,12 +72,7 @@ impl Queue {
         let Entry { lease, value, ttl_ms } = entry;
         let key = self.key(lease);
         let put = Put { key: key.clone(), value, lease: lease.0, ttl_ms, ..Put::default() };
-        let own = Range { range: KeyRange::of_key(key.clone()), ..Range::default() };
-        let txn = Txn {
-            compares: vec![created(&key, Revision::ZERO)],
-            success: vec![op(OpKind::Put(put)), op(OpKind::Range(self.first()))],
-            failure: vec![op(OpKind::Range(own)), op(OpKind::Range(self.first()))],
-        };
+        let txn = self.places.enter(put);
         let outcome = self.handle.write(Command::of(CommandKind::Txn(txn))).await;
         let (response, revision) = settled(outcome)?;
         let Response::Txn { succeeded, responses } = response else { return Err(unexpected()) };
@@ -108,54 +102,22 @@ impl Queue {
 
     /// Who has it.
     pub async fn head(&self) -> Result<(Option<KeyValue>, Revision), Error> {
-        let outcome = self.handle.read(Query::Range(self.first()), Consistency::Linearizable).await;
+        let outcome =
+            self.handle.read(Query::Range(self.places.first()), Consistency::Linearizable).await;
         let (response, revision) = settled(outcome)?;
         Ok((only(&response).cloned(), revision))
     }
 
     /// Holds while no place is before this one, of those there are; they may all be gone.
     pub fn nobody_before(&self, fence: &Fence) -> Compare {
-        Compare {
-            range: self.range(),
-            result: CompareResult::Greater as i32,
-            target: Some(CompareTarget::Create(fence.create_revision.0.saturating_sub(1))),
-        }
+        self.places.nobody_before(fence.create_revision)
     }
 
     /// Gives a place back, if it is that one still. The revision at which it is gone.
     pub async fn leave(&self, fence: &Fence) -> Result<Revision, Error> {
-        let delete = DeleteRange { range: KeyRange::of_key(fence.key.clone()), prev_kv: false };
-        let txn = Txn {
-            compares: vec![fence.compare()],
-            success: vec![op(OpKind::Delete(delete))],
-            failure: Vec::new(),
-        };
+        let txn = Places::leave(&fence.key, fence.create_revision);
         let outcome = self.handle.write(Command::of(CommandKind::Txn(txn))).await;
         settled(outcome).map(|(_, revision)| revision)
-    }
-
-    fn first(&self) -> Range {
-        Range {
-            range: self.range(),
-            limit: 1,
-            sort_order: SortOrder::Ascend as i32,
-            sort_target: SortTarget::Create as i32,
-            ..Range::default()
-        }
-    }
-
-    /// The last one in front of a place, and the place.
-    fn look(&self, fence: &Fence) -> Txn {
-        let before = Range {
-            sort_order: SortOrder::Descend as i32,
-            max_create_revision: fence.create_revision.0.saturating_sub(1),
-            keys_only: true,
-            ..self.first()
-        };
-        let range = KeyRange::of_key(fence.key.clone());
-        let own = Range { range, keys_only: true, ..Range::default() };
-        let success = vec![op(OpKind::Range(before)), op(OpKind::Range(own))];
-        Txn { success, ..Txn::default() }
     }
 
     /// Waits until nobody is before the place any more.
@@ -163,7 +125,7 @@ impl Queue {
         // Nothing was ever created before revision 2, and no bound is written as 0.
         assert!(fence.create_revision.0 > 1, "a place was made by a write");
         loop {
-            let query = Query::Txn(self.look(fence));
+            let query = Query::Txn(self.places.look(&fence.key, fence.create_revision));
             let outcome = self.handle.read(query, Consistency::Linearizable).await;
             let (response, revision) = settled(outcome)?;
             let Response::Txn { responses, .. } = response else { return Err(unexpected()) };
@@ -284,11 +246,6 @@ impl Drop for Waiting {
             });
         }
     }
-}
-
-/// Holds for a key that this revision made; zero: for one that is not there.
-fn created(key: &Bytes, by: Revision) -> Compare {
-    Fence { key: key.clone(), create_revision: by }.compare()
 }
 
 pub(super) fn op(kind: OpKind) -> Op {

@@ -15,8 +15,8 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use muslin_core::base::Revision;
 use muslin_core::state::{
-    self, Asker, Compare, CompareResult, CompareTarget, KeyRange, KeyValue, Op, OpKind, Put,
-    RECEIPT_PREFIX, Range, Txn,
+    self, Asker, Compare, CompareResult, CompareTarget, KeyValue, Op, OpKind, Put, RECEIPT_PREFIX,
+    Txn,
 };
 use ring::digest::{Context, SHA256};
 
@@ -183,20 +183,10 @@ pub(super) async fn change_once(
         let (response, revision) = super::kv::change_fenced(desk, demanded, write).await?;
         return Ok(Changed::Now(response, revision));
     };
-    let range = KeyRange::of_key(once.receipt.clone());
-    let absent = Compare {
-        range: range.clone(),
-        result: CompareResult::Equal as i32,
-        target: Some(CompareTarget::Create(0)),
-    };
-    let look = Op { kind: Some(OpKind::Range(Range { range, ..Range::default() })) };
     let is_txn = matches!(write, OpKind::Txn(_));
     let is_delete = matches!(write, OpKind::Delete(_));
-    let txn = Txn {
-        compares: std::iter::once(absent).chain(demanded.into_iter().flatten()).collect(),
-        success: once.wrapped(desk, &body, write)?,
-        failure: vec![look],
-    };
+    let write = once.wrapped(desk, &body, write)?;
+    let txn = state::once(&once.receipt, demanded.unwrap_or_default(), write);
     let (response, revision) = change(desk, command(OpKind::Txn(txn))).await?;
     let state::Response::Txn { succeeded, responses } = response else { return Err(unexpected()) };
     let first = responses.into_iter().next().ok_or_else(unexpected)?;
