@@ -9,6 +9,7 @@ mod coordination;
 mod kv;
 mod load;
 mod node;
+mod op;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin::discovery::Method;
@@ -26,6 +27,7 @@ pub(crate) use coordination::{Elect, Hold, Lease, Lock};
 pub(crate) use kv::{Fenced, Kv, KvPut};
 pub(crate) use load::{BenchKv, BenchOutage, BenchWatchers, Workload};
 pub(crate) use node::{Freshness, Node, Role, Sure};
+pub(crate) use op::Op;
 
 /// A light-weight cluster fabric: membership, agreement and a key-value store in one binary
 #[derive(Parser, Debug)]
@@ -149,6 +151,9 @@ pub(crate) enum Command {
     /// Copies of what the cluster holds, and a cluster begun with one
     #[command(subcommand, after_help = backup::examples::BACKUP)]
     Backup(Backup),
+    /// What the cluster is about that outlasts a command: drains, votes, keys of gossip, backups
+    #[command(subcommand, after_help = op::examples::OP, visible_alias = "ops")]
+    Op(Op),
     /// What happened lately
     Events(Events),
     /// Look at the files of a node that is not running; the exit code says how they are (0 sound or

@@ -52,7 +52,7 @@ impl Client {
     async fn log_in(&self, user: &str) -> Result<Option<String>, Failure> {
         let (name, password) = match user.split_once(':') {
             Some((name, password)) => (name, String::from(password)),
-            None => (user, password::of(user)?),
+            None => (user, password::of(user).await?),
         };
         let asked = json!({ "user": name, "password": password }).to_string();
         match self.caller.json::<Value>(Call::post("/v1/auth/token", asked)).await {

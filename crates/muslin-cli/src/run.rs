@@ -73,6 +73,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Queue(it) => cmd::collections::queue(&global, it).await,
         Command::Barrier(it) => until_interrupt(cmd::collections::barrier(&global, it)).await,
         Command::Backup(backup) => until_interrupt(cmd::backup::run(&global, backup)).await,
+        Command::Op(op) => until_interrupt(cmd::op::run(&global, op)).await,
         Command::Events(events) => until_interrupt(cmd::events::run(&global, events)).await,
         Command::Bench(Bench::Raft(raft)) => cmd::bench::raft::run(&global, &raft),
         Command::Bench(Bench::State(state)) => cmd::bench::state::run(&global, &state),

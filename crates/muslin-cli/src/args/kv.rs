@@ -56,6 +56,9 @@ pub(crate) enum Kv {
         /// End after so many changes
         #[arg(long)]
         count: Option<u64>,
+        /// Those too that maps, queues and the like are made of
+        #[arg(long)]
+        all: bool,
     },
     /// What became of a key, the last change first
     #[command(after_help = examples::KV_HISTORY)]

@@ -15,7 +15,7 @@ pub(crate) async fn user(global: &Global, user: User) -> Result<(), Failure> {
             Call::post("/v1/auth/users", json!({ "name": name, "no_password": true }).to_string())
         }
         User::Add { name, no_password: false } => {
-            let password = password::read(&format!("password for {name}"))?;
+            let password = password::read(&format!("password for {name}")).await?;
             let asked = json!({ "name": name, "password": password });
             Call::post("/v1/auth/users", asked.to_string())
         }
@@ -23,7 +23,7 @@ pub(crate) async fn user(global: &Global, user: User) -> Result<(), Failure> {
         User::Ls => return list(global, "/v1/auth/users").await,
         User::Show { name } => Call::get(of_user(&name, "")),
         User::Passwd { name } => {
-            let password = password::read(&format!("password for {name}"))?;
+            let password = password::read(&format!("password for {name}")).await?;
             let asked = json!({ "password": password }).to_string();
             Call::post(of_user(&name, ":password"), asked)
         }

@@ -13,8 +13,11 @@ pub(crate) async fn run(global: &Global, cert: Cert) -> Result<(), Failure> {
         Cert::Ls => client.json(Call::get("/v1/certificates")).await?,
         Cert::Rotate { gossip } => {
             if gossip {
-                client.json(Call::post("/v1/gossip-keys:rotate", "")).await?;
+                let begun = client.json(Call::post("/v1/gossip-keys:rotate", "")).await?;
                 output::hint("the gossip key changes step by step: see `muslin cert ls`");
+                if let Some(op) = begun["op"].as_str() {
+                    output::hint(&format!("`muslin op wait {op}` waits until it has"));
+                }
             }
             client.json(Call::post("/v1/certificates:rotate", "")).await?
         }

@@ -46,9 +46,9 @@ pub(crate) async fn run(global: &Global, kv: Kv) -> Result<(), Failure> {
             let client = Client::new(global).await?;
             list(&client, format, Listing { prefix, limit, consistency, all }).await
         }
-        Kv::Watch { prefix, from, count } => {
+        Kv::Watch { prefix, from, count, all } => {
             let client = Client::new(global).await?;
-            watch(&client, format, Watching { prefix, from, count }).await
+            watch(&client, format, Watching { prefix, from, count, all }).await
         }
         Kv::History { key, limit } => history::run(global, &key, limit).await,
         Kv::Cas { key, old, new, fenced } => {
@@ -197,23 +197,20 @@ struct Listing {
     all: bool,
 }
 
-/// What all keys begin with that locks, maps and the like are made of without being asked for by
-/// name, up to what comes behind them.
-pub(super) const HIDDEN_END: &[u8] = b"\0m0";
-
-/// Behind which key a listing begins.
-pub(super) fn begin(prefix: &str, all: bool) -> Option<Vec<u8>> {
-    (prefix.is_empty() && !all).then(|| HIDDEN_END.to_vec())
+/// With what maps, queues and the like are made of, if all is asked for.
+pub(super) fn with_all(all: bool) -> &'static str {
+    if all { "&all=1" } else { "" }
 }
 
 /// Page by page, so that no answer is large; printed as one list.
 async fn list(client: &Client, format: Format, listing: Listing) -> Result<(), Failure> {
     let mut items: Vec<Value> = Vec::new();
     let mut last = Value::Null;
-    let mut after = begin(&listing.prefix, listing.all);
+    let mut after: Option<Vec<u8>> = None;
     loop {
         let left = listing.limit.map(|limit| limit - items.len() as u64);
         let mut path = format!("/v1/kv?prefix={}", escape(&listing.prefix));
+        path += with_all(listing.all);
         path +=
             &format!("&limit={}&{}", left.unwrap_or(PAGE).min(PAGE), query(listing.consistency));
         if let Some(after) = &after {
@@ -279,10 +276,12 @@ struct Watching {
     prefix: String,
     from: Option<u64>,
     count: Option<u64>,
+    all: bool,
 }
 
 async fn watch(client: &Client, format: Format, watching: Watching) -> Result<(), Failure> {
     let mut path = format!("/v1/kv?prefix={}&watch=1", escape(&watching.prefix));
+    path += with_all(watching.all);
     if let Some(from) = watching.from {
         path += &format!("&from={from}");
     }

@@ -19,6 +19,7 @@ pub(crate) mod join;
 pub(crate) mod kv;
 pub(crate) mod lease;
 pub(crate) mod node;
+pub(crate) mod op;
 pub(crate) mod recover;
 pub(crate) mod settings;
 pub(crate) mod status;

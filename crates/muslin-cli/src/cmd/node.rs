@@ -73,7 +73,11 @@ async fn change(global: &Global, node: Node) -> Result<(), Failure> {
     };
     let sent = if body.is_null() { String::new() } else { body.to_string() };
     let answer = client.json(Call::post(path, sent)).await?;
-    output::sentence(global.output, &answer, &changed(&answer, subject))
+    output::sentence(global.output, &answer, &changed(&answer, subject))?;
+    if let Some(op) = answer["op"].as_str() {
+        output::hint(&format!("it is under way: `muslin op wait {op}` waits until it is done"));
+    }
+    Ok(())
 }
 
 /// Whether the join that waits here has the code that the joiner's person sees.

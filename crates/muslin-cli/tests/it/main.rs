@@ -24,6 +24,7 @@ mod tests_hostile;
 mod tests_kv;
 mod tests_kv_more;
 mod tests_nodes;
+mod tests_password;
 mod tests_recover;
 mod tests_usage;
 mod tests_views;

@@ -54,8 +54,13 @@ fn what_one_node_is_told_all_of_them_know() {
     let keys = on(&dev, 1, "kv ls").ok().stdout;
     assert_eq!(keys.lines().map(|line| &line[..4]).collect::<Vec<_>>(), ["own\t"]);
     assert!(on(&dev, 1, "kv ls --all").ok().stdout.lines().count() > 3);
+    let first = on(&dev, 1, "kv watch --from 2 --count 1").ok().stdout;
+    assert!(first.starts_with("put\t") && first.contains("\town\t"), "{first}");
+    let first = on(&dev, 1, "kv watch --from 2 --count 1 --all").ok().stdout;
+    assert!(first.contains("m/counter/hits"), "{first}");
     assert_eq!(on(&dev, 1, "kv export").ok().stdout.lines().count(), 3);
-    assert!(on(&dev, 1, "kv export --all").ok().stdout.lines().count() > 5);
+    let all = on(&dev, 1, "kv export --all --leased").ok().stdout;
+    assert!(all.lines().count() > 5, "{all}");
     dev.stop();
 }
 
@@ -84,9 +89,10 @@ fn what_has_an_identity_is_done_once() {
     for path in ["/v1/counters/c:add?by=x", "/v1/counters/c:set", "/v1/barriers/b:enter"] {
         assert_eq!(post(&dev, path, "").0, 400, "{path}");
     }
-    // A lease that was made in vain is not left behind.
-    let leases = on(&dev, 0, "lease ls").ok().stdout;
-    assert_eq!(leases.lines().count(), 1, "{leases}");
+    // Neither the lease of an item that is done nor one that was made in vain is left behind.
+    let lease = format!("lease ttl {}", taken["lease"].as_str().unwrap());
+    assert_eq!(on(&dev, 0, &lease).code, Some(3));
+    assert_eq!(on(&dev, 0, "lease ls").ok().stdout, "");
     dev.stop();
 }
 

@@ -4,7 +4,7 @@ use crate::ports;
 use crate::process::{Said, run};
 
 /// Every command, for what holds for all of them.
-const COMMANDS: [&str; 69] = [
+const COMMANDS: [&str; 74] = [
     "",
     "dev",
     "init",
@@ -66,6 +66,11 @@ const COMMANDS: [&str; 69] = [
     "lease ttl",
     "lease ls",
     "lease keep",
+    "op",
+    "op ls",
+    "op show",
+    "op wait",
+    "op cancel",
     "events",
     "completions",
     "version",

@@ -45,6 +45,34 @@ fn leadership_is_handed_on_from_a_node_that_does_not_have_it() {
 }
 
 #[test]
+fn an_operation_is_known_to_every_node_and_waited_for_at_any() {
+    let dev = Dev::start(&[]);
+    let (asked, other) = (&dev.nodes[0].addr, &dev.nodes[1].addr);
+    let empty = answered(&["op", "ls", "--addr", asked]).ok();
+    assert_eq!(empty.stdout, "", "{empty:?}");
+    assert_eq!(run(&["op", "wait", "gossip-key-2", "--addr", asked]).code, Some(3));
+    // Its steps are seconds apart.
+    let said = answered(&["cert", "rotate", "--gossip", "--addr", asked]).ok();
+    let op = said.stderr.split('`').find_map(|words| words.strip_prefix("muslin op wait "));
+    let op = op.unwrap_or_else(|| panic!("{said:?}"));
+    let soon = run(&["op", "wait", op, "--within", "1ms", "--addr", asked]);
+    assert_eq!(soon.code, Some(6), "{soon:?}");
+    for node in &dev.nodes {
+        until("every node knows it", || {
+            let shown = run(&["op", "show", op, "-o", "json", "--addr", &node.addr]);
+            (shown.code == Some(0)).then(|| assert_eq!(shown.json()["kind"], "gossip-key"))
+        });
+    }
+    let never = answered(&["op", "cancel", op, "--addr", other]);
+    assert_eq!(never.code, Some(4), "{never:?}");
+    let ended = answered(&["op", "wait", op, "--addr", other]).ok();
+    assert_eq!(ended.stdout, "one gossip key is in use\n");
+    let listed = answered(&["op", "ls", "--addr", other]).ok().stdout;
+    assert!(listed.starts_with(&format!("{op}\tdone\t")), "{listed}");
+    dev.stop();
+}
+
+#[test]
 fn operators_are_answered_by_any_node_and_refused_with_the_numbers() {
     let mut dev = Dev::start(&[]);
     let leader = dev.leader();

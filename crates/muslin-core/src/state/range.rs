@@ -71,6 +71,21 @@ impl Range {
         if is_known { Ok(()) } else { Err(Refusal::Unknown) }
     }
 
+    /// How many keys are looked at, at most.
+    pub(super) fn looks_at(&self, kv: &Kv) -> usize {
+        let there = kv.count(&self.range);
+        let bounds = [self.min_mod_revision, self.max_mod_revision];
+        let mut bounds =
+            bounds.into_iter().chain([self.min_create_revision, self.max_create_revision]);
+        let is_bounded = bounds.any(|bound| bound != 0);
+        let is_first = self.sort_target() == SortTarget::Key && !is_bounded;
+        match self.revision {
+            0 if self.count_only => 0,
+            0 if is_first => there.live.min(self.most()),
+            _ => there.all,
+        }
+    }
+
     /// The order asked for; `None` when that is the order of the keys, in which they are kept.
     fn order(&self) -> Option<(SortTarget, SortOrder)> {
         match (self.sort_target(), self.sort_order()) {

@@ -127,6 +127,11 @@ impl Txn {
         self.cost(kv, TXN_KEYS_MAX).map(drop)
     }
 
+    /// How many keys its ranges cover; none if it is refused for that.
+    pub(super) fn looks_at(&self, kv: &Kv) -> usize {
+        self.cost(kv, TXN_KEYS_MAX).map_or(0, |left| TXN_KEYS_MAX - left)
+    }
+
     /// What of `left` keys is left.
     fn cost(&self, kv: &Kv, mut left: usize) -> Result<usize, Refusal> {
         for compare in &self.compares {

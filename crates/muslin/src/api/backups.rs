@@ -1,6 +1,7 @@
 //! Backups that leave over the network, whatever asks for them.
 
 use super::desk::Desk;
+use super::http::Leaves;
 use crate::backup::{Backup, Head, Origin};
 use crate::driver::Handle;
 use bytes::Bytes;
@@ -62,7 +63,8 @@ pub(super) async fn begin(
     let (sender, chunks) = mpsc::channel(WAITING_MAX);
     let (head, bytes) = (backup.head().clone(), backup.bytes());
     let runtime = runtime::Handle::current();
-    tokio::task::spawn_blocking(move || write(backup, &sender, &runtime, place));
+    let leaves = desk.ops.backup_leaves(bytes);
+    tokio::task::spawn_blocking(move || write(backup, (&sender, &leaves), &runtime, place));
     Ok(Leaving { head, bytes, chunks })
 }
 
@@ -79,7 +81,7 @@ pub(super) async fn look<T: Send + 'static>(
 
 fn write(
     backup: Backup,
-    sender: &mpsc::Sender<(Bytes, u64)>,
+    (sender, leaves): (&mpsc::Sender<(Bytes, u64)>, &Leaves),
     runtime: &runtime::Handle,
     _place: SemaphorePermit<'static>,
 ) {
@@ -89,5 +91,6 @@ fn write(
         if !matches!(runtime.block_on(sent), Ok(Ok(()))) {
             return;
         }
+        leaves.left(chunks.left());
     }
 }

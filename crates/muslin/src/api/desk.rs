@@ -5,7 +5,7 @@ use super::auth::Doorman;
 use super::chronicle::Chronicle;
 use super::connection::Patience;
 use super::gallery::Gallery;
-use super::http::NodeBoard;
+use super::http::{NodeBoard, OpBoard};
 use super::metrics::Metrics;
 use super::status::NodeFacts;
 use crate::driver::Handle;
@@ -42,6 +42,8 @@ pub(super) struct Office {
     pub(super) nodes: NodeBoard,
     /// For whoever watches.
     pub(super) gallery: Gallery,
+    /// For whoever follows what is under way.
+    pub(super) ops: OpBoard,
     pub(super) patience: Patience,
     /// Turns true when the process stops: streams that have no end of their own end then.
     pub(super) shutdown: watch::Receiver<bool>,

@@ -8,7 +8,7 @@ use super::desk::{Desk, Office, stopping};
 use super::front::Front;
 use super::gallery::Gallery;
 use super::gate::Gate;
-use super::http::NodeBoard;
+use super::http::{self, NodeBoard, OpBoard};
 use super::metrics::Metrics;
 use super::problem::Problem;
 use super::status::NodeFacts;
@@ -105,6 +105,7 @@ pub struct ApiOptions {
 pub async fn serve(options: ApiOptions) {
     let shutdown = options.shutdown.clone();
     let gate = Arc::new(Gate::new(options.connections_max));
+    let began = now_unix_ms();
     let office = Office {
         doorman: Doorman::new(options.handle.clone()),
         id: options.id,
@@ -117,9 +118,10 @@ pub async fn serve(options: ApiOptions) {
         patience: options.patience,
         shutdown: shutdown.clone(),
         caught_up: AtomicBool::new(false),
-        began: now_unix_ms(),
+        began,
         chronicle: Chronicle::default(),
         nodes: NodeBoard::default(),
+        ops: OpBoard::new(options.id, began),
     };
     let desk = Desk::new(options.handle, office);
     let front = Arc::new(Front::new(desk.clone()));
@@ -127,6 +129,7 @@ pub async fn serve(options: ApiOptions) {
     let etcd = Line { front, tls: None, is_strict, patience, shutdown: shutdown.clone() };
     let main = Line { tls: options.tls, ..etcd.clone() };
     let log = tokio::spawn(story::log(desk.clone()));
+    let ops = tokio::spawn(http::keep_ops(desk.clone()));
     let mut events = desk.handle.events();
     let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stopping(shutdown));
@@ -144,6 +147,7 @@ pub async fn serve(options: ApiOptions) {
         }
     }
     log.abort();
+    ops.abort();
     let ended = async { while connections.join_next().await.is_some() {} };
     // Whoever is left is cut off when the set is dropped.
     let _ = timeout(SHUTDOWN_GRACE + ACCEPT_PAUSE, ended).await;

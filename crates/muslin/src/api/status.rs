@@ -667,4 +667,4 @@ fn unavailable(status: &NodeStatus, count: VoterCount) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

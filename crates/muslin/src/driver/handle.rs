@@ -2,6 +2,7 @@
 
 use super::gate::{Gate, Party, is_of_view};
 use super::hub::Hub;
+use super::reading;
 use super::watch::Watch;
 use crate::store::{DiskCounters, DiskNumbers};
 use bytes::Bytes;
@@ -156,7 +157,7 @@ impl Handle {
         // A task that reads in a loop lets others have their turn, though it never waits.
         consume_budget().await;
         let view = self.shared.gate.enter(consistency).await?;
-        Ok(view.query_by(&self.asker, &query).expect("asked of what a view tells of"))
+        reading::answer(view, &self.asker, query).await
     }
 
     /// Extends a lease; its granted and remaining time in milliseconds, `None` when it does not

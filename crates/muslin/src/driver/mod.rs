@@ -12,6 +12,7 @@ mod handle;
 mod held;
 mod hub;
 mod log_thread;
+mod reading;
 mod run;
 #[cfg(test)]
 mod tests;

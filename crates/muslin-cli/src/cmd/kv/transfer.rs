@@ -10,13 +10,14 @@
 //! {"end":2}
 //! ```
 
-use super::{PAGE, begin, key_of, read};
+use super::{PAGE, key_of, read, with_all};
 use crate::args::{Format, Global};
 use crate::client::{Call, Client, escape};
 use crate::failure::{Failure, Kind};
 use crate::output;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use muslin_core::state::RECEIPT_PREFIX;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -73,9 +74,10 @@ pub(super) struct Part {
 pub(super) async fn export(global: &Global, prefix: &str, part: Part) -> Result<(), Failure> {
     let client = Client::new(global).await?;
     let (mut told, mut left_out) = (0, 0);
-    let (mut revision, mut after) = (None, begin(prefix, part.all));
+    let (mut revision, mut after) = (None, None::<Vec<u8>>);
     loop {
         let mut path = format!("/v1/kv?prefix={}&limit={PAGE}", escape(prefix));
+        path += with_all(part.all);
         if let Some(revision) = &revision {
             path += &format!("&revision={revision}");
         }
@@ -91,6 +93,10 @@ pub(super) async fn export(global: &Global, prefix: &str, part: Part) -> Result<
         }
         let items = page["items"].as_array().map_or(&[][..], Vec::as_slice);
         for item in items {
+            // A receipt is of this cluster, and of a day: it means nothing elsewhere.
+            if key_of(item)?.starts_with(RECEIPT_PREFIX) {
+                continue;
+            }
             if item["lease"].is_string() && !part.leased {
                 left_out += 1;
                 continue;

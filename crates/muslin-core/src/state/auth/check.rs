@@ -14,7 +14,8 @@ use crate::state::{
 use bytes::Bytes;
 
 /// What the keys begin with under which receipts stand of writes that are done once. Any user may
-/// write and read one: whoever knows its name knows what it is of.
+/// write and read one: whoever knows its name knows what it is of. To delete one takes rights as
+/// for any key.
 pub const RECEIPT_PREFIX: &[u8] = b"\0m/receipt/";
 
 /// What a call needs that asks for no keys.
@@ -131,10 +132,13 @@ impl Auth {
 
 impl Rights<'_> {
     fn check(&self, what: Use, range: &KeyRange) -> Checked {
+        let is_receipt = range.is_point() && range.key.starts_with(RECEIPT_PREFIX);
+        if is_receipt { Ok(()) } else { self.check_covered(what, range) }
+    }
+
+    /// Whether roles let the user do so.
+    fn check_covered(&self, what: Use, range: &KeyRange) -> Checked {
         let Rights::Of(auth, user) = self else { return Ok(()) };
-        if range.is_point() && range.key.starts_with(RECEIPT_PREFIX) {
-            return Ok(());
-        }
         let roles = user.roles.iter().filter_map(|role| auth.roles.get(role));
         let spans = roles.map(|role: &Role| match what {
             Use::Read => &role.reads,
@@ -164,7 +168,7 @@ impl Rights<'_> {
     }
 
     fn check_delete(&self, delete: &DeleteRange) -> Checked {
-        self.check(Use::Write, &delete.range)?;
+        self.check_covered(Use::Write, &delete.range)?;
         let is_told = delete.prev_kv && !mutant::is_active(Mutant::PrevKvUnchecked);
         if is_told { self.check(Use::Read, &delete.range) } else { Ok(()) }
     }

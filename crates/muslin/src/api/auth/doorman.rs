@@ -197,6 +197,15 @@ impl Doorman {
         Some(Bytes::copy_from_slice(&key))
     }
 
+    /// With what the names of a user's receipts are sealed, so that no other user can make one; the
+    /// same on all nodes. `None` where nothing is checked, and for the cluster's own.
+    pub(in crate::api) async fn receipt_key(&self, asker: &Asker) -> Result<Option<Bytes>, Turned> {
+        match asker {
+            Asker::User(_) => self.ask_key(Consistency::Linearizable).await,
+            Asker::Cluster | Asker::Nobody => Ok(None),
+        }
+    }
+
     /// Hashing takes tens of milliseconds of a processor: never on a thread that serves.
     async fn at_work<T: Send + 'static>(
         &self,

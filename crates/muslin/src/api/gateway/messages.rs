@@ -1,7 +1,7 @@
 //! A body of JSON objects as the messages of a gRPC call.
 
 use super::carrying::framed;
-use super::shapes;
+use super::shapes::{self, NoObject, Seeker};
 use crate::api::bodies::Counted;
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming};
@@ -20,6 +20,8 @@ pub(super) struct Messages {
     shape: MessageDescriptor,
     /// What has come of the next object.
     come: BytesMut,
+    /// How much of that was looked at.
+    seeker: Seeker,
     /// The message that was read before anybody asked.
     first: Option<Bytes>,
     has_ended: bool,
@@ -29,8 +31,8 @@ pub(super) struct Messages {
 
 impl Messages {
     pub(super) fn new(body: Counted<Incoming>, shape: MessageDescriptor) -> Messages {
-        let come = BytesMut::new();
-        Messages { body, shape, come, first: None, has_ended: false, listens: false }
+        let (come, seeker) = (BytesMut::new(), Seeker::default());
+        Messages { body, shape, come, seeker, first: None, has_ended: false, listens: false }
     }
 
     /// The call goes on when the body has ended, until who calls hangs up: nobody who writes
@@ -77,19 +79,23 @@ impl Messages {
     /// The next message, of what has come.
     fn next_message(&mut self) -> Result<Option<Bytes>, Status> {
         let refused = |why: &str| Status::invalid_argument(format!("muslin: the body {why}"));
-        match shapes::first_value(&self.come) {
+        let too_long = || refused(&format!("has a JSON object of over {OBJECT_BYTES_MAX} bytes"));
+        match self.seeker.look(&self.come) {
+            Ok(Some(length)) if length > OBJECT_BYTES_MAX => Err(too_long()),
             Ok(Some(length)) => {
+                self.seeker = Seeker::default();
                 let json = self.come.split_to(length);
                 shapes::from_json(&self.shape, &json).map(|message| Some(framed(&message)))
             }
             Ok(None) if self.has_ended && !self.come.trim_ascii().is_empty() => {
                 Err(refused("ends within a JSON object"))
             }
-            Ok(None) if self.come.len() > OBJECT_BYTES_MAX => {
-                Err(refused(&format!("has a JSON object of over {OBJECT_BYTES_MAX} bytes")))
-            }
+            Ok(None) if self.come.len() > OBJECT_BYTES_MAX => Err(too_long()),
             Ok(None) => Ok(None),
-            Err(error) => Err(refused(&format!("is not JSON: {error}"))),
+            Err(NoObject(byte)) => {
+                let byte = byte.escape_ascii();
+                Err(refused(&format!("has `{byte}` where a JSON object is to begin")))
+            }
         }
     }
 }

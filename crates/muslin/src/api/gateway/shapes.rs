@@ -10,7 +10,6 @@ use prost_reflect::{
     DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, MethodDescriptor,
     SerializeOptions,
 };
-use serde::de::IgnoredAny;
 use std::sync::LazyLock;
 use tonic::Status;
 
@@ -63,18 +62,64 @@ pub(super) fn to_json(shape: &MessageDescriptor, message: Bytes) -> Result<Vec<u
     Ok(json.into_inner())
 }
 
-/// How many bytes the first value takes of a text that goes on; `None` when it has not all come.
-///
-/// # Errors
-///
-/// The text cannot become JSON, whatever comes.
-pub(super) fn first_value(text: &[u8]) -> Result<Option<usize>, serde_json::Error> {
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
-    match values.next() {
-        None => Ok(None),
-        Some(Ok(_)) => Ok(Some(values.byte_offset())),
-        Some(Err(error)) if error.is_eof() => Ok(None),
-        Some(Err(error)) => Err(error),
+/// Finds where the first object of a text ends that comes in pieces. What was looked at is not
+/// looked at again, so a body costs as much however small its pieces are.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Seeker {
+    /// So much was looked at.
+    at: usize,
+    /// Brackets of either kind that are open. Which close which, the reader of the object finds
+    /// out.
+    depth: usize,
+    place: Place,
+}
+
+/// Where in a text a byte stands.
+#[derive(Clone, Copy, Default, Debug)]
+enum Place {
+    #[default]
+    Outside,
+    /// Within a string.
+    Within,
+    /// Within a string, behind a backslash.
+    Escaped,
+}
+
+/// Something stands where an object is to begin: this byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct NoObject(pub(super) u8);
+
+impl Seeker {
+    /// Looks on, at a text of which it has seen the beginning: how many bytes the object takes;
+    /// `None` when it has not all come.
+    ///
+    /// # Errors
+    ///
+    /// The text does not begin with an object.
+    pub(super) fn look(&mut self, text: &[u8]) -> Result<Option<usize>, NoObject> {
+        for byte in &text[self.at..] {
+            self.at += 1;
+            match (self.place, byte) {
+                (Place::Escaped, _) | (Place::Outside, b'"') if self.depth > 0 => {
+                    self.place = Place::Within;
+                }
+                (Place::Within, b'\\') => self.place = Place::Escaped,
+                (Place::Within, b'"') => self.place = Place::Outside,
+                (Place::Outside, b'{') => self.depth += 1,
+                (Place::Outside, b'[') if self.depth > 0 => self.depth += 1,
+                (Place::Outside, b'}' | b']') if self.depth > 0 => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        return Ok(Some(self.at));
+                    }
+                }
+                (Place::Outside, byte) if self.depth == 0 && !byte.is_ascii_whitespace() => {
+                    return Err(NoObject(*byte));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -172,11 +217,24 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_found_once_it_has_all_come() {
-        assert_eq!(first_value(b"").unwrap(), None);
-        assert_eq!(first_value(b" \n").unwrap(), None);
-        assert_eq!(first_value(b"{\"a\":").unwrap(), None);
-        assert_eq!(first_value(b" {\"a\":\"}\"} {").unwrap(), Some(10));
-        assert!(first_value(b"}").is_err());
+    fn an_object_is_found_once_it_has_all_come_and_nothing_is_looked_at_twice() {
+        let whole = |text: &[u8]| Seeker::default().look(text);
+        for text in ["", " \n", "{\"a\":", "{\"a\":[{}", "{\"}\\\"}"] {
+            assert_eq!(whole(text.as_bytes()), Ok(None), "{text}");
+        }
+        for text in ["}", "[]", " 7", "\"{}\"", ",{}"] {
+            assert!(whole(text.as_bytes()).is_err(), "{text}");
+        }
+        let object = b" {\"a\":\"}\\\\\",\"b\":[{\"\\\"]\":{}}]}";
+        let text = [&object[..], b" {\"next\":"].concat();
+        assert_eq!(whole(&text), Ok(Some(object.len())));
+        // However it is cut, and whatever has become of what was seen.
+        for cut in 0..object.len() {
+            let mut seeker = Seeker::default();
+            let mut text = text.clone();
+            assert_eq!(seeker.look(&text[..cut]), Ok(None), "{cut}");
+            text[..cut].fill(b'}');
+            assert_eq!(seeker.look(&text), Ok(Some(object.len())), "{cut}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `GET /openapi.json`: the table of routes as OpenAPI 3.1.
 
+use super::ops;
 use super::routes::{Parameter, Route, routes, streams};
 use super::schemas;
 use crate::api::desk::Desk;
@@ -52,6 +53,13 @@ fn operation(route: &Route) -> Value {
             "default": { "description": "Not done", "content": problem },
         },
     });
+    if ops::BEGIN.contains(&route.path) {
+        operation["responses"]["202"] = json!({
+            "description": "Begun: `op` and `Location` say where to look",
+            "headers": { "Location": { "schema": { "type": "string" } } },
+            "content": operation["responses"]["200"]["content"],
+        });
+    }
     if let Some(takes) = route.takes {
         operation["requestBody"] =
             json!({ "required": true, "content": { takes: { "schema": takes_schema } } });

@@ -1,7 +1,7 @@
 //! What happened lately: as a list, or followed.
 
+use super::board::{number_of, place, process_of};
 use super::lines::{Following, Gone, Lines};
-use super::nodes_watch::{number_of, place, process_of};
 use super::params::Params;
 use super::views::{known, named};
 use crate::api::desk::Desk;
@@ -119,7 +119,9 @@ impl Teller<'_> {
         let past = self.desk.handle.recent_events();
         let first = past.first().map_or(1, |record| record.number);
         let process = process_of(self.desk);
-        let known = |place: &String| number_of(&process, place).filter(|at| at + 1 >= first);
+        let last = past.last().map_or(0, |record| record.number);
+        let is_kept = |at: &u64| *at <= last && *at + 1 >= first;
+        let known = |place: &String| number_of(&process, place).filter(is_kept);
         let from = match from.as_ref().map(known) {
             Some(Some(number)) => Some(number),
             Some(None) => {

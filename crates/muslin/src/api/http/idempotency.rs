@@ -2,8 +2,11 @@
 //!
 //! What was answered is kept as a key of the store, written in the very transaction that does what
 //! was asked: so it is there if and only if that was done, and it goes by itself after a day. It
-//! stands under [`RECEIPT_PREFIX`], by a hash of who asked and the words of the header.
+//! stands under [`RECEIPT_PREFIX`], by a hash of who asked and the words of the header. While auth
+//! is enabled the hash is sealed with the key of tokens: any user may write a receipt, and nobody
+//! can tell what the receipt of another will be called.
 
+use super::auth::turned;
 use super::kv::{change, command, unexpected};
 use super::leases;
 use crate::api::desk::Desk;
@@ -18,7 +21,8 @@ use muslin_core::state::{
     self, Asker, Compare, CompareResult, CompareTarget, KeyValue, Op, OpKind, Put, RECEIPT_PREFIX,
     Txn,
 };
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
+use ring::hmac;
 
 /// The header.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -35,12 +39,16 @@ const KEPT_MS: u64 = 24 * 3_600 * 1_000;
 /// Bytes of a hash that are kept: two never meet.
 const HASH_BYTES: usize = 16;
 
+/// What the seal of a receipt's name is for; a token begins with another byte.
+const SEALED_FOR: &[u8] = b"receipt";
+
 /// A receipt: what was asked, whether a comparison held, and a lease.
 const RECEIPT_BYTES: usize = HASH_BYTES + 1 + 8;
 
 /// What is to be done once.
 pub(super) struct Once {
-    receipt: Bytes,
+    /// Who asks, and the words of the header.
+    name: Vec<u8>,
     asked: Context,
 }
 
@@ -82,20 +90,21 @@ impl Once {
             Asker::User(by) => by.user.clone(),
             Asker::Cluster | Asker::Nobody => String::new(),
         };
-        let mut name = Context::new(&SHA256);
         // Its length says where the name of a user ends.
-        name.update(&(who.len() as u64).to_le_bytes());
-        name.update(who.as_bytes());
-        name.update(key.as_bytes());
-        let name = name.finish();
-        let name = name.as_ref()[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}"));
-        let name = name.collect::<String>();
+        let length = (who.len() as u64).to_le_bytes();
+        let name = [&length[..], who.as_bytes(), key.as_bytes()].concat();
         let mut asked = Context::new(&SHA256);
         asked.update(request.method().as_str().as_bytes());
         let uri = request.uri().path_and_query().map_or("/", |uri| uri.as_str());
         asked.update(&(uri.len() as u64).to_le_bytes());
         asked.update(uri.as_bytes());
-        Ok(Some(Once { receipt: [RECEIPT_PREFIX, name.as_bytes()].concat().into(), asked }))
+        Ok(Some(Once { name, asked }))
+    }
+
+    /// The key of its receipt.
+    async fn receipt(&self, desk: &Desk) -> Result<Bytes, Problem> {
+        let key = desk.doorman.receipt_key(desk.handle.asker()).await.map_err(turned)?;
+        Ok(receipt_of(&self.name, key.as_deref()))
     }
 
     fn hash(&self, body: &[u8]) -> [u8; HASH_BYTES] {
@@ -107,22 +116,26 @@ impl Once {
     /// What writes the receipt.
     fn put(
         &self,
-        desk: &Desk,
+        (desk, key): (&Desk, &Bytes),
         hash: [u8; HASH_BYTES],
         held: bool,
         lease: u64,
     ) -> Result<Op, Problem> {
         let value = [&hash[..], &[u8::from(held)], &lease.to_le_bytes()].concat().into();
         let lease = leases::drawn(desk)?.0;
-        let key = self.receipt.clone();
-        let put = Put { key, value, lease, ttl_ms: KEPT_MS, ..Put::default() };
+        let put = Put { key: key.clone(), value, lease, ttl_ms: KEPT_MS, ..Put::default() };
         Ok(Op { kind: Some(OpKind::Put(put)) })
     }
 
     /// The write with its receipt, in one transaction.
-    fn wrapped(&self, desk: &Desk, body: &[u8], write: OpKind) -> Result<Vec<Op>, Problem> {
+    fn wrapped(
+        &self,
+        place: (&Desk, &Bytes),
+        body: &[u8],
+        write: OpKind,
+    ) -> Result<Vec<Op>, Problem> {
         let hash = self.hash(body);
-        let receipt = |held, lease| self.put(desk, hash, held, lease);
+        let receipt = |held, lease| self.put(place, hash, held, lease);
         let op = |kind| Op { kind: Some(kind) };
         Ok(match write {
             OpKind::Put(put) => {
@@ -171,6 +184,19 @@ impl Once {
     }
 }
 
+fn receipt_of(name: &[u8], key: Option<&[u8]>) -> Bytes {
+    let hash: [u8; HASH_BYTES] = match key {
+        None => digest(&SHA256, name).as_ref()[..HASH_BYTES].try_into(),
+        Some(key) => {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+            hmac::sign(&key, &[SEALED_FOR, name].concat()).as_ref()[..HASH_BYTES].try_into()
+        }
+    }
+    .expect("a hash is longer");
+    let name = hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    [RECEIPT_PREFIX, name.as_bytes()].concat().into()
+}
+
 /// Carries a write out: if a fence is demanded, only while that holds; if it has a key, once. The
 /// body is what the client sent.
 pub(super) async fn change_once(
@@ -185,8 +211,9 @@ pub(super) async fn change_once(
     };
     let is_txn = matches!(write, OpKind::Txn(_));
     let is_delete = matches!(write, OpKind::Delete(_));
-    let write = once.wrapped(desk, &body, write)?;
-    let txn = state::once(&once.receipt, demanded.unwrap_or_default(), write);
+    let receipt = once.receipt(desk).await?;
+    let write = once.wrapped((desk, &receipt), &body, write)?;
+    let txn = state::once(&receipt, demanded.unwrap_or_default(), write);
     let (response, revision) = change(desk, command(OpKind::Txn(txn))).await?;
     let state::Response::Txn { succeeded, responses } = response else { return Err(unexpected()) };
     let first = responses.into_iter().next().ok_or_else(unexpected)?;
@@ -207,5 +234,24 @@ pub(super) async fn change_once(
             Ok(Changed::Now(state::Response::Delete { deleted: 0, prev: Vec::new() }, revision))
         }
         first => Ok(Changed::Now(first, revision)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_has_the_key_of_tokens_can_name_the_receipt_of_a_user() {
+        let sealed = receipt_of(b"ann order-17", Some(&[1; 32]));
+        assert_eq!(sealed, receipt_of(b"ann order-17", Some(&[1; 32])));
+        for other in [
+            receipt_of(b"ann order-17", None),
+            receipt_of(b"ann order-17", Some(&[2; 32])),
+            receipt_of(b"bob order-17", Some(&[1; 32])),
+        ] {
+            assert_ne!(sealed, other);
+        }
+        assert!(sealed.starts_with(RECEIPT_PREFIX));
     }
 }

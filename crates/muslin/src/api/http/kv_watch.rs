@@ -3,6 +3,9 @@
 //! A watch tells the items, `sync`, then every change once (K2). When it cannot go on because
 //! history was compacted away, it says `resync` and begins again with the items: what it told
 //! before is void.
+//!
+//! What maps, queues and receipts are made of stands below [`HIDDEN`]: it is left out, unless
+//! somebody asks for `all`, or for a prefix within it.
 
 use super::kv::{Item, KeyField, ValueField, ask, stamp, unexpected};
 use super::lines::{Following, Gone, Lines};
@@ -11,6 +14,7 @@ use super::params::Params;
 use super::views::Wish;
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
+use crate::coordination::collections::HIDDEN;
 use crate::driver::WatchItem;
 use axum::Json;
 use axum::body::Body;
@@ -48,6 +52,33 @@ struct Page {
     limit: u64,
     revision: u64,
     consistency: Consistency,
+    /// What is hidden is told too.
+    all: bool,
+}
+
+impl Page {
+    /// Whether what is hidden would be among its keys, and is to be left out.
+    fn hides(&self) -> bool {
+        !self.all && self.prefix.len() < HIDDEN.len() && HIDDEN.starts_with(&self.prefix)
+    }
+
+    /// Its keys that are not hidden: those before, and those behind, of which the former are few
+    /// or none. Both begin behind `after`.
+    fn ranges(&self) -> (Option<KeyRange>, KeyRange) {
+        let mut range = KeyRange::of_prefix(self.prefix.clone());
+        if let Some(after) = self.after.as_ref().filter(|after| **after >= range.key) {
+            // The first key behind `after` is `after` and a zero byte.
+            range.key = [after.as_ref(), &[0]].concat().into();
+        }
+        if !self.hides() {
+            return (None, range);
+        }
+        let hidden = KeyRange::of_prefix(HIDDEN);
+        let before = KeyRange { key: range.key.clone(), range_end: hidden.key };
+        let before = (before.key < before.range_end).then_some(before);
+        range.key = range.key.max(hidden.range_end);
+        (before, range)
+    }
 }
 
 /// The answer of a listing.
@@ -80,6 +111,7 @@ pub(super) async fn list_or_watch(
         limit: if watch { None } else { params.number("limit")? }.unwrap_or(LIMIT_DEFAULT),
         revision: if watch { None } else { params.number("revision")? }.unwrap_or(0),
         consistency: wish.consistency,
+        all: params.switch("all")?,
     };
     params.finish()?;
     wish.check(&desk)?;
@@ -106,17 +138,26 @@ fn behind_revision(place: &str) -> Result<u64, Problem> {
 /// One page, and the last key of it.
 async fn read_page(desk: &Desk, page: &Page) -> Result<(Listed, Option<Bytes>), Problem> {
     desk.metrics.kv_reads.increment(1);
-    let mut range = KeyRange::of_prefix(page.prefix.clone());
-    if let Some(after) = page.after.as_ref().filter(|after| **after >= range.key) {
-        // The first key behind `after` is `after` and a zero byte.
-        range.key = [after.as_ref(), &[0]].concat().into();
-    }
-    let range = Range { range, limit: page.limit, revision: page.revision, ..Range::default() };
-    let (response, revision) = ask(desk, Query::Range(range), page.consistency).await?;
-    let state::Response::Range { mut kvs, mut more, count } = response else {
-        return Err(unexpected());
+    let (before, range) = page.ranges();
+    let read = async |range, revision, consistency| {
+        let range = Range { range, limit: page.limit, revision, ..Range::default() };
+        match ask(desk, Query::Range(range), consistency).await? {
+            (state::Response::Range { kvs, more, count }, at) => Ok((kvs, more, count, at)),
+            _ => Err(unexpected()),
+        }
     };
-    let fits = fitting(&kvs);
+    // How many there are at present costs nothing to tell, so these are asked for first.
+    let (mut kvs, mut more, mut count, revision) =
+        read(range, page.revision, page.consistency).await?;
+    if let Some(before) = before {
+        let at = if page.revision == 0 { revision.0 } else { page.revision };
+        let (first, more_first, count_first, _) = read(before, at, Consistency::Local).await?;
+        kvs.splice(..0, first);
+        more |= more_first;
+        count += count_first;
+    }
+    let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
+    let fits = fitting(&kvs).min(limit);
     more |= fits < kvs.len();
     kvs.truncate(fits);
     let last = kvs.last().map(|kv| Bytes::from(&kv.key));
@@ -254,7 +295,7 @@ async fn try_tell(
     let mut period = interval_at(Instant::now() + PROGRESS_PERIOD, PROGRESS_PERIOD);
     loop {
         tokio::select! {
-            Some(item) = watch.next() => tell_item(item, from, lines).await?,
+            Some(item) = watch.next() => tell_item(item, (page.hides(), from), lines).await?,
             _ = period.tick() => watch.request_progress(),
         }
     }
@@ -286,7 +327,11 @@ async fn tell_items(desk: &Desk, page: &Page, lines: &Lines) -> Result<Revision,
     }
 }
 
-async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<(), End> {
+async fn tell_item(
+    item: WatchItem,
+    (hides, from): (bool, Option<u64>),
+    lines: &Lines,
+) -> Result<(), End> {
     match item {
         WatchItem::Started { revision, .. } => {
             // Without `from`, the items are told and synchronized already.
@@ -296,7 +341,8 @@ async fn tell_item(item: WatchItem, from: Option<u64>, lines: &Lines) -> Result<
             }
         }
         WatchItem::Events { events, .. } => {
-            let mut events = events.iter().peekable();
+            let is_told = |event: &&KvEvent| !hides || !event.kv.key.starts_with(HIDDEN);
+            let mut events = events.iter().filter(is_told).peekable();
             while let Some(event) = events.next() {
                 // A revision is a place once all of it has been told.
                 let at = event.kv.mod_revision;

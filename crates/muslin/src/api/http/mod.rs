@@ -5,6 +5,7 @@
 //! methods.
 
 mod auth;
+mod board;
 mod collections;
 mod compact;
 mod document;
@@ -26,6 +27,7 @@ mod nodes;
 mod nodes_watch;
 mod numbers;
 mod operate;
+mod ops;
 mod params;
 mod poll;
 mod queues;
@@ -41,6 +43,7 @@ mod work;
 
 pub(super) use auth::turned;
 pub(super) use nodes_watch::NodeBoard;
+pub(super) use ops::{Leaves, OpBoard, keep_up as keep_ops};
 pub(super) use routes::router;
 
 /// Every route: its method as OpenAPI writes it, and its path.

@@ -5,6 +5,7 @@
 //! nothing has happened then.
 
 use super::kv::{settle, stamp, unexpected};
+use super::ops;
 use super::params::{self, BodyLimit, Params};
 use super::views::{Look, Wish, known, look, name_row, node_in_path};
 use crate::api::caller::Caller;
@@ -126,12 +127,15 @@ async fn change_named(
     change: fn(Whom) -> MembershipChange,
 ) -> Result<Response, Problem> {
     let member = member(desk, asked).await?;
-    changed(desk, write(desk, asker.wants(change(Whom { id: member.id }))).await?)
+    let change = change(Whom { id: member.id });
+    let op = ops::id_of_change(&change);
+    changed(desk, op, write(desk, asker.wants(change)).await?).await
 }
 
-/// The answer of a change of one member.
-fn changed(
+/// The answer of a change of one member, with the operation that it begins, if it does.
+async fn changed(
     desk: &Desk,
+    op: Option<String>,
     (response, revision): (state::Response, Revision),
 ) -> Result<Response, Problem> {
     let state::Response::Member { member, changed } = response else { return Err(unexpected()) };
@@ -145,7 +149,8 @@ fn changed(
         "labels": member.labels,
         "zone": member.zone,
     });
-    Ok((stamp(desk, revision, Consistency::Linearizable), Json(body)).into_response())
+    let headers = stamp(desk, revision, Consistency::Linearizable);
+    ops::begun_by(desk, (op, body), headers).await
 }
 
 pub(super) async fn drain(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
@@ -224,7 +229,7 @@ pub(super) async fn roles(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
     let asker = Asker::of(&desk, &request);
     let Roles { add, remove } = body(&desk, request).await?;
     let change = MembershipChange::ChangeRoles(ChangeRoles { id: member.id, add, remove });
-    changed(&desk, write(&desk, asker.wants(change)).await?)
+    changed(&desk, None, write(&desk, asker.wants(change)).await?).await
 }
 
 pub(super) async fn labels(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
@@ -237,7 +242,8 @@ pub(super) async fn labels(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
         return Err(Problem::bad_request(detail).hint("{\"set\": {KEY: VALUE}}"));
     }
     let change = ChangeLabels { id: member.id, set, remove, zone };
-    changed(&desk, write(&desk, asker.wants(MembershipChange::ChangeLabels(change))).await?)
+    let change = MembershipChange::ChangeLabels(change);
+    changed(&desk, None, write(&desk, asker.wants(change)).await?).await
 }
 
 /// What a node requires to be admitted and nobody who lives performs.

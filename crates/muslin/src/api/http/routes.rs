@@ -4,8 +4,8 @@ use super::lines::{EVENTS, LINES};
 use super::params::{self, BodyLimit};
 use super::{
     auth, collections, compact, document, elections, etcd_health, events, evidence, explain,
-    groups, health, kv, kv_watch, leases, locks, nodes, operate, settings, snapshot, tokens, txn,
-    views, work,
+    groups, health, kv, kv_watch, leases, locks, nodes, operate, ops, settings, snapshot, tokens,
+    txn, views, work,
 };
 use crate::api::auth::Floor;
 use crate::api::desk::Desk;
@@ -159,6 +159,7 @@ pub(super) fn routes() -> Vec<Route> {
     routes.extend(collection_routes());
     routes.extend(work_routes());
     routes.extend(view_routes());
+    routes.extend(op_routes());
     routes.extend(operator_routes());
     routes.extend(node_routes());
     routes.extend(admission_routes());
@@ -173,7 +174,8 @@ fn kv_routes() -> Vec<Route> {
              query("limit", "integer", "most items of an answer; 1000 by default"),
              query("after", "string", "only keys after this one: the last one of the page before"),
              query("revision", "integer", "as of this revision"),
-             query("from", "integer", "with watch: changes from this revision on, no items first")],
+             query("from", "integer", "with watch: changes from this revision on, no items first"),
+             query("all", "boolean", "1: what maps, queues and receipts are made of too")],
             None => JSON, kv_watch::list_or_watch),
         route!(Get "/v1/kv/{*key}", "Reads one value",
             [KEY, CONSISTENCY, MAX_STALENESS,
@@ -458,6 +460,18 @@ fn view_routes() -> Vec<Route> {
             [WATCH, FROM, POLL, BEHIND,
              query("node", "string", "only what is about it: its id or its name")],
             None => JSON, events::list_or_watch),
+    ]
+}
+
+const OP: Parameter = path("op", "its id, as the answer that told of it says");
+
+fn op_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/v1/ops", "What the cluster is about, and what ended lately; or followed",
+            [WATCH, FROM, POLL, BEHIND], None => JSON, ops::list_or_watch),
+        route!(Get "/v1/ops/{op}", "One operation", [OP], None => JSON, ops::one),
+        route!(Post "/v1/ops/{op}:cancel", "Takes a drain, or a wish for votes, back",
+            [OP], None => JSON, ops::cancel),
     ]
 }
 

@@ -1,6 +1,8 @@
 //! Bodies as OpenAPI describes them, by route. A route that is not named here takes or gives
 //! anything of its media type.
 
+mod access;
+
 use super::routes::Method;
 use serde_json::{Map, Value, json};
 
@@ -8,6 +10,9 @@ use serde_json::{Map, Value, json};
 pub(super) fn of(method: Method, path: &str) -> (Value, Value) {
     let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let any = || json!({});
+    if let Some(schemas) = access::of(method, path) {
+        return schemas;
+    }
     match (method, path) {
         (Method::Get, "/v1/kv") => (any(), named("Keys")),
         (Method::Put, "/v1/kv/{*key}") => (any(), named("Written")),
@@ -119,6 +124,7 @@ pub(super) fn named() -> Map<String, Value> {
     all.extend(lease_schemas());
     all.extend(queue_schemas());
     all.extend(collection_schemas());
+    all.extend(access::named());
     all.into_iter().map(|(name, schema)| (String::from(name), schema)).collect()
 }
 

@@ -120,6 +120,11 @@ const ALL: [Setting; 12] = [
     },
 ];
 
+/// The key of each, and what it is for.
+pub(super) fn described() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ALL.iter().map(|one| (one.key, one.what))
+}
+
 /// All settings as they are in force.
 pub(super) fn plain(settings: &Settings) -> Value {
     let fields = ALL.iter().map(|one| (one.key.to_string(), (one.shown)(settings)));

@@ -1,6 +1,7 @@
 //! What lets nodes in: tokens, joins that wait, certificates.
 
 use super::kv::{ask, unexpected};
+use super::ops;
 use super::params::{self, BodyLimit, Params};
 use crate::api::caller::Caller;
 use crate::api::desk::Desk;
@@ -10,6 +11,7 @@ use crate::join::{Token, join_code};
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use hyper::header::HeaderMap;
 use hyper::{Request, StatusCode};
 use muslin_core::node::Consistency;
 use muslin_core::state::{
@@ -217,7 +219,9 @@ pub(super) async fn rotate_gossip(
     let key = crate::identity::Keyring::generate().sealing().secret.to_vec().into();
     let add = AddGossipKey { generation, key };
     change_record(&desk, by, MembershipChange::AddGossipKey(add)).await?;
-    Ok(Json(json!({ "generation": generation })).into_response())
+    let op = format!("gossip-key-{generation}");
+    let body = json!({ "generation": generation });
+    ops::begun_by(&desk, (Some(op), body), HeaderMap::new()).await
 }
 
 pub(super) async fn rotate_certificate(

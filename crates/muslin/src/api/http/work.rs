@@ -8,7 +8,7 @@ use super::queues::{Wish, failed, revision_wanted};
 use super::{leases, numbers};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
-use crate::coordination::collections::{Barrier, Once, Pair, Taken, WorkQueue};
+use crate::coordination::collections::{Barrier, Once, Pair, Taken, Tenure, WorkQueue};
 use crate::coordination::{Error, Fence};
 use axum::Json;
 use axum::body::Body;
@@ -21,6 +21,7 @@ use muslin_core::state::{CommandKind, LeaseGrant, LeaseRevoke};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::timeout;
 
 fn queue(desk: &Desk, name: &[u8]) -> WorkQueue {
@@ -51,16 +52,9 @@ impl Hold {
         wish: &Wish,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<Option<T>, Error> {
-        let within = async {
-            match wish.wait {
-                None => work.await.map(Some),
-                Some(time) => timeout(time, work).await.ok().transpose(),
-            }
-        };
         tokio::select! {
-            done = within => done,
+            done = within(desk, wish.wait, work) => done,
             end = wish.keep_alive(desk, self.is_made.then_some(self.lease)) => Err(end),
-            () = desk.stopping() => Err(Error::Failed(Failure::Stopping)),
         }
     }
 
@@ -71,6 +65,24 @@ impl Hold {
             // What cannot be ended ends by itself.
             let _ = super::kv::change(desk, CommandKind::LeaseRevoke(revoke)).await;
         }
+    }
+}
+
+/// Waits for something, for so long; `None` when it was in vain.
+async fn within<T>(
+    desk: &Desk,
+    time: Option<Duration>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, Error> {
+    let done = async {
+        match time {
+            None => work.await.map(Some),
+            Some(time) => timeout(time, work).await.ok().transpose(),
+        }
+    };
+    tokio::select! {
+        done = done => done,
+        () = desk.stopping() => Err(Error::Failed(Failure::Stopping)),
     }
 }
 
@@ -122,23 +134,24 @@ pub(super) async fn take(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
     params.finish()?;
     let (name, _) = named(&request)?;
     let once = once.map_or_else(Once::drawn, Ok).map_err(failed(&desk))?;
-    let hold = Hold::of(&desk, &wish).await?;
+    let tenure = match wish.lease {
+        Some(lease) => Tenure::Lease(lease),
+        None => Tenure::Made { lease: leases::drawn(&desk)?, ttl_ms: wish.ttl_ms },
+    };
     let queue = queue(&desk, &name);
     let taken = match wish.wait {
-        Some(wait) if wait.is_zero() => queue.take(hold.lease, &once).await,
-        _ => hold.waits(&desk, &wish, queue.next(hold.lease, &once)).await,
+        Some(wait) if wait.is_zero() => queue.take(tenure, &once).await,
+        wait => within(&desk, wait, queue.next(tenure, &once)).await,
     };
     let taken = match taken {
         Ok(Some(taken)) => taken,
         other => {
-            hold.end(&desk).await;
+            // It may have been taken as the time was up: nobody is told of it.
+            let made = Hold { lease: tenure.lease(), is_made: wish.lease.is_none() };
+            made.end(&desk).await;
             return Err(other.map_or_else(failed(&desk), |_| empty(&name)));
         }
     };
-    // Whoever asked again has it by the lease of before.
-    if taken.lease != hold.lease {
-        hold.end(&desk).await;
-    }
     let (ttl_ms, _) = time_to_live(&desk, taken.lease).await?;
     let mut body = fields_of([bytes("item", &taken.place), bytes("value", &taken.value)]);
     body["fence"] = numbers::json(taken.fence.create_revision.0);

@@ -34,7 +34,7 @@ fn seen(id: u64, state: Liveness) -> ViewEntry {
 }
 
 /// Node 1 of these voters, with this view of all nodes, itself included.
-fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
+pub(in crate::api) fn known(voters: &[u64], view: &[(u64, Liveness)]) -> NodeStatus {
     NodeStatus {
         id: NodeId(1),
         cluster: ClusterId(5),

@@ -1,7 +1,7 @@
 //! One shape for every collection: lines, server-sent events, and polls, over all of them.
 
 use super::http::client;
-use super::views::add;
+use super::views::add_promoted;
 use super::*;
 use crate::client::Call;
 use muslin_core::state::{Command, CommandKind, Compact};
@@ -10,13 +10,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The collections, and the kind of line that tells a change.
-const COLLECTIONS: [(&str, &str); 3] =
-    [("/v1/kv", "put"), ("/v1/nodes", "put"), ("/v1/events", "event")];
+const COLLECTIONS: [(&str, &str); 4] =
+    [("/v1/kv", "put"), ("/v1/nodes", "put"), ("/v1/events", "event"), ("/v1/ops", "put")];
 
 /// Changes something in each of them.
 async fn change(world: &World, number: u64) {
     client(world).bytes(Call::put(format!("/v1/kv/{number}"), "value")).await.unwrap();
-    add(world, number).await;
+    add_promoted(world, number).await;
 }
 
 async fn poll(world: &World, path: &str, index: &Value, wait: &str) -> Value {
@@ -69,9 +69,17 @@ async fn an_index_of_nowhere_is_answered_with_all_that_is_there() {
     let world = World::new().await;
     change(&world, 2).await;
     for (path, _) in &COLLECTIONS[1..] {
-        let told = poll(&world, path, &Value::from("x-1"), "1m").await;
-        assert_eq!(told["resync"], true, "{path}");
-        assert!(count(&told, "items") > 0, "{path}: {told}");
+        let own: Value = client(&world).json(Call::get(format!("{path}?wait=1s"))).await.unwrap();
+        let own = own["index"].as_str().unwrap();
+        let (process, _) = own.rsplit_once('-').unwrap();
+        // Of another node, of an earlier start of this one, and of what has not come to be.
+        let elsewhere = own.replacen("0000000000000001", "0000000000000002", 1);
+        let later = format!("{process}-{}", u64::MAX);
+        for index in ["x-1", &elsewhere, "0000000000000001-1-1", &later] {
+            let told = poll(&world, path, &Value::from(index), "1m").await;
+            assert_eq!(told["resync"], true, "{path} {index}");
+            assert!(count(&told, "items") > 0, "{path} {index}: {told}");
+        }
     }
     let put = Call::put("/v1/kv/a", "value");
     client(&world).bytes(put).await.unwrap();

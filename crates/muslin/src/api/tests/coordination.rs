@@ -5,6 +5,8 @@ use super::*;
 use crate::client::{Call, Client};
 use crate::coordination::Queue;
 use muslin_core::base::LeaseId;
+use muslin_core::node::Consistency;
+use muslin_core::state::{Query, Response};
 use serde_json::{Value, json};
 
 async fn asked(client: &Client, call: Call) -> Value {
@@ -370,4 +372,35 @@ async fn what_is_too_old_for_the_caller_is_not_told() {
     asked(&client, Call::put("/v1/kv/a", "1")).await;
     let call = Call::get("/v1/kv/a?consistency=local&max_staleness=60m");
     assert_eq!(client.bytes(call).await.unwrap().body, "1");
+}
+
+#[tokio::test]
+async fn a_lease_made_for_an_item_ends_with_it_and_one_that_was_brought_along_does_not() {
+    let world = World::new().await;
+    let client = client(&world);
+    let own = asked(&client, post("/v1/leases?ttl=60s")).await["id"].clone();
+    let own = own.as_str().unwrap();
+    for (by, end, stays) in [
+        (String::from("ttl=60s"), "done", false),
+        (String::from("ttl=60s"), "put-back", false),
+        (format!("lease={own}"), "done", true),
+    ] {
+        asked(&client, Call::post("/v1/queues/q", "work")).await;
+        let taken = asked(&client, post(format!("/v1/queues/q:take?{by}&wait=0s"))).await;
+        let lease = format!("/v1/leases/{}", taken["lease"].as_str().unwrap());
+        assert_eq!(taken["ttl_ms"], 60_000);
+        asked(&client, post(format!("{lease}:keep-alive"))).await;
+        let (item, fence) = (taken["item"].as_str().unwrap(), &taken["fence"]);
+        asked(&client, post(format!("/v1/queues/q:{end}?item={item}&fence={fence}"))).await;
+        match stays {
+            true => drop(asked(&client, Call::get(lease)).await),
+            false => refused(&client, Call::get(lease), 404, "not-found").await,
+        }
+    }
+    // Nobody has an item for whom there was none.
+    asked(&client, Call::delete("/v1/queues/q")).await;
+    refused(&client, post("/v1/queues/q:take?ttl=60s&wait=0s"), 404, "empty").await;
+    let view = world.handle.read(Query::Leases, Consistency::Local).await.unwrap();
+    let Ok(Response::Leases { ids }) = view.result else { panic!("leases are listed") };
+    assert_eq!(ids, [u64::from_str_radix(own, 16).unwrap()]);
 }

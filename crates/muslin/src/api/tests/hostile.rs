@@ -190,6 +190,7 @@ async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str)
         began: 1,
         chronicle: chronicle::Chronicle::default(),
         nodes: super::super::http::NodeBoard::default(),
+        ops: super::super::http::OpBoard::new(NodeId(1), 1),
     };
     let desk = Desk::new(world.handle.clone(), office);
     let front = Arc::new(Front::new(desk));

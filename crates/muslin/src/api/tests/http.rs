@@ -124,6 +124,43 @@ async fn a_watch_tells_items_sync_and_then_each_change_once() {
 }
 
 #[tokio::test]
+async fn what_queues_and_receipts_are_made_of_is_told_to_whoever_asks_for_it_only() {
+    let world = World::new().await;
+    let client = client(&world);
+    let mut watch = client.lines(Call::get("/v1/kv?watch=1")).await.unwrap();
+    let mut all = client.lines(Call::get("/v1/kv?watch=1&all=1")).await.unwrap();
+    for lines in [&mut watch, &mut all] {
+        assert_eq!(line(lines).await["type"], "sync");
+    }
+    client.bytes(Call::put("/v1/kv/%00a", "before")).await.unwrap();
+    client.bytes(Call::post("/v1/queues/work", "hidden")).await.unwrap();
+    let keyed = HeaderName::from_static("idempotency-key");
+    client.bytes(with(Call::put("/v1/kv/b", "behind"), keyed, "k")).await.unwrap();
+    let list = async |query: &str| -> (Vec<String>, u64, bool) {
+        let told: Value = client.json(Call::get(format!("/v1/kv?{query}"))).await.unwrap();
+        let items = told["items"].as_array().unwrap();
+        let keys = items.iter().map(|item| item["key"].as_str().unwrap().to_string());
+        (keys.collect(), told["count"].as_u64().unwrap(), told["more"] == true)
+    };
+    let keys = |keys: &[&str]| keys.iter().map(|key| key.to_string()).collect::<Vec<_>>();
+    assert_eq!(list("").await, (keys(&["\0a", "b"]), 2, false));
+    assert_eq!(list("limit=1").await, (keys(&["\0a"]), 2, true));
+    assert_eq!(list("limit=1&after=%00a").await, (keys(&["b"]), 1, false));
+    assert_eq!(list("prefix=%00").await, (keys(&["\0a"]), 1, false));
+    assert_eq!(list("prefix=%00m").await, (keys(&[]), 0, false));
+    assert_eq!(list("all=1").await.1, 4);
+    let (within, ..) = list("prefix=%00m/").await;
+    assert!(within.len() == 2 && within[1].starts_with("\0m/receipt/"), "{within:?}");
+    for key in ["\0a", "b"] {
+        assert_eq!(line(&mut watch).await["key"], key);
+    }
+    let mut seen = 0;
+    while seen < 4 {
+        seen += usize::from(line(&mut all).await["type"] == "put");
+    }
+}
+
+#[tokio::test]
 async fn a_watch_from_compacted_history_begins_again() {
     use muslin_core::state::{Command, CommandKind, Compact};
     let world = World::new().await;
@@ -277,7 +314,7 @@ async fn every_row_of_the_table_is_in_the_metrics() {
 }
 
 /// Every route, in order.
-const ROUTES: [&str; 116] = [
+const ROUTES: [&str; 119] = [
     "delete /v1/auth/roles/{role}",
     "delete /v1/auth/users/{user}",
     "delete /v1/counters/{name}",
@@ -332,6 +369,8 @@ const ROUTES: [&str; 116] = [
     "get /v1/nodes",
     "get /v1/nodes/{node}",
     "get /v1/nodes/{node}/evidence",
+    "get /v1/ops",
+    "get /v1/ops/{op}",
     "get /v1/queues/{name}",
     "get /v1/sets/{name}",
     "get /v1/sets/{name}/{key}",
@@ -382,6 +421,7 @@ const ROUTES: [&str; 116] = [
     "post /v1/nodes/{node}:remove",
     "post /v1/nodes/{node}:resume",
     "post /v1/nodes/{node}:roles",
+    "post /v1/ops/{op}:cancel",
     "post /v1/queues/{name}",
     "post /v1/queues/{name}:done",
     "post /v1/queues/{name}:pop",
@@ -407,6 +447,7 @@ async fn every_route_is_described_and_every_description_is_a_route() {
             assert!(!operation["summary"].as_str().unwrap().is_empty(), "{method} {path}");
             described.push(format!("{method} {path}"));
             let path = path.replace("{key}", "a").replace("{node}", "n1").replace("{group}", "1");
+            let path = path.replace(":take", ":take?wait=0s");
             let call = match method.as_str() {
                 "get" => Call::get(path),
                 "put" => Call::put(path, "1"),
@@ -423,6 +464,41 @@ async fn every_route_is_described_and_every_description_is_a_route() {
     }
     described.sort();
     assert_eq!(described, ROUTES);
+}
+
+#[tokio::test]
+async fn every_body_of_json_has_fields_and_every_name_in_the_description_a_schema() {
+    let world = World::new().await;
+    let document: Value = client(&world).json(Call::get("/openapi.json")).await.unwrap();
+    let schemas = &document["components"]["schemas"];
+    let named = |schema: &Value| {
+        let name = schema["$ref"].as_str()?.strip_prefix("#/components/schemas/")?;
+        Some(&schemas[name])
+    };
+    let has_fields = |schema: &Value| {
+        let fields = named(schema).unwrap_or(schema)["properties"].as_object();
+        fields.is_some_and(|fields| !fields.is_empty())
+    };
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let body = &operation["requestBody"]["content"]["application/json"];
+            assert!(body.is_null() || has_fields(&body["schema"]), "{method} {path} takes what?");
+            let answer = &operation["responses"]["200"]["content"]["application/json"];
+            let is_told = ["/v1/auth", "/v1/ops"].iter().any(|begin| path.starts_with(begin));
+            assert!(!is_told || has_fields(&answer["schema"]), "{method} {path} gives what?");
+        }
+    }
+    let text = document.to_string();
+    for named in text.split("#/components/schemas/").skip(1) {
+        let name = named.split('"').next().unwrap();
+        assert!(schemas[name].is_object(), "{name} is not described");
+    }
+    let described = schemas["Settings"]["properties"].as_object().unwrap();
+    let settings: Value = client(&world).json(Call::get("/v1/cluster/settings")).await.unwrap();
+    assert_eq!(
+        described.keys().collect::<Vec<_>>(),
+        settings["settings"].as_object().unwrap().keys().collect::<Vec<_>>(),
+    );
 }
 
 #[tokio::test]

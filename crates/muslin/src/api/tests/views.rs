@@ -24,6 +24,14 @@ pub(super) async fn add(world: &World, id: u64) {
     post(world, &format!("/v1/nodes/n{id}:approve"), "").await;
 }
 
+/// Another member, which nobody runs, and which is to vote all the same.
+pub(super) async fn add_promoted(world: &World, id: u64) {
+    let member = Member { address: format!("127.0.0.1:76{id:02}"), ..super::member(id) };
+    hold(world, member).await;
+    post(world, &format!("/v1/nodes/n{id}:approve"), "").await;
+    post(world, &format!("/v1/nodes/n{id}:promote"), "").await;
+}
+
 /// Asks to be admitted without a token.
 async fn hold(world: &World, member: Member) {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -300,6 +308,64 @@ async fn events_are_gone_on_with_and_told_of_one_node() {
     assert_eq!(line(&mut lines).await["number"], items.last().unwrap()["number"]);
     let mut lost = client.lines(Call::get("/v1/events?watch=1&from=x-1")).await.unwrap();
     assert_eq!(line(&mut lost).await["type"], "resync");
+}
+
+#[tokio::test]
+async fn what_outlasts_its_call_is_an_operation_until_it_is_done_or_cancelled() {
+    let world = World::new().await;
+    let client = client(&world);
+    assert_eq!(get(&world, "/v1/ops").await["items"], json!([]));
+    add_promoted(&world, 2).await;
+    let promoted = client.bytes(Call::post("/v1/nodes/n2:promote", "")).await.unwrap();
+    let path = promoted.headers["location"].to_str().unwrap();
+    assert_eq!(path, "/v1/ops/promote-0000000000000002");
+    let told: Value = serde_json::from_slice(&promoted.body).unwrap();
+    assert_eq!(told["op"], "promote-0000000000000002");
+    let op = get(&world, path).await;
+    assert_eq!((&op["kind"], &op["state"]), (&json!("promote"), &json!("running")), "{op}");
+    assert_eq!((&op["node"], &op["ended"]), (&json!("0000000000000002"), &json!(null)), "{op}");
+    let mut lines = client.lines(Call::get("/v1/ops?watch=1")).await.unwrap();
+    assert_eq!(line(&mut lines).await["id"], op["id"]);
+    assert_eq!(line(&mut lines).await["type"], "sync");
+    let ended = post(&world, &format!("{path}:cancel"), "").await;
+    assert_eq!(ended["state"], "undone", "{ended}");
+    assert!(ended["ended"].is_string() && ended["began"] == op["began"], "{ended}");
+    assert_eq!(get(&world, "/v1/nodes/n2").await["vote"], "auto");
+    let put = line(&mut lines).await;
+    assert_eq!((&put["type"], &put["state"]), (&json!("put"), &json!("undone")), "{put}");
+    assert_eq!(get(&world, "/v1/ops").await["items"], json!([ended]), "it is kept");
+    refused(&client, Call::post(format!("{path}:cancel"), ""), 409, "conflict").await;
+    refused(&client, Call::get("/v1/ops/drain-7"), 404, "not-found").await;
+    // The sole voter votes: there is nothing that would go on.
+    let at_once = client.bytes(Call::post("/v1/nodes/n1:promote", "")).await.unwrap();
+    assert!(!at_once.headers.contains_key("location"));
+}
+
+#[tokio::test]
+async fn a_change_of_the_gossip_key_and_a_backup_are_operations() {
+    let world = World::new().await;
+    let client = client(&world);
+    for (generation, count) in [(1, 0), (2, 1)] {
+        let told = post(&world, "/v1/gossip-keys:rotate", "").await;
+        assert_eq!(told["generation"], generation, "{told}");
+        let ops = get(&world, "/v1/ops").await;
+        assert_eq!(ops["items"].as_array().unwrap().len(), count, "{ops}");
+    }
+    let op = get(&world, "/v1/ops/gossip-key-2").await;
+    assert_eq!((&op["kind"], &op["state"]), (&json!("gossip-key"), &json!("running")), "{op}");
+    refused(&client, Call::post("/v1/ops/gossip-key-2:cancel", ""), 409, "conflict").await;
+    client.bytes(Call::get("/v1/snapshot")).await.unwrap();
+    let is_backup = |op: &&Value| op["kind"] == "backup";
+    let backup = loop {
+        let ops = get(&world, "/v1/ops").await;
+        let found = ops["items"].as_array().unwrap().iter().find(is_backup).cloned();
+        if let Some(op) = found.filter(|op| op["state"] != "running") {
+            break op;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((&backup["state"], &backup["node"]), (&json!("done"), &json!("0000000000000001")));
+    assert_eq!(get(&world, &format!("/v1/ops/{}", backup["id"].as_str().unwrap())).await, backup);
 }
 
 #[tokio::test]

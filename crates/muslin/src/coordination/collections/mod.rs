@@ -31,4 +31,4 @@ pub use multimap::MultiMap;
 pub use once::{ONCE_BYTES_MAX, Once};
 pub use set::Set;
 pub use space::{HIDDEN, Kind, Page, Pair};
-pub use work::{Taken, WorkQueue};
+pub use work::{Taken, Tenure, WorkQueue};

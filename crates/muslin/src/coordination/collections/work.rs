@@ -55,6 +55,43 @@ pub struct Taken {
     asked: Bytes,
 }
 
+/// By what an item is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tenure {
+    /// A lease that is there, which goes on when the item is done.
+    Lease(LeaseId),
+    /// One that is made with the taking, and ends when the item is done or put back.
+    Made {
+        /// Its id, which no lease has.
+        lease: LeaseId,
+        /// Its time to live, in milliseconds.
+        ttl_ms: u64,
+    },
+}
+
+impl Tenure {
+    fn hung(self, key: Bytes, value: Bytes) -> Op {
+        let (lease, ttl_ms) = match self {
+            Tenure::Lease(lease) => (lease, 0),
+            Tenure::Made { lease, ttl_ms } => (lease, ttl_ms),
+        };
+        op(OpKind::Put(Put { key, value, lease: lease.0, ttl_ms, ..Put::default() }))
+    }
+
+    /// The lease that it is, or will be.
+    pub fn lease(self) -> LeaseId {
+        match self {
+            Tenure::Lease(lease) | Tenure::Made { lease, .. } => lease,
+        }
+    }
+}
+
+impl From<LeaseId> for Tenure {
+    fn from(lease: LeaseId) -> Tenure {
+        Tenure::Lease(lease)
+    }
+}
+
 /// The row as it was found.
 struct Row {
     /// The floor's key, if there is one.
@@ -98,14 +135,19 @@ impl WorkQueue {
     /// Takes the first item that nobody has, by a lease: it is back where it was when that ends
     /// before it is done. `None` if there is none. Whoever asks again by the same identity, because
     /// the answer was lost, gets the item that it has, until that is done.
-    pub async fn take(&self, lease: LeaseId, once: &Once) -> Result<Option<Taken>, Error> {
-        Ok(self.try_take(lease, once).await?.ok())
+    pub async fn take(
+        &self,
+        tenure: impl Into<Tenure>,
+        once: &Once,
+    ) -> Result<Option<Taken>, Error> {
+        Ok(self.try_take(tenure.into(), once).await?.ok())
     }
 
     /// The same, and waits until there is one.
-    pub async fn next(&self, lease: LeaseId, once: &Once) -> Result<Taken, Error> {
+    pub async fn next(&self, tenure: impl Into<Tenure>, once: &Once) -> Result<Taken, Error> {
+        let tenure = tenure.into();
         loop {
-            match self.try_take(lease, once).await? {
+            match self.try_take(tenure, once).await? {
                 Ok(taken) => return Ok(taken),
                 // One is pushed, or one that was taken is there again.
                 Err(since) => tokio::select! {
@@ -211,7 +253,7 @@ impl WorkQueue {
 
     async fn try_take(
         &self,
-        lease: LeaseId,
+        tenure: Tenure,
         once: &Once,
     ) -> Result<Result<Taken, Revision>, Error> {
         loop {
@@ -233,16 +275,13 @@ impl WorkQueue {
                 made_by(mark.clone(), Revision::ZERO),
                 made_by(asked.clone(), Revision::ZERO),
             ]);
-            let hung = |key: Bytes, value: Bytes| {
-                op(OpKind::Put(Put { key, value, lease: lease.0, ..Put::default() }))
-            };
-            txn.success.push(hung(mark.clone(), once.name().clone()));
-            txn.success.push(hung(asked, free.key.clone()));
+            txn.success.push(tenure.hung(mark.clone(), once.name().clone()));
+            txn.success.push(tenure.hung(asked, free.key.clone()));
             let done = self.space.txn(txn).await?;
             if done.succeeded {
                 let fence = Fence { key: mark, create_revision: done.revision };
                 let (place, value) = (free.key.clone(), free.value.clone());
-                let asked = once.name().clone();
+                let (lease, asked) = (tenure.lease(), once.name().clone());
                 return Ok(Ok(Taken { place, value, fence, lease, asked }));
             }
         }
