@@ -226,17 +226,25 @@ pub(super) async fn enter(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
     let parties: u64 =
         parties.ok_or_else(|| Problem::bad_request("say how many are expected: parties=N"))?;
     let (name, _) = named(&request)?;
-    let hold = Hold::of(&desk, &wish).await?;
     let barrier = barrier(&desk, &name);
+    let vain = || {
+        let detail = format!("fewer than {parties} came in that time");
+        Problem::new(StatusCode::CONFLICT, "not-all-there", detail).retryable()
+    };
+    if wish.wait.is_some_and(|wait| wait.is_zero()) {
+        // Whoever only tries, and in vain, was never there: others would count it.
+        let (there, _) = barrier.parties().await.map_err(failed(&desk))?;
+        if there.len() as u64 + 1 < parties {
+            return Err(vain());
+        }
+    }
+    let hold = Hold::of(&desk, &wish).await?;
     let entered = hold.waits(&desk, &wish, barrier.enter(hold.lease, parties)).await;
     let fence = match entered {
         Ok(Some(fence)) => fence,
         other => {
             hold.end(&desk).await;
-            return Err(other.map_or_else(failed(&desk), |_| {
-                let detail = format!("fewer than {parties} came in that time");
-                Problem::new(StatusCode::CONFLICT, "not-all-there", detail).retryable()
-            }));
+            return Err(other.map_or_else(failed(&desk), |_| vain()));
         }
     };
     let body = json!({

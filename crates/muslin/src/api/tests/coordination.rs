@@ -404,3 +404,24 @@ async fn a_lease_made_for_an_item_ends_with_it_and_one_that_was_brought_along_do
     let Ok(Response::Leases { ids }) = view.result else { panic!("leases are listed") };
     assert_eq!(ids, [u64::from_str_radix(own, 16).unwrap()]);
 }
+
+#[tokio::test]
+async fn who_only_tries_a_barrier_is_not_counted_by_those_who_wait() {
+    let world = World::new().await;
+    let client = client(&world);
+    let waiting = tokio::spawn({
+        let client = super::http::client(&world);
+        async move { client.json::<Value>(post("/v1/barriers/b:enter?parties=2")).await }
+    });
+    let there = async || asked(&client, Call::get("/v1/barriers/b")).await["parties"].clone();
+    while there().await.as_array().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let before = world.handle.glance().revision;
+    let tried = post("/v1/barriers/b:enter?parties=3&wait=0s");
+    refused(&client, tried, 409, "not-all-there").await;
+    assert_eq!(world.handle.glance().revision, before, "it has left no trace");
+    assert!(!waiting.is_finished());
+    asked(&client, post("/v1/barriers/b:enter?parties=2&wait=0s")).await;
+    waiting.await.unwrap().unwrap();
+}
