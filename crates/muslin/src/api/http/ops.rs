@@ -449,7 +449,7 @@ pub(super) async fn list_or_watch(
     };
     let from = params.text("from")?.or_else(|| following.behind.clone());
     params.finish()?;
-    let (lines, answered) = Lines::following(&request, &following);
+    let (lines, answered) = Lines::following(&desk, &request, &following);
     tokio::spawn(async move {
         tokio::select! {
             _ = follow(&desk, from, &lines) => {}
