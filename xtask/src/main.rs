@@ -16,6 +16,7 @@ mod guard;
 mod http;
 mod json;
 mod membership;
+mod million;
 mod nostd;
 mod outage;
 mod peers;
@@ -62,6 +63,8 @@ cargo xtask COMMAND
                            [--dev: not in release]
   watchers [ARGS..]        10,000 watches of one prefix beside 1,000 puts a second: what is lost,
                            how much longer puts take, memory, and what becomes of one not read
+  million [--keys N]       a million keys: memory for each, how long writes wait for a snapshot,
+                           time until what was killed answers
   compare-etcd [ARGS..]    three etcd and three muslin nodes under the same loads and failures, in
                            turn; writes docs/performance.md: [--quick] [--rows A,B] [--rounds N]
                            [--seconds N]
@@ -102,6 +105,7 @@ fn dispatch(command: &str, rest: &[String]) -> Result<(), String> {
         "bench-raft" => peers::bench(rest),
         "compare-etcd" => compare::run(rest),
         "watchers" => watchers::run(rest),
+        "million" => million::run(rest),
         guard::COMMAND => guard::run(),
         "chaos" => chaos::run(rest),
         "membership" => membership::run(rest),

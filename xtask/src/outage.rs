@@ -15,10 +15,15 @@ const BEFORE: Duration = Duration::from_millis(1_500);
 const NOTICE: Duration = Duration::from_secs(1);
 
 /// Puts without pause, in a process of their own.
-struct Probe(Child);
+pub(crate) struct Probe(Child);
 
 impl Probe {
-    fn start(binary: &Path, endpoints: &[String], seconds: u64) -> Result<Probe, String> {
+    /// Puts for so many seconds.
+    pub(crate) fn start(
+        binary: &Path,
+        endpoints: &[String],
+        seconds: u64,
+    ) -> Result<Probe, String> {
         let (endpoints, seconds) = (endpoints.join(","), seconds.to_string());
         let line = ["bench", "outage", "-o", "json", "--seconds", &seconds, "--longer-than", "1"];
         let mut command: Command = process::command(binary, &line);
@@ -28,7 +33,8 @@ impl Probe {
         Ok(Probe(child))
     }
 
-    fn finish(self) -> Result<String, String> {
+    /// Waits for its end; what it told.
+    pub(crate) fn finish(self) -> Result<String, String> {
         let id = self.0.id();
         let answer = self.0.wait_with_output().map_err(|error| error.to_string())?;
         crate::guard::ended(id);
@@ -77,8 +83,19 @@ pub(crate) fn all_killed_ms(
     Ok((first - moment as f64) / 1e3)
 }
 
+/// The longest outage of those that end before a moment.
+pub(crate) fn longest_before_ms(told: &str, moment_us: u64) -> f64 {
+    let outages = told.split("\"from_unix_us\":").skip(1);
+    let lengths = outages.filter_map(|outage| {
+        let from: f64 = json::leading(outage)?;
+        let ms = json::number(outage, "ms")?;
+        (from + ms * 1e3 <= moment_us as f64).then_some(ms)
+    });
+    lengths.fold(0.0, f64::max)
+}
+
 /// The longest outage of those that end behind a moment; what was before it does not count.
-fn longest_ms(told: &str, moment_us: u64) -> f64 {
+pub(crate) fn longest_ms(told: &str, moment_us: u64) -> f64 {
     let outages = told.split("\"from_unix_us\":").skip(1);
     let lengths = outages.filter_map(|outage| {
         let from: f64 = json::leading(outage)?;
@@ -88,7 +105,8 @@ fn longest_ms(told: &str, moment_us: u64) -> f64 {
     lengths.fold(0.0, f64::max)
 }
 
-fn unix_us() -> u64 {
+/// The machine's clock.
+pub(crate) fn unix_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_micros() as u64
 }
@@ -107,5 +125,7 @@ mod tests {
         assert_eq!(longest_ms(told, 1_600_000), 30.0);
         assert_eq!(longest_ms(told, 3_000_000), 0.0);
         assert_eq!(longest_ms("{\"outages\":[]}", 0), 0.0);
+        assert_eq!(longest_before_ms(told, 1_200_000), 900.0);
+        assert_eq!(longest_before_ms(told, 900_000), 0.0);
     }
 }

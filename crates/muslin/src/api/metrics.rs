@@ -2,6 +2,7 @@
 //! are made of it.
 
 use super::gate::Gate;
+use crate::driver::Handle;
 use crate::store::{DiskNumbers, SYNC_CLASSES_US};
 use crate::transport::{CounterRow, TransportCounters};
 use metrics::{Counter, Key, KeyName, Level, Metadata, Recorder, Unit};
@@ -110,6 +111,7 @@ pub const TABLE: &[Row] = &[
     counted(SUSPICIONS).help("Times a node became suspect in this node's view."),
     counted(DEATHS).help("Times a node was held for down in this node's view."),
     counted(SNAPSHOTS).help("Snapshots of the state taken."),
+    counted(SNAPSHOTS_SENT).help("Snapshots of the state that began to be sent to a node."),
     counted(BAD_MESSAGES).help("Messages dropped because they could not be read."),
     Row {
         name: "muslin_api_connections",
@@ -139,6 +141,7 @@ const LEADER_CHANGES: &str = "muslin_raft_leader_changes_total";
 const SUSPICIONS: &str = "muslin_swim_suspicions_total";
 const DEATHS: &str = "muslin_swim_deaths_total";
 const SNAPSHOTS: &str = "muslin_raft_snapshots_total";
+const SNAPSHOTS_SENT: &str = "muslin_raft_snapshots_sent_total";
 const BAD_MESSAGES: &str = "muslin_bad_messages_total";
 
 fn connections(gate: &Gate) -> u64 {
@@ -168,6 +171,7 @@ pub(super) struct Metrics {
     suspicions: Counter,
     deaths: Counter,
     snapshots: Counter,
+    snapshots_sent: Counter,
     bad_messages: Counter,
     gate: Arc<Gate>,
     transport: Option<Arc<TransportCounters>>,
@@ -203,6 +207,7 @@ impl Metrics {
             suspicions: counter(SUSPICIONS),
             deaths: counter(DEATHS),
             snapshots: counter(SNAPSHOTS),
+            snapshots_sent: counter(SNAPSHOTS_SENT),
             bad_messages: counter(BAD_MESSAGES),
             gate,
             transport,
@@ -219,13 +224,16 @@ impl Metrics {
             Event::Swim(swim::Event::Suspected { .. }) => self.suspicions.increment(1),
             Event::Swim(swim::Event::Down { .. }) => self.deaths.increment(1),
             Event::SnapshotTaken { .. } => self.snapshots.increment(1),
+            Event::Raft { event: raft::Event::SnapshotSent { .. }, .. } => {
+                self.snapshots_sent.increment(1);
+            }
             Event::BadMessage { .. } => self.bad_messages.increment(1),
             _ => {}
         }
     }
 
     /// All numbers as Prometheus reads them.
-    pub(super) fn render(&self, status: &NodeStatus, disk: &DiskNumbers) -> String {
+    pub(super) fn render(&self, status: &NodeStatus, handle: &Handle) -> String {
         for row in TABLE {
             let value = match row.source {
                 Source::Node(of) => of(status),
@@ -236,7 +244,13 @@ impl Metrics {
             self.recorder.register_gauge(&key, &METADATA).set(value as f64);
         }
         let mut text = self.recorder.handle().render();
-        write_disk(&mut text, disk);
+        write_disk(&mut text, &handle.disk());
+        let (name, longest) = ("muslin_driver_longest_turn_seconds", handle.longest_turn());
+        text += &format!(
+            "# HELP {name} Longest turn of the driver in the last ten to twenty seconds.\n\
+             # TYPE {name} gauge\n{name} {}\n",
+            longest.as_secs_f64()
+        );
         if let Some(transport) = &self.transport {
             write_transport(&mut text, transport);
         }

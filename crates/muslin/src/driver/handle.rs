@@ -46,6 +46,8 @@ struct Shared {
     hub: Arc<Hub>,
     /// In nanoseconds since the start, and one more: zero is never.
     fresh: AtomicU64,
+    /// In nanoseconds.
+    turn: AtomicU64,
     started: Instant,
     disk: Arc<DiskCounters>,
     kinds: Vec<String>,
@@ -126,6 +128,7 @@ impl Handle {
             revision: AtomicU64::new(0),
             hub: Arc::default(),
             fresh: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
             started: Instant::now(),
             disk,
             kinds,
@@ -292,6 +295,17 @@ impl Handle {
     /// What the store counts.
     pub fn disk(&self) -> DiskNumbers {
         self.shared.disk.numbers()
+    }
+
+    /// The longest turn of the driver lately, in the last ten seconds at least: so long nobody was
+    /// answered.
+    pub fn longest_turn(&self) -> Duration {
+        Duration::from_nanos(self.shared.turn.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn turned(&self, longest: Duration) {
+        let nanos = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.turn.store(nanos, Ordering::Relaxed);
     }
 
     /// Bytes of changes that are kept for the readers of watches, of all together.

@@ -16,6 +16,7 @@ mod reading;
 mod run;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod watch;
 
 pub use groups::GroupError;

@@ -6,6 +6,7 @@ use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::held::Held;
 use super::hub::{Teller, pump};
 use super::log_thread::{self, Desk, Report, Save};
+use super::turns::Turns;
 use crate::looks::{GATHER_MAX, Looks, STOPPED};
 use crate::store::{RecoveredGroup, Store, StoreError};
 use crate::transport::{Incoming, Transport};
@@ -126,6 +127,7 @@ pub fn start(
         held,
         next_event: 1,
         crowd: Crowd::default(),
+        turns: Turns::new(handle.started()),
         clock_told: None,
         stopping: None,
         failure: None,
@@ -204,6 +206,7 @@ struct Run {
     porter: Porter,
     next_event: u64,
     crowd: Crowd,
+    turns: Turns,
     /// When the node was last told the wall clock.
     clock_told: Option<Instant>,
     stopping: Option<Stopping>,
@@ -211,6 +214,15 @@ struct Run {
     failure: Option<DriverError>,
     /// Watches end with it.
     _teller: Teller,
+}
+
+/// What a turn began with.
+enum First {
+    Report(Report),
+    Incoming(Incoming),
+    Mail(Mail),
+    Contacts(Vec<SocketAddr>),
+    Nothing,
 }
 
 /// Who waits for a reply.
@@ -270,16 +282,22 @@ impl Run {
             if timer.deadline() != wake.into() {
                 timer.as_mut().reset(wake.into());
             }
-            tokio::select! {
+            let first = tokio::select! {
                 biased;
-                Some(report) = inboxes.reports.recv() => self.on_report(report)?,
-                Some(incoming) = inboxes.incoming.recv() => {
-                    self.on_incoming(incoming, &mut inboxes.reports)?;
-                }
-                Some(mail) = inboxes.mail.recv() => self.on_mail(mail),
-                Some(contacts) = inboxes.contacts.recv() => self.step(Input::Contacts(contacts)),
-                () = gate.called() => {}
-                () = &mut timer => {}
+                Some(report) = inboxes.reports.recv() => First::Report(report),
+                Some(incoming) = inboxes.incoming.recv() => First::Incoming(incoming),
+                Some(mail) = inboxes.mail.recv() => First::Mail(mail),
+                Some(contacts) = inboxes.contacts.recv() => First::Contacts(contacts),
+                () = gate.called() => First::Nothing,
+                () = &mut timer => First::Nothing,
+            };
+            self.turns.begin(Instant::now());
+            match first {
+                First::Report(report) => self.on_report(report)?,
+                First::Incoming(incoming) => self.on_incoming(incoming, &mut inboxes.reports)?,
+                First::Mail(mail) => self.on_mail(mail),
+                First::Contacts(contacts) => self.step(Input::Contacts(contacts)),
+                First::Nothing => {}
             }
             let was_stopped = wake + STOPPED <= Instant::now();
             let taken = self.gather(&mut inboxes)?;
@@ -291,6 +309,9 @@ impl Run {
                 self.step(Input::Tick);
             }
             self.flush();
+            if let Some(longest) = self.turns.end(Instant::now()) {
+                self.handle.turned(longest);
+            }
             if let Some(failure) = self.failure.take() {
                 return Err(failure);
             }

@@ -61,5 +61,5 @@ pub(super) async fn metrics(desk: Arc<Desk>, request: Request<Body>) -> Result<R
     let status = desk.handle.status().await;
     let status = status.map_err(|failure| Problem::of_failure(failure, true))?;
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, desk.metrics.render(&status, &desk.handle.disk())).into_response())
+    Ok((kind, desk.metrics.render(&status, &desk.handle)).into_response())
 }
