@@ -126,10 +126,10 @@ impl Afar {
         &mut self,
         now: Now,
         from: NodeId,
-        (id, boot): (GroupId, u64),
-        (matter, answer): (Matter, Answer),
+        answered: Answered,
         out: &mut Outputs<Output>,
     ) {
+        let Answered { group: id, boot, matter, answer } = answered;
         // Numbers begin anew with each start.
         let is_ours = boot == self.home.boot;
         let Some(remote) = self.groups.get_mut(&id).filter(|remote| remote.has(from) && is_ours)
@@ -184,6 +184,15 @@ pub(super) struct Refused<'a> {
     pub(super) full: bool,
     /// Who leads, as that replica knows.
     pub(super) leader: Option<NodeId>,
+}
+
+/// What a replica says to a command or a question.
+pub(super) struct Answered {
+    pub(super) group: GroupId,
+    /// Of the process that asked.
+    pub(super) boot: u64,
+    pub(super) matter: Matter,
+    pub(super) answer: Answer,
 }
 
 /// One group that is asked from afar.

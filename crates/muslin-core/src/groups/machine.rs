@@ -1,6 +1,6 @@
 //! All groups of a node, and the sets that say which of them need looking at.
 
-use super::afar::{Afar, Refused};
+use super::afar::{Afar, Answered, Refused};
 use super::group::{Asker, Home, Opening};
 use super::liveness::{self, Liveness};
 use super::{Answer, Event, Failure, Group, Input, Matter, Message, Options, Output, Recovered};
@@ -431,7 +431,8 @@ impl Groups {
                 }
             }
             Message::Answered { group, boot, matter, answer } => {
-                self.afar.on_answer(now, from, (group, boot), (matter, answer), out);
+                let answered = Answered { group, boot, matter, answer };
+                self.afar.on_answer(now, from, answered, out);
             }
             // For the leader of the control group; the node takes them.
             Message::Claims(_) => {}

@@ -159,7 +159,7 @@ enum Asked {
 #[derive(Clone, PartialEq, ::prost::Oneof)]
 enum Said {
     #[prost(bytes = "bytes", tag = "5")]
-    Said(Bytes),
+    Result(Bytes),
     #[prost(message, tag = "6")]
     Gone(Nothing),
     #[prost(uint64, tag = "7")]
@@ -325,7 +325,7 @@ impl From<&GroupMessage> for Kind {
 impl From<&GroupAnswer> for Said {
     fn from(answer: &GroupAnswer) -> Said {
         match answer {
-            GroupAnswer::Said(bytes) => Said::Said(bytes.clone()),
+            GroupAnswer::Said(bytes) => Said::Result(bytes.clone()),
             GroupAnswer::Gone => Said::Gone(Nothing {}),
             GroupAnswer::Busy { retry_after } => Said::BusyMs(retry_after.as_millis() as u64),
             GroupAnswer::Elsewhere => Said::Elsewhere(Nothing {}),
@@ -338,7 +338,7 @@ impl From<&GroupAnswer> for Said {
 impl From<Said> for GroupAnswer {
     fn from(said: Said) -> GroupAnswer {
         match said {
-            Said::Said(bytes) => GroupAnswer::Said(bytes),
+            Said::Result(bytes) => GroupAnswer::Said(bytes),
             Said::Gone(Nothing {}) => GroupAnswer::Gone,
             Said::BusyMs(millis) => {
                 GroupAnswer::Busy { retry_after: Duration::from_millis(millis) }
