@@ -168,6 +168,13 @@ fn who_leads_runs_and_the_next_stands_in_for_it() {
     let before: u64 = written(&file).strip_prefix("web ").unwrap().parse().unwrap();
     assert_eq!(leader(), Some(json!("first")));
     let (mut second, file) = start(1, "second");
+    until("the second stands for it", || {
+        let answer = crate::http::ask(&dev.nodes[2].addr, "GET", "/v1/elections/web", b"")?;
+        (answer.json()["candidates"].as_array()?.len() == 1).then_some(())
+    });
+    // Whoever believes that it leads runs its command meanwhile.
+    assert_eq!(answered(&["op", "ls", "--addr", &dev.nodes[1].addr]).code, Some(0));
+    assert!(!file.exists(), "two lead at once");
     drop(first);
     let after: u64 = written(&file).strip_prefix("web ").unwrap().parse().unwrap();
     assert!(after > before, "{after} > {before}");

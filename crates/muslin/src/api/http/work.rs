@@ -24,6 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// Whoever does not wait, and finds the others there, is let through well within this, unless one
+/// of them has left meanwhile.
+const TRIED_FOR: Duration = Duration::from_secs(5);
+
 fn queue(desk: &Desk, name: &[u8]) -> WorkQueue {
     WorkQueue::new(&desk.handle, name)
 }
@@ -221,7 +225,7 @@ fn barrier(desk: &Desk, name: &[u8]) -> Barrier {
 
 pub(super) async fn enter(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     let mut params = Params::of(&request)?;
-    let (wish, parties) = (Wish::of(&mut params)?, params.number("parties")?);
+    let (mut wish, parties) = (Wish::of(&mut params)?, params.number("parties")?);
     params.finish()?;
     let parties: u64 =
         parties.ok_or_else(|| Problem::bad_request("say how many are expected: parties=N"))?;
@@ -237,6 +241,8 @@ pub(super) async fn enter(desk: Arc<Desk>, request: Request<Body>) -> Result<Res
         if there.len() as u64 + 1 < parties {
             return Err(vain());
         }
+        // All are there with it: what is left to do takes some writes.
+        wish.wait = Some(TRIED_FOR);
     }
     let hold = Hold::of(&desk, &wish).await?;
     let entered = hold.waits(&desk, &wish, barrier.enter(hold.lease, parties)).await;
