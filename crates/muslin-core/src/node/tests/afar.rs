@@ -216,3 +216,32 @@ fn what_was_asked_through_cuts_took_effect_once() {
         assert!(answered > 100, "seed {seed}: {answered} answered");
     }
 }
+
+#[test]
+fn an_answer_that_was_lost_with_the_leader_is_told_by_the_next() {
+    let mut world = world();
+    assert_eq!(count(world.answer(4, propose(1, "before"), 50)), 1);
+    let leader = led_by(&world);
+    let asked = world.ask(4, propose(1, "x"));
+    let is_answer = |input: &Input| {
+        matches!(input, Input::Peer { message: PeerMessage::Groups(Message::Answered { .. }), .. })
+    };
+    while !world.queue.values().any(|(_, input)| is_answer(input)) {
+        world.run(1);
+    }
+    // The others have heard that it is committed.
+    world.queue.retain(|_, (_, input)| !is_answer(input));
+    world.cut.insert(leader);
+    world.run(4_000);
+    let replies = world.replies.remove(&asked).unwrap_or_default();
+    assert_eq!(count(replies.first().cloned()), 2, "not only that it may have happened");
+    assert_eq!(carried_out(&world), 2);
+}
+
+#[test]
+fn a_question_is_answered_though_the_leader_is_out_of_this_nodes_reach() {
+    let mut world = world();
+    assert_eq!(count(world.answer(4, propose(1, "x"), 50)), 1);
+    world.barred.insert((4, led_by(&world)));
+    assert_eq!(count(world.answer(4, query(1), 2_500)), 1);
+}
