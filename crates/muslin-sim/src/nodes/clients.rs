@@ -214,11 +214,9 @@ impl Nodes {
         match &mut self.crowd.clients[client].duty {
             Duty::Lock(_) => self.on_lock_answer(client, node, &answer)?,
             Duty::Keyed(_) => self.on_keyed_answer(client, node, &answer)?,
-            Duty::Grouped { again } if is_ok => {
-                // As if the answer had been lost, now and then.
-                if self.draws.client.chance(700_000) {
-                    *again = None;
-                }
+            // Otherwise as if the answer had been lost.
+            Duty::Grouped { again } if is_ok && self.draws.client.chance(700_000) => {
+                *again = None;
             }
             Duty::Probe { written, read } if is_ok => {
                 (*written, *read) = (true, *written);
