@@ -136,13 +136,14 @@ fn snapshot(
         std::thread::sleep(Duration::from_millis(50));
     }
     let caught_up = start.elapsed().as_secs_f64();
-    let turn = turn_ms(servers, &staying)?;
+    let (turn, own) = (turn_ms(servers, &staying)?, turn_ms(servers, &[away])?);
     let told = probe.finish()?;
     let sent = total(servers, leader, "muslin_raft_snapshots_sent_total") - taken;
     println!(
         "a node that missed {} writes was sent {sent:.0} snapshots and had caught up \
-         {caught_up:.1} s after its start; before it, the longest time without an acknowledged \
-         write was {:.1} ms, and the longest turn of a driver {turn_before:.1} ms",
+         {caught_up:.1} s after its start, with a turn of its driver of {own:.0} ms; before it, \
+         the longest time without an acknowledged write was {:.1} ms, and the longest turn of a \
+         driver {turn_before:.1} ms",
         keys / MISSED_PART,
         outage::longest_before_ms(&told, moment),
     );

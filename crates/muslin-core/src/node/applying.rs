@@ -44,6 +44,7 @@ impl Node {
         self.follow_leadership(now);
         self.follow_control(now, out);
         self.take_snapshots(now, out);
+        self.raft.shorten_log(self.snapshots.kept());
     }
 
     fn on_raft_output(&mut self, now: Now, output: raft::Output, out: &mut Outputs<Output>) {

@@ -8,7 +8,7 @@
 use super::machine::Node;
 use super::{Event, Output};
 use crate::base::{Index, Now, Outputs, Sum64};
-use crate::raft::{self, Snapshot, SnapshotMeta};
+use crate::raft::{self, Kept, Snapshot, SnapshotMeta};
 use crate::state::Frozen;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -17,6 +17,10 @@ use core::time::Duration;
 /// How long everybody else has between two pieces. A piece of the usual length takes about half of
 /// this, so that a snapshot takes a third of a processor while it is made.
 const PIECE_EVERY: Duration = Duration::from_millis(1);
+
+/// This part of a snapshot's bytes is kept of the log for a peer that lags: to tell it that much
+/// costs far less than to send it the state.
+const LOG_PART: u64 = 8;
 
 /// What a node knows of its snapshots.
 #[derive(Debug, Default)]
@@ -70,6 +74,12 @@ impl Snapshots {
     /// The state was replaced by one that is on the disk: what was being made is of no use.
     pub(super) fn installed(&mut self, at: Index) {
         *self = Snapshots { at, size: self.size, is_lost: self.is_lost, ..Snapshots::default() };
+    }
+
+    /// What they want kept of the log.
+    pub(super) fn kept(&self) -> Kept {
+        let snapshot = self.making.as_ref().map(|making| making.meta.last.index);
+        Kept { bytes: self.size / LOG_PART, snapshot }
     }
 
     /// When the next piece is due.

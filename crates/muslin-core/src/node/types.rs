@@ -144,7 +144,8 @@ pub enum Input {
         /// Where it ends.
         index: Index,
     },
-    /// The saved snapshot of this group was found damaged: another is to take its place.
+    /// The saved snapshot of this group was found damaged, or the log needs one to let go of what
+    /// stands in its way: another is to be saved.
     SnapshotLost(GroupId),
     /// The disk, which all groups share, is full, or has room again.
     Disk(raft::DiskRoom),

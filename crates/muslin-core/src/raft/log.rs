@@ -17,8 +17,13 @@ use alloc::vec::Vec;
 pub(super) struct Log {
     base: LogId,
     pieces: VecDeque<Piece>,
+    /// Their weight.
+    bytes: usize,
     runs: VecDeque<LogId>,
 }
+
+/// Entries in one piece of a log that is read from the disk: what is let go of goes by pieces.
+const RECOVERED_PIECE: usize = 256;
 
 /// Entries that came together, or what is left of them.
 #[derive(Clone, Debug)]
@@ -74,7 +79,27 @@ pub(super) fn weight(entry: &Entry) -> usize {
 impl Log {
     /// A log that begins after `base`.
     pub(super) fn after(base: LogId) -> Log {
-        Log { base, pieces: VecDeque::new(), runs: VecDeque::from([base]) }
+        Log { base, pieces: VecDeque::new(), bytes: 0, runs: VecDeque::from([base]) }
+    }
+
+    /// Puts entries at the end as they were found on the disk, in pieces of a moderate size.
+    pub(super) fn recover(&mut self, entries: impl Iterator<Item = Entry>) {
+        let mut entries = entries.peekable();
+        while entries.peek().is_some() {
+            let mut piece = Vec::with_capacity(RECOVERED_PIECE);
+            piece.extend(entries.by_ref().take(RECOVERED_PIECE));
+            self.append(Entries::from(piece));
+        }
+    }
+
+    /// How many entries are held.
+    pub(super) fn len(&self) -> u64 {
+        self.last().index.0 - self.base.index.0
+    }
+
+    /// Their weight.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes as u64
     }
 
     /// The entry before the first one held.
@@ -108,20 +133,27 @@ impl Log {
             last = entry.id;
         }
         if !entries.is_empty() {
-            self.pieces.push_back(Piece::new(entries));
+            let piece = Piece::new(entries);
+            self.bytes += piece.bytes;
+            self.pieces.push_back(piece);
         }
     }
 
     /// Drops the entry at `from` and all after it.
     pub(super) fn truncate(&mut self, from: Index) {
         assert!(from > self.base.index, "R3: what is compacted was committed");
-        while self.pieces.back().is_some_and(|piece| piece.first() >= from) {
+        while let Some(piece) = self.pieces.back()
+            && piece.first() >= from
+        {
+            self.bytes -= piece.bytes;
             self.pieces.pop_back();
         }
         if let Some(piece) = self.pieces.back_mut()
             && piece.last().index >= from
         {
+            self.bytes -= piece.bytes;
             *piece = Piece::new(piece.entries.slice(0, piece.place(from)));
+            self.bytes += piece.bytes;
         }
         while self.runs.back().is_some_and(|run| run.index >= from) {
             self.runs.pop_back();
@@ -132,14 +164,19 @@ impl Log {
     /// Drops the entries up to and including `upto`, which the log must hold.
     pub(super) fn compact(&mut self, upto: Index) {
         let term = self.term_at(upto).expect("compaction stays within the log");
-        while self.pieces.front().is_some_and(|piece| piece.last().index <= upto) {
+        while let Some(piece) = self.pieces.front()
+            && piece.last().index <= upto
+        {
+            self.bytes -= piece.bytes;
             self.pieces.pop_front();
         }
         if let Some(piece) = self.pieces.front_mut()
             && piece.first() <= upto
         {
             let kept = piece.place(upto.next());
+            self.bytes -= piece.bytes;
             *piece = Piece::new(piece.entries.slice(kept, piece.entries.len()));
+            self.bytes += piece.bytes;
         }
         self.base = LogId::new(term, upto);
         while self.runs.get(1).is_some_and(|run| run.index <= upto) {

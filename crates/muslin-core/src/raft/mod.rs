@@ -160,6 +160,7 @@ mod replication;
 mod room;
 mod sanity;
 mod snapshots;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -176,3 +177,4 @@ pub use output::{
     DiskRoom, Event, HardState, Input, Output, ReadId, Recovered, Role, Snapshot, Write,
 };
 pub use replica::Raft;
+pub use tail::Kept;

@@ -40,7 +40,7 @@ pub struct Options {
     pub appends_gather_bytes: usize,
     /// Bytes in one piece of a snapshot.
     pub snapshot_chunk_bytes: usize,
-    /// Entries kept behind a snapshot for followers that lag a little.
+    /// Entries kept behind a snapshot, and in memory, for followers that lag a little.
     pub log_tail_entries: u64,
     /// The same by payload bytes, whichever is less.
     pub log_tail_bytes: u64,
@@ -88,7 +88,7 @@ impl Default for Options {
             appends_gather_bytes: APPENDS_GATHER_BYTES,
             snapshot_chunk_bytes: 256 << 10,
             log_tail_entries: 10_000,
-            log_tail_bytes: 64 << 20,
+            log_tail_bytes: 8 << 20,
             uncommitted_entries_max: 65_536,
             lease_reads: false,
             keeps_leases: false,

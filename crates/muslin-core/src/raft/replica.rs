@@ -10,9 +10,10 @@ use super::reads::{Asking, Rounds};
 use super::rebuild::Rebuild;
 use super::room::Reserve;
 use super::snapshots::Outgoing;
+use super::tail::Tail;
 use super::{
-    Bound, Configuration, DiskRoom, Drive, Entries, Event, HardState, Input, Options, Output,
-    Readers, RebuildId, Recovered, Role, SnapshotMeta,
+    Bound, Configuration, DiskRoom, Drive, Event, HardState, Input, Options, Output, Readers,
+    RebuildId, Recovered, Role, SnapshotMeta,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{Index, LogId, Machine, NodeId, Now, Outputs, PersistId, Prng, Term, Wake};
@@ -80,6 +81,8 @@ pub struct Raft {
     pub(super) incoming: Option<Arriving>,
     /// What those that are fed from here need of the log.
     pub(super) readers: Option<Readers>,
+    /// What else is kept of it, and when to look again whether less would do.
+    pub(super) tail: Tail,
     /// Last read round drawn; never reused by this process.
     pub(super) round: u64,
     /// Last replication session drawn; never reused by this process.
@@ -181,6 +184,7 @@ impl Raft {
             asking: Asking::default(),
             incoming: None,
             readers: None,
+            tail: Tail::default(),
             round: 0,
             session: 0,
             stopping: false,
@@ -533,11 +537,11 @@ fn recover_log(snapshot: SnapshotMeta, entries: Vec<super::Entry>) -> (Log, Conf
     {
         log = Log::after(oldest.id);
     }
-    let entries: Entries = entries.collect();
-    for entry in entries.iter().filter(|entry| entry.id.index > base.index) {
-        configurations.note(entry);
-    }
-    log.append(entries);
+    log.recover(entries.inspect(|entry| {
+        if entry.id.index > base.index {
+            configurations.note(entry);
+        }
+    }));
     if log.term_at(base.index) != Some(base.term) {
         // The snapshot was installed over a log that does not lead to it, and the crash came before
         // that log was dropped.

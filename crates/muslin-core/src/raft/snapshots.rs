@@ -7,23 +7,10 @@ use super::log::Log;
 use super::progress::{Leading, Mode, Peer};
 use super::replica::{Leader, Part};
 use super::{
-    Bound, Condition, DiskRoom, Event, Output, Raft, Readers, SessionId, Snapshot, SnapshotMeta,
-    Unbound,
+    Bound, Condition, DiskRoom, Event, Output, Raft, SessionId, Snapshot, SnapshotMeta, Unbound,
 };
 use crate::base::mutant::{self, Mutant};
 use crate::base::{ClusterId, Index, LogId, NodeId, Now, Outputs};
-
-/// How many times the usual tail is kept for a follower that answers and lags. One that lags
-/// further gets a snapshot: keeping more would cost every replica's memory for one replica's sake.
-const LAGGING_TAILS_MAX: u64 = 4;
-
-/// How many times the usual tail is kept behind a snapshot that is on its way to somebody who
-/// answers: if the log went on without it, its receiver would have to begin anew, and under load
-/// never end. Beyond it, a receiver so slow costs the leader more memory than it is worth.
-const SENDING_TAILS_MAX: u64 = 64;
-
-/// How many times the usual tail is kept by weight, for whomever: entries may be large.
-const WEIGHED_TAILS_MAX: u64 = 8;
 
 /// Most peers that are sent pieces at a time: the others' appends go over the same wire.
 const RECEIVERS_MAX: usize = 2;
@@ -72,7 +59,9 @@ impl Raft {
         let term = self.log.term_at(last.index);
         assert!(term.is_none_or(|term| term == last.term), "R6: a snapshot is of this log");
         // One that ends where the last did replaces it: what is on the disk has gone bad.
-        if save && last.index >= self.saved && term.is_some() && !self.is_saving() {
+        // Where the log in memory begins later, all up to there is applied here.
+        let is_ours = term.is_some() || last.index < self.log.base().index;
+        if save && last.index >= self.saved && is_ours && !self.is_saving() {
             let keep_from = self.keep_from(last.index);
             self.saved = last.index;
             self.saving = Some((last.index, keep_from));
@@ -96,34 +85,6 @@ impl Raft {
     /// Whether a snapshot is being saved: another one is not taken on before it is.
     pub fn is_saving(&self) -> bool {
         self.saving.is_some()
-    }
-
-    /// Where the log may begin once a snapshot up to `last` is saved: a tail is left for followers
-    /// that lag a little, a longer one for those that answer and lag more.
-    pub(super) fn keep_from(&self, last: Index) -> Index {
-        let (tail, bytes) = (self.options.log_tail_entries, self.options.log_tail_bytes);
-        let tails = |entries: u64, count: u64| {
-            let most = last.0.saturating_sub(entries.saturating_mul(count));
-            let weighed = bytes.saturating_mul(count.min(WEIGHED_TAILS_MAX));
-            most.max(self.log.tail_within(last, weighed).0)
-        };
-        let (lagging, sent) =
-            (tails(tail, LAGGING_TAILS_MAX), tails(tail.max(1), SENDING_TAILS_MAX));
-        let mut keep = tails(tail, 1);
-        if let Some(Readers { entries, snapshot }) = self.readers {
-            let needed = entries.map(|index| index.0.max(lagging));
-            let needed_then = snapshot.map(|index| index.0.max(sent));
-            keep = needed.into_iter().chain(needed_then).fold(keep, u64::min);
-        }
-        let Part::Leader(leader) = &self.part else { return Index(keep).next() };
-        let sending = leader.outgoing.as_ref().map(|outgoing| outgoing.snapshot.meta.last.index);
-        for (_, peer) in leader.peers.iter().filter(|(id, _)| self.is_answering(**id)) {
-            keep = match (&peer.mode, sending) {
-                (Mode::Snapshot { .. }, Some(sending)) => keep.min(sending.0.max(sent)),
-                _ => keep.min(peer.matched.0.max(lagging)),
-            };
-        }
-        Index(keep).next()
     }
 
     /// Begins with the peers that wait for a snapshot, or asks for one.
@@ -293,6 +254,13 @@ impl Raft {
         out.push(Output::Install(snapshot));
         out.push(Output::Report(Event::SnapshotInstalled { last }));
         self.report_configuration(out);
+    }
+}
+
+impl Leader {
+    /// Where the snapshot ends that is sent.
+    pub(super) fn sending(&self) -> Option<Index> {
+        self.outgoing.as_ref().map(|outgoing| outgoing.snapshot.meta.last.index)
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) enum Job {
     Write { group: GroupId, id: PersistId, write: Write },
     /// To a file of its own, when all that was issued before is durable.
     Save(Save),
+    /// Nothing: the replica holds no entries below this any more.
+    LetGo { group: GroupId, first: Index },
 }
 
 /// A snapshot to be saved.
@@ -37,6 +39,8 @@ pub(super) enum Report {
     Saved { group: GroupId, index: Index },
     /// The disk became full, or has room again.
     Room(DiskRoom),
+    /// A snapshot of this group is wanted, so that the log can let go of what is in the way.
+    Wanted(GroupId),
     /// Damage was found, and is being put right.
     Damaged(Damage, Option<GroupId>),
     /// The node must not go on.
@@ -81,6 +85,10 @@ impl Desk {
 
     pub(super) fn save(&self, save: Save) {
         let _ = self.jobs.send(Job::Save(save));
+    }
+
+    pub(super) fn let_go(&self, group: GroupId, first: Index) {
+        let _ = self.jobs.send(Job::LetGo { group, first });
     }
 
     /// What the store counts.
@@ -169,6 +177,7 @@ impl LogThread {
         for job in first.into_iter().chain(jobs.try_iter()) {
             match job {
                 Job::Save(save) => saves.push(save),
+                Job::LetGo { group, first } => self.store.let_go(group, first),
                 Job::Write { group, id, write } => {
                     self.bytes += weight(&write);
                     self.batch.push((group, write));
@@ -223,9 +232,10 @@ impl LogThread {
 
     fn tend(&mut self) -> Result<(), Ended> {
         match self.store.tend() {
-            Ok(room) => self.tell_room(room),
-            Err(error) => self.fail(Err(error)),
+            Ok(room) => self.tell_room(room)?,
+            Err(error) => return self.fail(Err(error)),
         }
+        self.store.wanted().into_iter().try_for_each(|group| self.report(Report::Wanted(group)))
     }
 
     /// Between two attempts: whether there is room is told when the write has gone through.

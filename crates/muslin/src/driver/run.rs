@@ -125,6 +125,7 @@ pub fn start(
         handle: handle.clone(),
         replies: Replies::default(),
         held,
+        held_from: Index::ZERO,
         next_event: 1,
         crowd: Crowd::default(),
         turns: Turns::new(handle.started()),
@@ -203,6 +204,8 @@ struct Run {
     handle: Handle,
     replies: Replies,
     held: Arc<Held>,
+    /// Where the log of the control group begins in memory, as the disk was told.
+    held_from: Index,
     porter: Porter,
     next_event: u64,
     crowd: Crowd,
@@ -446,6 +449,7 @@ impl Run {
                 }
             }
             Report::Saved { group, index } => self.step(Input::Saved { group, index }),
+            Report::Wanted(group) => self.step(Input::SnapshotLost(group)),
             Report::Room(room) => {
                 match room {
                     DiskRoom::Full => tracing::warn!("the disk is full: no writes until it is not"),
@@ -455,7 +459,9 @@ impl Run {
             }
             Report::Damaged(damage, snapshot_of) => {
                 let cure = match snapshot_of {
-                    None => "its entries are written again from memory",
+                    None => {
+                        "its entries are written again from memory, or a snapshot takes their place"
+                    }
                     Some(_) => "a snapshot of the present state is taken to replace it",
                 };
                 tracing::warn!(%damage, "{cure}");
@@ -493,6 +499,11 @@ impl Run {
             revision: self.node.state().revision(),
         });
         self.porter.show(|| self.node.state_view().1);
+        let first = self.node.raft().first_index();
+        if first > self.held_from {
+            self.held_from = first;
+            self.disk.let_go(GroupId::CONTROL, first);
+        }
     }
 
     fn carry_out(&mut self) {

@@ -59,6 +59,6 @@ mod tests {
         assert_eq!(turn(10 * MS, 2 * MS), None);
         assert_eq!(turn(SPAN, 3 * MS), None, "that of the span before is longer");
         assert_eq!(turn(2 * SPAN + 5 * MS, MS), Some(3 * MS));
-        assert_eq!(turn(5 * SPAN, 2 * MS), Some(2 * MS), "a span without any lies between");
+        assert_eq!(turn(5 * SPAN, MS / 2), Some(MS / 2), "a span without any lies between");
     }
 }

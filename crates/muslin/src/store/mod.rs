@@ -14,7 +14,7 @@ pub use error::StoreError;
 
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{DiskRoom, Recovered, Snapshot, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,6 +47,19 @@ pub trait Store: Send + 'static {
         Ok(())
     }
 
+    /// The replica of a group holds no entries below this in memory any more, and a store that
+    /// holds them beside it may let go of them too. The disk still needs them.
+    fn let_go(&mut self, group: GroupId, first: Index) {
+        let _ = (group, first);
+    }
+
+    /// Groups of which a snapshot is wanted, told once: the disk needs entries for lack of one that
+    /// stand in the way, and that are not in memory to be written elsewhere. Asked behind
+    /// [`Store::tend`].
+    fn wanted(&mut self) -> BTreeSet<GroupId> {
+        BTreeSet::new()
+    }
+
     /// What is done beside the log. Called behind [`Store::recover`].
     fn aside(&self) -> Arc<dyn Aside>;
 }
@@ -75,8 +88,8 @@ pub enum Scrubbed {
     Some,
     /// All that was there was read.
     All,
-    /// This was found in the log, and is written again from memory by the next
-    /// [`Store::tend`].
+    /// This was found in the log. The next [`Store::tend`] writes again what it held, as far as
+    /// that is in memory; otherwise a snapshot is wanted.
     Damaged(Damage),
     /// This was found in the snapshot of a group: another must be saved in its place.
     SnapshotDamaged(GroupId, Damage),

@@ -7,3 +7,4 @@ mod ledger;
 mod log;
 mod property;
 mod scripts;
+mod tail;

@@ -192,12 +192,14 @@ impl Aside for Beside {
         let last = snapshot.meta.last.index;
         let path = snapshot::path(&self.home.snapshots, group);
         let unfinished = self.unfinished(&path);
-        let (before, effect, is_lost) = {
+        let (before, effect, is_wanted) = {
             let state = self.lock();
             let effect = state.effect(group, snapshot, keep_from);
-            (state.last(group), effect, state.lost.contains(&group))
+            let (_, present) = state.published.get(&group).copied().unwrap_or_default();
+            let is_wanted = state.lost.contains(&group) || effect.keep_from > present.keep_from;
+            (state.last(group), effect, is_wanted)
         };
-        if before > Some(last) || before == Some(last) && !is_lost {
+        if before > Some(last) || before == Some(last) && !is_wanted {
             return Ok(());
         }
         self.prepare(&unfinished, group, snapshot, effect)?;

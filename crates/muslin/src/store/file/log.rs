@@ -12,7 +12,7 @@ use super::spares::{Spare, Spares};
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{DiskRoom, Entries, HardState, Snapshot, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,6 +130,8 @@ pub(super) struct Group {
     pub(super) keep_from: Index,
     /// Those that are, in order: to be written again when the segment they stand in must go.
     pub(super) entries: Held,
+    /// A snapshot is wanted, since not all of them are in memory; it was when they began here.
+    pub(super) wanted_at: Option<Index>,
 }
 
 impl Group {
@@ -146,7 +148,7 @@ impl Group {
 
     /// Room that state and entries take when they are written again.
     fn room(&self) -> u64 {
-        STATE_ROOM + self.entries.iter().map(record::room).sum::<u64>()
+        STATE_ROOM + self.entries.room()
     }
 }
 
@@ -178,6 +180,8 @@ pub(super) struct Log {
     is_loose: bool,
     /// The last batch has no seal yet.
     owes_seal: bool,
+    /// Groups of which a snapshot is wanted, since the last question.
+    wanted: BTreeSet<GroupId>,
 }
 
 /// A log as found.
@@ -205,7 +209,20 @@ impl Log {
             groups,
             is_loose: true,
             owes_seal: false,
+            wanted: BTreeSet::new(),
         }
+    }
+
+    /// The replica of a group holds nothing below this any more.
+    pub(super) fn let_go(&mut self, id: GroupId, first: Index) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.entries.let_go_before(first);
+        }
+    }
+
+    /// Groups of which a snapshot is wanted, once.
+    pub(super) fn take_wanted(&mut self) -> BTreeSet<GroupId> {
+        std::mem::take(&mut self.wanted)
     }
 
     /// Carries the writes out in order; all are durable on return.
@@ -502,9 +519,24 @@ impl Log {
         let numbers: Vec<u64> = self.segments.range(..=last).map(|(number, _)| *number).collect();
         for number in numbers {
             let bound = self.bound_to(number);
-            self.write_again(&bound)?;
+            let whole = self.whole_of(bound);
+            self.write_again(&whole)?;
         }
         Ok(())
+    }
+
+    /// Those of these groups whose entries are all in memory. Of the others a snapshot is wanted:
+    /// once it is saved, no more is needed than what is in memory.
+    fn whole_of(&mut self, mut ids: Vec<GroupId>) -> Vec<GroupId> {
+        ids.retain(|id| {
+            let group = self.groups.entry(*id).or_default();
+            let is_whole = group.entries.is_whole();
+            if !is_whole && group.wanted_at.replace(group.keep_from) != Some(group.keep_from) {
+                self.wanted.insert(*id);
+            }
+            is_whole
+        });
+        ids
     }
 
     /// Writes again what groups that write little need of the oldest segments, so that these do not
@@ -522,8 +554,12 @@ impl Log {
             if needed > budget {
                 break;
             }
+            let (many, whole) = (bound.len(), self.whole_of(bound));
+            if whole.len() < many {
+                break;
+            }
             budget -= needed;
-            self.write_again(&bound)?;
+            self.write_again(&whole)?;
         }
         Ok(())
     }
@@ -538,6 +574,7 @@ impl Log {
     /// Writes all that groups need once more, at the end of the log.
     pub(super) fn write_again(&mut self, ids: &[GroupId]) -> Result<(), StoreError> {
         for id in ids {
+            assert!(self.groups[id].entries.is_whole(), "{id}: what is not here is not written");
             self.make_room(self.groups[id].room())?;
             self.begin();
             let entries = std::mem::take(&mut self.groups.entry(*id).or_default().entries);

@@ -22,7 +22,7 @@ use super::segment::{self, HEADER_BYTES};
 use super::snapshot::{self, Saved};
 use super::store::Options;
 use muslin_core::base::{GroupId, Index};
-use muslin_core::raft::{Entries, Entry};
+use muslin_core::raft::Entry;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -151,8 +151,8 @@ fn vouched_for(found: Found, saved: Option<&Saved>, is_concerned: bool) -> Group
     let keep_from = saved.map_or(Index::ZERO, |saved| saved.effect.keep_from);
     let end = found.entries.last().map_or(meta.last, |entry| entry.id);
     let state = GroupState { snapshot: saved.map(|_| meta.last.index), ..found.state };
-    let entries = Held::from(Entries::from(found.entries));
-    Group { state, state_segment: 0, last: end.index, keep_from, entries }
+    let entries = Held::from(&found.entries[..]);
+    Group { state, state_segment: 0, last: end.index, keep_from, entries, wanted_at: None }
 }
 
 /// The same, as it is found.

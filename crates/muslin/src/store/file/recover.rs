@@ -12,7 +12,7 @@ use super::segment;
 use super::snapshot::{Effect, Saved};
 use super::spares::Spares;
 use muslin_core::base::GroupId;
-use muslin_core::raft::{Entries, Recovered, SnapshotMeta};
+use muslin_core::raft::{Recovered, SnapshotMeta};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -113,9 +113,9 @@ pub(super) fn join(found: Found, saved: Option<Saved>) -> (Group, RecoveredGroup
     let last = entries.last().map_or(meta.last.index, |entry| entry.id.index);
     let mut state = found.state;
     state.snapshot = snapshot.as_ref().map(|snapshot| snapshot.meta.last.index);
-    let held = Held::from(entries.iter().cloned().collect::<Entries>());
+    let held = Held::from(&entries[..]);
     let state_segment = found.state_segment;
-    let group = Group { state, state_segment, last, keep_from, entries: held };
+    let group = Group { state, state_segment, last, keep_from, entries: held, wanted_at: None };
     let hard_state = state.hard_state;
     let raft = Recovered { hard_state, snapshot: meta, entries };
     (group, RecoveredGroup { raft, snapshot, ..RecoveredGroup::default() })

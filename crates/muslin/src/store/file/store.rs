@@ -10,9 +10,9 @@ use super::recover;
 use super::room;
 use super::segment::{self, Owner};
 use super::spares::Spares;
-use muslin_core::base::GroupId;
+use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::{DiskRoom, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem;
@@ -171,6 +171,19 @@ impl Store for FileStore {
 
     fn rest(&mut self) -> Result<(), StoreError> {
         self.at_work(Log::rest)
+    }
+
+    fn let_go(&mut self, group: GroupId, first: Index) {
+        if let Phase::Open(log) = &mut self.phase {
+            log.let_go(group, first);
+        }
+    }
+
+    fn wanted(&mut self) -> BTreeSet<GroupId> {
+        match &mut self.phase {
+            Phase::Open(log) => log.take_wanted(),
+            Phase::Closed | Phase::Refusing => BTreeSet::new(),
+        }
     }
 
     fn aside(&self) -> Arc<dyn Aside> {

@@ -2,6 +2,7 @@
 
 use super::super::super::Scrubbed;
 use super::*;
+use std::collections::BTreeSet;
 
 const SEGMENT_BYTES: u64 = 1024;
 
@@ -102,4 +103,63 @@ fn a_snapshot_that_goes_bad_is_told_once_and_replaced_by_one_of_the_same_end_or_
     drop(store);
     let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
     assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 21..=24));
+}
+
+fn snapshot_of(write: &Write) -> &Snapshot {
+    match write {
+        Write::Snapshot { snapshot, .. } => snapshot,
+        Write::Log { .. } => panic!("a snapshot"),
+    }
+}
+
+/// What was let go of cannot be written elsewhere: the segment goes when a snapshot has it.
+#[test]
+fn a_segment_that_goes_bad_and_is_not_in_memory_waits_for_a_snapshot() {
+    let (dir, mut store) = used();
+    let first = files(dir.path()).keys().find(|name| name.starts_with("log")).unwrap().clone();
+    store.let_go(GroupId(5), Index(17));
+    let path = dir.path().join(&first);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] ^= 0x10;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(scrubbed(&store).len(), 1);
+    store.tend().unwrap();
+    assert!(path.exists(), "it has what is nowhere else");
+    assert_eq!(store.wanted(), BTreeSet::from([GroupId(5)]));
+    store.tend().unwrap();
+    assert_eq!(store.wanted(), BTreeSet::new(), "it is said once");
+    let write = saved(2, 24, 21, false);
+    store.aside().save(GroupId(5), snapshot_of(&write), Index(21)).unwrap();
+    store.tend().unwrap();
+    assert!(!path.exists(), "nobody needs it");
+    drop(store);
+    let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(groups[&GroupId(5)].raft.entries, entries(2, 21..=24));
+    assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 9..=24));
+}
+
+/// A group that writes nothing more holds up the log until a snapshot is made of it.
+#[test]
+fn entries_in_the_way_that_are_not_in_memory_make_a_snapshot_wanted() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(SEGMENT_BYTES)).unwrap();
+    let (mut store, _) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    store.write(&[(GroupId(5), log(1, 1..=2))]).unwrap();
+    store.write(&[(GroupId(5), log(1, 3..=3))]).unwrap();
+    store.let_go(GroupId(5), Index(3));
+    for at in 0..20 {
+        let last = at * 5 + 5;
+        store.write(&[(GroupId(0), log(1, last - 4..=last))]).unwrap();
+        store.write(&[(GroupId(0), saved(1, last, last + 1, false))]).unwrap();
+        store.tend().unwrap();
+    }
+    assert!(dir.path().join("log/0000000000000001.log").exists());
+    assert_eq!(store.wanted(), BTreeSet::from([GroupId(5)]));
+    let write = saved(1, 3, 3, false);
+    store.aside().save(GroupId(5), snapshot_of(&write), Index(3)).unwrap();
+    store.tend().unwrap();
+    assert!(!dir.path().join("log/0000000000000001.log").exists());
+    drop(store);
+    let (_, groups) = open(dir.path(), SEGMENT_BYTES).unwrap();
+    assert_eq!(groups[&GroupId(5)].raft.entries, entries(1, 3..=3));
 }
