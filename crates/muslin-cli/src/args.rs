@@ -193,8 +193,9 @@ pub(crate) struct Dev {
     /// Node i serves plain etcd clients on this port plus 10 * (i - 1)
     #[arg(long, default_value_t = 2379)]
     pub(crate) etcd_base_port: u16,
-    /// Keep the nodes here [default: a temporary directory]. What it made there (n1, n1.log and so
-    /// on) is removed when it ends, unless --retain is given; nodes of an earlier run stay
+    /// Keep the nodes here [default: a temporary directory, which the next `dev` removes if this
+    /// one is killed]. What it made there (n1, n1.log and so on) is removed when it ends, unless
+    /// --retain is given; nodes of an earlier run stay
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Keep the data when it ends, so that the next `dev` with this --data-dir goes on with it

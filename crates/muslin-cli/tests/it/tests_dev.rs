@@ -3,10 +3,12 @@
 use crate::dev::Dev;
 use crate::http;
 use crate::ports;
-use crate::process::{exists, run, until};
+use crate::process::{Running, exists, muslin, run, until};
 use nix::sys::signal::Signal;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Stdio;
 
 #[test]
 fn the_ready_line_keeps_its_contract() {
@@ -43,7 +45,25 @@ fn no_node_outlives_a_supervisor_that_was_killed_not_even_a_paused_one() {
     dev.running().kill();
     until("all nodes are gone", || dev.nodes.iter().all(|node| !exists(node.pid)).then_some(()));
     let directory = Path::new(&dev.nodes[0].data_dir).parent().unwrap();
-    std::fs::remove_dir_all(directory).unwrap();
+    assert!(directory.exists());
+    Dev::start(&["--nodes", "1"]).stop();
+    assert!(!directory.exists(), "the next one removes what a killed one left");
+}
+
+#[test]
+fn nodes_that_have_stopped_leave_nothing_where_nodes_of_one_host_find_each_other() {
+    let runtime = tempfile::tempdir().unwrap();
+    let mut command = muslin(&["dev", "-o", "json", "--nodes", "1"]);
+    let ports = [ports::row(4), ports::row(30)].map(|port| port.to_string());
+    command.args(["--base-port", &ports[0], "--etcd-base-port", &ports[1]]);
+    command.env("XDG_RUNTIME_DIR", runtime.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut dev = Running::start(&mut command);
+    let mut ready = String::new();
+    let mut said = BufReader::new(dev.child().stdout.take().unwrap());
+    said.read_line(&mut ready).unwrap();
+    assert_eq!(std::fs::read_dir(runtime.path()).unwrap().count(), 1, "{ready}");
+    dev.stop();
+    assert_eq!(std::fs::read_dir(runtime.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -213,40 +213,29 @@ impl Problem {
 
     /// Somebody may not, or rights cannot be changed so.
     pub fn of_auth(refusal: AuthRefusal) -> Problem {
-        let (status, code, hint) = match refusal {
-            AuthRefusal::UserEmpty => {
-                let hint = "auth is enabled: say who you are with `Authorization: Bearer TOKEN` \
-                            (POST /v1/auth/token), --user NAME, or an administrator's certificate";
-                (StatusCode::UNAUTHORIZED, "user-needed", hint)
-            }
-            AuthRefusal::InvalidToken => {
-                let hint = "authenticate again: the token is too old, or of an earlier password";
-                (StatusCode::UNAUTHORIZED, "token-stale", hint)
-            }
+        let (status, code) = match refusal {
+            AuthRefusal::UserEmpty => (StatusCode::UNAUTHORIZED, "user-needed"),
+            AuthRefusal::InvalidToken => (StatusCode::UNAUTHORIZED, "token-stale"),
             AuthRefusal::Failed | AuthRefusal::NoPasswordUser => {
-                (StatusCode::UNAUTHORIZED, "not-authenticated", "")
+                (StatusCode::UNAUTHORIZED, "not-authenticated")
             }
-            AuthRefusal::Denied => {
-                let hint = "ask the user root for a role that may";
-                (StatusCode::FORBIDDEN, "permission-denied", hint)
-            }
+            AuthRefusal::Denied => (StatusCode::FORBIDDEN, "permission-denied"),
             AuthRefusal::UserNotFound
             | AuthRefusal::RoleNotFound
             | AuthRefusal::RoleNotGranted
-            | AuthRefusal::PermissionNotGranted => (StatusCode::NOT_FOUND, "not-found", ""),
+            | AuthRefusal::PermissionNotGranted => (StatusCode::NOT_FOUND, "not-found"),
             AuthRefusal::UserExists
             | AuthRefusal::RoleExists
             | AuthRefusal::RootUserMissing
             | AuthRefusal::RootRoleMissing
             | AuthRefusal::NotEnabled
-            | AuthRefusal::InvalidManagement => (StatusCode::CONFLICT, "conflict", ""),
-            AuthRefusal::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many", ""),
+            | AuthRefusal::InvalidManagement => (StatusCode::CONFLICT, "conflict"),
+            AuthRefusal::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too-many"),
             AuthRefusal::RoleEmpty | AuthRefusal::PermissionNotGiven | AuthRefusal::BadForm => {
-                (StatusCode::BAD_REQUEST, "bad-request", "")
+                (StatusCode::BAD_REQUEST, "bad-request")
             }
         };
-        let problem = Problem::new(status, code, refusal.words());
-        if hint.is_empty() { problem } else { problem.hint(hint) }
+        Problem::new(status, code, refusal.words()).hint(auth_hint(refusal))
     }
 
     /// The replicated state refused a command or a query.
@@ -304,6 +293,46 @@ impl Problem {
     }
 }
 
+/// What to do about it.
+fn auth_hint(refusal: AuthRefusal) -> &'static str {
+    match refusal {
+        AuthRefusal::UserEmpty => {
+            "auth is enabled: say who you are with `Authorization: Bearer TOKEN` \
+             (POST /v1/auth/token), --user NAME, or an administrator's certificate"
+        }
+        AuthRefusal::InvalidToken => {
+            "authenticate again: the token is too old, or of an earlier password"
+        }
+        AuthRefusal::Failed => {
+            "try again with the right name and password; the user root, or an administrator's \
+             certificate, gives a user another password"
+        }
+        AuthRefusal::NoPasswordUser => "this user is made without a password: use another",
+        AuthRefusal::Denied => "ask the user root for a role that may",
+        AuthRefusal::RootUserMissing => "make it first: `muslin user add root`",
+        AuthRefusal::RootRoleMissing => "give it first: `muslin user grant root root`",
+        AuthRefusal::UserExists => {
+            "choose another name; `muslin user passwd` gives this one another password"
+        }
+        AuthRefusal::RoleExists => "choose another name; `muslin role show` tells what it may do",
+        AuthRefusal::UserNotFound => "`muslin user ls` lists them",
+        AuthRefusal::RoleNotFound => "`muslin role ls` lists them",
+        AuthRefusal::RoleNotGranted => "`muslin user show` tells which roles it has",
+        AuthRefusal::PermissionNotGranted => {
+            "name the range as it was granted: `muslin role show` tells them"
+        }
+        AuthRefusal::NotEnabled => "no token is needed until `muslin auth enable`",
+        AuthRefusal::InvalidManagement => {
+            "the user root, its role and that role stay while auth is enabled; a permission is on \
+             a key that is not empty, and a range ends behind its key"
+        }
+        AuthRefusal::TooMany => "take out some that are not needed",
+        AuthRefusal::RoleEmpty => "name a role",
+        AuthRefusal::PermissionNotGiven => "say which: read, write or readwrite, and of which keys",
+        AuthRefusal::BadForm => "choose a shorter one",
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -322,6 +351,13 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_may_not_is_told_what_to_do() {
+        let last = Problem::of_auth(AuthRefusal::InvalidManagement);
+        assert!(last.hint.contains("key that is not empty"), "{}", last.hint);
+        assert_eq!((last.status, last.code), (409, "conflict"));
+    }
 
     #[test]
     fn a_busy_node_says_when_to_ask_again_in_the_header_and_in_the_body() {

@@ -1,5 +1,6 @@
 //! Why something was not had.
 
+use super::collections::{INDEX_MAX, PARTIES_MAX};
 use muslin_core::node::Failure;
 use muslin_core::state::Refusal;
 
@@ -28,7 +29,10 @@ pub enum Error {
     #[error("it is not as was expected; nothing was written")]
     Differs,
     /// A number that does not fit, or that is not served.
-    #[error("a number is out of range; nothing was written")]
+    #[error(
+        "a number is out of range: of a counter 64 bits with a sign, parties of a barrier from 1 \
+         to {PARTIES_MAX}, a place in a list up to {INDEX_MAX}; nothing was written"
+    )]
     OutOfRange,
     /// The identity of an operation is empty or too long.
     #[error("the identity of an operation has 1 to 256 bytes; nothing was written")]

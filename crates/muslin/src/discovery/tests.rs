@@ -55,6 +55,54 @@ fn nodes_of_one_host_find_each_other_at_their_present_addresses() {
 }
 
 #[test]
+fn a_clean_stop_leaves_no_directory_and_takes_none_from_others() {
+    let runtime = tempfile::tempdir().unwrap();
+    let (_, one) = announce(runtime.path(), 1, 7401);
+    let (mut two, second) = announce(runtime.path(), 2, 7402);
+    drop(one);
+    assert_eq!(two.contacts(), []);
+    assert!(folder(runtime.path()).join(NodeId(2).to_string()).exists());
+    drop(second);
+    assert_eq!(fs::read_dir(runtime.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_start_removes_what_killed_processes_left_and_nothing_of_those_that_live() {
+    let runtime = tempfile::tempdir().unwrap();
+    let other = Local::announce(runtime.path(), ClusterId(8), NodeId(2), at(7402)).unwrap();
+    let of_user = folder(runtime.path()).parent().unwrap().to_path_buf();
+    let private = || {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+    };
+    for (cluster, file) in [(9, NodeId(3).to_string()), (10, NodeId(4).to_string() + ".tmp")] {
+        let killed = of_user.join(ClusterId(cluster).to_string());
+        private().create(&killed).unwrap();
+        fs::write(killed.join(file), "127.0.0.1:7403").unwrap();
+    }
+    private().create(of_user.join(ClusterId(11).to_string())).unwrap();
+    let precious = of_user.join(ClusterId(12).to_string());
+    private().create(&precious).unwrap();
+    fs::write(precious.join("notes"), "").unwrap();
+    private().create(of_user.join("notes")).unwrap();
+    fs::write(of_user.join(ClusterId(8).to_string()).join(NodeId(9).to_string()), "").unwrap();
+    let _kept = announce(runtime.path(), 1, 7401);
+    let names = |path: &Path| {
+        let entries = fs::read_dir(path).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let clusters = [CLUSTER, ClusterId(8), ClusterId(12)].map(|cluster| cluster.to_string());
+    let expected = clusters.into_iter().chain(["notes".into()]).collect::<Vec<_>>();
+    assert_eq!(names(&of_user), expected);
+    assert_eq!(names(&of_user.join(ClusterId(8).to_string())), [NodeId(2).to_string()]);
+    drop(other);
+}
+
+#[test]
 fn clusters_of_one_host_do_not_meet() {
     let runtime = tempfile::tempdir().unwrap();
     let (mut one, _one) = announce(runtime.path(), 1, 7401);

@@ -18,5 +18,6 @@ mod plan;
 mod ready;
 mod run;
 mod say;
+mod temporary;
 
 pub(crate) use run::run;

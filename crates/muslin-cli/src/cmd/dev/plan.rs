@@ -1,7 +1,9 @@
 //! Where the nodes of a `dev` cluster live, and whether they can.
 
+use super::temporary;
 use crate::args::Dev;
 use crate::failure::{Failure, Kind};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -10,9 +12,6 @@ const NODES: u16 = 3;
 
 /// Between two nodes' etcd ports, so that 2380, etcd's usual peer port, stays free.
 const ETCD_STEP: u16 = 10;
-
-/// Names of temporary directories that are tried.
-const TEMPORARY_MAX: u32 = 100;
 
 /// A cluster to run.
 #[derive(Debug)]
@@ -25,6 +24,8 @@ pub(crate) struct Plan {
     pub(crate) is_resumed: bool,
     /// What to remove at the end.
     pub(crate) removal: Removal,
+    /// Held while this lives: the temporary directory is in use.
+    _lock: Option<File>,
 }
 
 /// What happens to the data at the end.
@@ -75,7 +76,7 @@ pub(crate) fn plan(dev: &Dev) -> Result<Plan, Failure> {
         check_free(number + 1, *listen, "--base-port")?;
         check_free(number + 1, *etcd, "--etcd-base-port")?;
     }
-    let (directory, is_made) = directory(dev)?;
+    let Place { directory, is_made, lock } = place_of(dev)?;
     let place = |(number, (listen, etcd)): (usize, (SocketAddr, SocketAddr))| {
         let name = format!("n{}", number + 1);
         let (data_dir, log) = (directory.join(&name), directory.join(format!("{name}.log")));
@@ -93,7 +94,7 @@ pub(crate) fn plan(dev: &Dev) -> Result<Plan, Failure> {
         (Some(_), false) => Removal::Nodes { and_directory: is_made },
         (None, false) => Removal::Everything,
     };
-    Ok(Plan { directory, nodes, is_resumed: held > 0, removal })
+    Ok(Plan { directory, nodes, is_resumed: held > 0, removal, _lock: lock })
 }
 
 /// How many nodes an earlier run left in a directory.
@@ -135,32 +136,23 @@ fn check_absent(path: &Path) -> Result<(), Failure> {
     Err(Failure::new(Kind::Conflict, sentence).hint("move it away, or name another --data-dir"))
 }
 
-/// The directory, and whether it was made.
-fn directory(dev: &Dev) -> Result<(PathBuf, bool), Failure> {
-    let failed = |directory: &Path, error: std::io::Error| {
-        Failure::new(Kind::Failed, format!("cannot make {}: {error}", directory.display()))
+/// The directory above the nodes' directories.
+struct Place {
+    directory: PathBuf,
+    is_made: bool,
+    lock: Option<File>,
+}
+
+fn place_of(dev: &Dev) -> Result<Place, Failure> {
+    let Some(named) = &dev.data_dir else {
+        let (directory, lock) = temporary::make(&std::env::temp_dir(), dev.retain)?;
+        return Ok(Place { directory, is_made: true, lock });
     };
-    if let Some(directory) = &dev.data_dir {
-        let is_there = directory.exists();
-        std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-        return Ok((directory.canonicalize()?, !is_there));
-    }
-    let first = std::env::temp_dir().join(format!("muslin-dev-{}", std::process::id()));
-    let mut directory = first.clone();
-    // Process ids come again; what an earlier one left is not ours.
-    for number in 2..=TEMPORARY_MAX {
-        match std::fs::create_dir(&directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                directory = first.with_extension(number.to_string());
-            }
-            made => {
-                made.map_err(|error| failed(&directory, error))?;
-                return Ok((directory.canonicalize()?, true));
-            }
-        }
-    }
-    let sentence = format!("{} and the names after it are taken", first.display());
-    Err(Failure::new(Kind::Conflict, sentence).hint("name a directory with --data-dir"))
+    let is_made = !named.exists();
+    std::fs::create_dir_all(named).map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot make {}: {error}", named.display()))
+    })?;
+    Ok(Place { directory: named.canonicalize()?, is_made, lock: None })
 }
 
 impl Plan {

@@ -622,7 +622,11 @@ fn chosen(words: &Words, path: &str) -> Option<Arc<Route>> {
 
 async fn unknown_route(request: Request<Body>) -> Problem {
     let path = request.uri().path();
-    Problem::not_found(format!("there is no route {path}")).hint("see /openapi.json")
+    let problem = Problem::not_found(format!("there is no route {path}"));
+    match path.ends_with('/') && path != "/" {
+        true => problem.hint("a name or an id of at least one character belongs behind it"),
+        false => problem.hint("see /openapi.json"),
+    }
 }
 
 async fn unknown_method(request: Request<Body>) -> Problem {

@@ -437,6 +437,23 @@ const ROUTES: [&str; 119] = [
 ];
 
 #[tokio::test]
+async fn a_path_without_its_name_and_an_empty_range_are_told_what_is_missing() {
+    let world = World::new().await;
+    let client = client(&world);
+    let hint_of = async |call| match client.bytes(call).await {
+        Err(ClientError::Problem { hint, .. }) => hint,
+        other => panic!("{other:?}"),
+    };
+    let hint = hint_of(Call::get("/v1/counters/")).await;
+    assert!(hint.contains("at least one character"), "{hint}");
+    assert_eq!(hint_of(Call::get("/v1/nothing")).await, "see /openapi.json");
+    client.bytes(Call::post("/v1/auth/roles", r#"{"name":"app"}"#)).await.unwrap();
+    let empty = r#"{"permission":"read","key":""}"#;
+    let hint = hint_of(Call::post("/v1/auth/roles/app:grant", empty)).await;
+    assert!(hint.contains("key that is not empty"), "{hint}");
+}
+
+#[tokio::test]
 async fn every_route_is_described_and_every_description_is_a_route() {
     let world = World::new().await;
     let client = client(&world);

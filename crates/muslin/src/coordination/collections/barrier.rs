@@ -18,7 +18,7 @@ const PARTIES: &[u8] = b"p/";
 const GATE: &[u8] = b"gate";
 
 /// Most that one barrier holds back.
-const PARTIES_MAX: u64 = 10_000;
+pub(in crate::coordination) const PARTIES_MAX: u64 = 10_000;
 
 /// Holds its parties back until all of them are there.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use muslin_core::state::Txn;
 const ITEMS: &[u8] = b"i/";
 
 /// Highest index that is looked for: whoever wants more reads pages.
-const INDEX_MAX: u64 = 100_000;
+pub(in crate::coordination) const INDEX_MAX: u64 = 100_000;
 
 /// A list that all share. What is pushed after another push was answered stands behind that;
 /// pushes at the same moment stand in either order. The key of a [`Pair`] is its place, which it

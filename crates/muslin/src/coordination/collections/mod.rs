@@ -24,7 +24,9 @@ mod tests;
 mod work;
 
 pub use barrier::Barrier;
+pub(super) use barrier::PARTIES_MAX;
 pub use counter::Counter;
+pub(super) use list::INDEX_MAX;
 pub use list::List;
 pub use map::Map;
 pub use multimap::MultiMap;
