@@ -129,8 +129,18 @@ fn run_quietly(command: &mut Command) -> Result<(), String> {
 
 /// What a process has in memory.
 pub(crate) fn resident_mb(id: u32) -> Result<f64, String> {
+    memory_mb(id, "VmRSS:")
+}
+
+/// The same without pages of files, such as those of the program itself, which it shares with the
+/// disk's cache and with others that run it.
+pub(crate) fn own_mb(id: u32) -> Result<f64, String> {
+    memory_mb(id, "RssAnon:")
+}
+
+fn memory_mb(id: u32, field: &str) -> Result<f64, String> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kilobytes = line.and_then(|l| l.split_whitespace().next()?.parse::<f64>().ok());
     let megabytes = kilobytes.map(|kb| kb * 1024.0 / 1e6);
     megabytes.ok_or(format!("process {id} has no memory to read"))

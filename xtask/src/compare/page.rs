@@ -156,7 +156,9 @@ without a later revision, ends the comparison.
   `kill-all`: all nodes are killed and started again; from starting them to the first acknowledged
   put.
 - Memory is the mean of the nodes' resident memory, eight seconds behind the start, and four seconds
-  behind the last of 100,000 keys of 128 bytes; the peak is the kernel's own count.";
+  behind the last of 100,000 keys of 128 bytes; the peak is the kernel's own count. Pages of the
+  program's file are in it as often as there are nodes, although the machine has them once; without
+  them and without other files is what is a node's own (`RssAnon`).";
 
 #[cfg(test)]
 mod tests {

@@ -59,7 +59,7 @@ use Asked::{AtLeast, AtMost, Limit};
 use Stage::{Failures, Memory, Reads, Streams, Writes};
 
 /// Every row. Where nothing else is asked, muslin is to be ahead.
-pub(super) const ROWS: [Row; 16] = [
+pub(super) const ROWS: [Row; 18] = [
     row("put-1", "puts, 1 client", "/s", AtLeast(1.6), Writes),
     row("put-64", "puts, 64 clients", "/s", AtLeast(2.5), Writes),
     row("put-256", "puts, 256 clients", "/s", AtLeast(3.0), Writes),
@@ -74,8 +74,16 @@ pub(super) const ROWS: [Row; 16] = [
     row("stop", "leader stopped: nothing acknowledged for", "ms", Limit(10.0), Failures),
     row("kill-all", "all killed, started: first put after", "ms", AtMost(1.0), Failures),
     row("idle", "memory of a node, idle", "MB", AtMost(1.0 / 3.0), Memory),
+    row("idle-own", "its own part of that", "MB", AtMost(1.0), Memory),
     row("loaded", "memory of a node, 100,000 keys", "MB", AtMost(1.0 / 3.0), Memory),
-    row("loaded-peak", "the same, at its peak", "MB", AtMost(1.0 / 3.0), Memory),
+    row("loaded-own", "its own part of that", "MB", AtMost(1.0), Memory),
+    row(
+        "loaded-peak",
+        "memory of a node, 100,000 keys, at its peak",
+        "MB",
+        AtMost(1.0 / 3.0),
+        Memory,
+    ),
 ];
 
 impl Asked {

@@ -100,14 +100,18 @@ impl Turn<'_> {
 
     fn memory(&self) -> Result<Vec<Figure>, String> {
         std::thread::sleep(IDLE);
-        let mut figures = vec![("idle", self.resident_mb()?)];
-        if self.wants("loaded") || self.wants("loaded-peak") {
+        let mut figures = vec![
+            ("idle", self.mean_of_nodes(process::resident_mb)?),
+            ("idle-own", self.mean_of_nodes(process::own_mb)?),
+        ];
+        if ["loaded", "loaded-own", "loaded-peak"].into_iter().any(|row| self.wants(row)) {
             let told =
                 self.load(&["--workload", "fill", "--clients", "64", "--keys", MANY_KEYS])?;
             let peaks = json::numbers(&told, "server_peak_bytes");
             let peaks = peaks.ok_or_else(|| format!("no memory in {told}"))?;
             std::thread::sleep(REST);
-            figures.push(("loaded", self.resident_mb()?));
+            figures.push(("loaded", self.mean_of_nodes(process::resident_mb)?));
+            figures.push(("loaded-own", self.mean_of_nodes(process::own_mb)?));
             figures.push(("loaded-peak", mean(&peaks) / 1e6));
         }
         Ok(figures)
@@ -130,10 +134,8 @@ impl Turn<'_> {
         Ok(figures)
     }
 
-    /// Mean over the nodes.
-    fn resident_mb(&self) -> Result<f64, String> {
-        let all: Result<Vec<f64>, String> =
-            self.servers.pids().into_iter().map(process::resident_mb).collect();
+    fn mean_of_nodes(&self, of: fn(u32) -> Result<f64, String>) -> Result<f64, String> {
+        let all: Result<Vec<f64>, String> = self.servers.pids().into_iter().map(of).collect();
         Ok(mean(&all?))
     }
 

@@ -140,6 +140,8 @@ mutants! {
     LeaseIgnoresDrift = "lease-ignores-drift",
     /// A leader that has told another to campaign goes on answering by its lease.
     LeaseSurvivesTransfer = "lease-survives-transfer",
+    /// A replica that starts gives votes, whatever lease it had a part in before.
+    LeaseForgotten = "lease-forgotten",
     /// A passive leader answers reads without asking a quorum.
     PassiveReadWithoutRound = "passive-read-without-round",
     /// A replica installs a snapshot of another cluster.

@@ -192,7 +192,8 @@ impl Raft {
             acknowledged: None,
         };
         raft.asking = Asking::starting_at(raft.prng.draw());
-        if raft.options.is_bound_by_leases() && raft.leased {
+        let is_remembered = raft.leased && !mutant::is_active(Mutant::LeaseForgotten);
+        if raft.options.is_bound_by_leases() && is_remembered {
             // A leader may count on what this replica heard before it started.
             raft.bound_until = now + raft.options.election_timeout_min;
         }
