@@ -49,8 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         [flag, number] if flag == "--keys" => number.parse().map_err(|e| format!("--keys: {e}"))?,
         _ => return Err("it takes --keys N and nothing else".to_string()),
     };
-    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
-    let binary = crate::target().join("release/muslin");
+    let binary = process::built_program()?;
     let mut table = Table::default();
     let mut servers = Servers::start(Side::Muslin, &binary)?;
     memory(&servers, &binary, keys, &mut table)?;

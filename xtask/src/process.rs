@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use crate::guard;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,12 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) 
 /// Cargo, the one that runs us.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+}
+
+/// Builds the program as it is installed on machines; where it is.
+pub(crate) fn built_program() -> Result<PathBuf, String> {
+    run(&mut cargo(&["build", "--profile", "dist", "-p", "muslin-cli"]))?;
+    Ok(crate::target().join("dist/muslin"))
 }
 
 /// Runs to the end; an error when it fails.
@@ -147,7 +153,7 @@ fn memory_mb(id: u32, field: &str) -> Result<f64, String> {
 }
 
 /// A directory that goes with this value.
-pub(crate) struct Scratch(std::path::PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     /// An empty directory whose name says what it is for, beside what is built: the system's own

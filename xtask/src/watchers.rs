@@ -18,8 +18,7 @@ const ASLEEP: &str = "10";
 
 /// Measures it, and says of each demand what came of it. `arguments` go to `muslin bench watchers`.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
-    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
-    let binary = crate::target().join("release/muslin");
+    let binary = process::built_program()?;
     let cluster = Cluster::start(&binary, "watchers")?;
     let pids: Vec<String> = cluster.pids.iter().map(u32::to_string).collect();
     let (endpoints, pids) = (cluster.etcd.join(","), pids.join(","));

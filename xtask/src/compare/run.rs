@@ -19,10 +19,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         println!("etcd is not here: installing Debian's package etcd-server (apt-get, as root)");
     }
     conformance::install(&[("etcd", "etcd-server")])?;
-    process::run(&mut process::cargo(&["build", "--release", "-p", "muslin-cli"]))?;
-    let binary = crate::target().join("release/muslin");
-    guard::begin()?;
     let before = page::Surroundings::look();
+    let binary = process::built_program()?;
+    guard::begin()?;
     let mut samples = Samples::default();
     let is_wanted =
         |stage: &Stage| ROWS.iter().any(|row| row.stage == *stage && options.wants(row));
