@@ -1,6 +1,6 @@
 //! Clients of other languages: the packages `etcd3` of npm and of PyPI, as their registries have
-//! them, against three real nodes; with `--etcd` against an etcd instead, which says whether a
-//! suite asks for what etcd does.
+//! them, and etcd's own client for Go, as Debian has it, against three real nodes; with `--etcd`
+//! against an etcd instead, which says whether a suite asks for what etcd does.
 
 use crate::process::{self, Running, Scratch};
 use std::io::{BufRead, BufReader};
@@ -22,9 +22,13 @@ struct Suite {
     run: fn(&Path, &Path) -> Command,
 }
 
-const SUITES: [Suite; 2] = [
+/// Where Debian keeps what programs in Go are made of.
+const GO_PATH: &str = "/usr/share/gocode";
+
+const SUITES: [Suite; 3] = [
     Suite { name: "npm", install: install_npm, run: run_npm },
     Suite { name: "pypi", install: install_pypi, run: run_pypi },
+    Suite { name: "go", install: install_go, run: run_go },
 ];
 
 /// Installs the packages, starts nodes, and lets the suites at them.
@@ -76,6 +80,20 @@ fn install_pypi(source: &Path, place: &Path) -> Result<(), String> {
 fn run_pypi(source: &Path, place: &Path) -> Command {
     let mut command = Command::new(place.join("venv/bin/python"));
     command.arg(source.join("suite.py"));
+    command
+}
+
+/// Builds it, so that the nodes need not wait for that.
+fn install_go(source: &Path, place: &Path) -> Result<(), String> {
+    let mut command = Command::new("go");
+    command.args(["test", "-c", "-o"]).arg(place.join("suite")).arg(source.join("suite_test.go"));
+    command.env("GOPATH", GO_PATH).env("GOCACHE", place.join("cache"));
+    process::run(command.env("GO111MODULE", "off").env("GOFLAGS", ""))
+}
+
+fn run_go(_: &Path, place: &Path) -> Command {
+    let mut command = Command::new(place.join("suite"));
+    command.arg("-test.v");
     command
 }
 

@@ -1,14 +1,20 @@
 //! Real etcd clients against a real cluster.
 
 use crate::{clients, process};
+use std::path::Path;
 use std::process::Command;
 
 /// The programs the conformance tests need, and the Debian packages that hold them.
 const TOOLS: [(&str, &str); 2] = [("protoc", "protobuf-compiler"), ("etcdctl", "etcd-client")];
 
-/// What the clients of other languages need.
-const LANGUAGES: [(&str, &str); 3] =
-    [("node", "nodejs"), ("npm", "npm"), ("python3", "python3-venv")];
+/// What the clients of other languages need. etcd's own for Go is a package of Debian's too.
+const LANGUAGES: [(&str, &str); 5] = [
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("python3", "python3-venv"),
+    ("go", "golang-go"),
+    ("/usr/share/gocode/src/go.etcd.io/etcd/clientv3", "golang-etcd-server-dev"),
+];
 
 /// Builds the binary and lets the clients at it.
 pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
@@ -45,9 +51,12 @@ pub(crate) fn install_tools() -> Result<(), String> {
     install(&TOOLS)
 }
 
-/// As [`install_tools`], for any programs.
+/// As [`install_tools`], for any programs, and directories by their whole path.
 pub(crate) fn install(tools: &[(&str, &'static str)]) -> Result<(), String> {
-    let missing = tools.iter().filter(|(program, _)| !process::is_installed(program));
+    let is_there = |what: &str| {
+        if what.starts_with('/') { Path::new(what).is_dir() } else { process::is_installed(what) }
+    };
+    let missing = tools.iter().filter(|(what, _)| !is_there(what));
     let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if packages.is_empty() {
         return Ok(());

@@ -46,8 +46,8 @@ cargo xtask COMMAND
   codegen [--check]        Rust from the .proto files
   budget                   size, memory, start-up and fail-over times against their limits
   conformance [--only W]   real etcd clients against a real cluster: a crate and etcdctl, then the
-                           packages `etcd3` of npm and PyPI, installed for it; W: rust or packages;
-                           --etcd: these packages against etcd itself
+                           packages `etcd3` of npm and PyPI and etcd's client for Go, installed for
+                           it; W: rust or packages; --etcd: these packages against etcd itself
   model [--times N]        small parts, in every state that they can come to
   differential --seeds N   raft-rs under the simulator's faults and checkers: [--from S] [--nodes K]
                            [--profile P]; --bugs: each bug planted around it must be found

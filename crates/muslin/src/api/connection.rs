@@ -1,5 +1,6 @@
 //! One connection: found out what it speaks, served until it ends or the process stops.
 
+use super::authority::Schemeless;
 use super::caller::{Caller, Shown};
 use super::calls::{Calls, Serving};
 use super::desk::stopping;
@@ -173,7 +174,8 @@ impl Line {
                 seated(serving, &front, &reader).await
             }
             Speech::Http2 => {
-                let (stream, calls) = (TokioIo::new(stream), Calls::default());
+                let stream = TokioIo::new(Schemeless::new(stream));
+                let calls = Calls::default();
                 let connection = http2(is_trusted, &calls).serve_connection(stream, service);
                 let mut serving = Serving::new(connection, calls);
                 let serving = async move {

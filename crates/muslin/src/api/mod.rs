@@ -30,6 +30,7 @@
 //! [`Admission`]), users and permissions.
 
 mod auth;
+mod authority;
 mod backups;
 mod bodies;
 mod caller;

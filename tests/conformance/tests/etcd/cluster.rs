@@ -3,7 +3,7 @@
 use crate::ports;
 use etcd_client::Client;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 
 /// A cluster that ends with this value.
@@ -27,11 +27,20 @@ impl Cluster {
         command.args(["dev", "-o", "json", "--exit-after", "900", &base, &etcd]);
         let mut dev = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(dev.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut lines = BufReader::new(dev.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(drop));
         let ready: Value = serde_json::from_str(&line).unwrap();
         let endpoint = |node: &Value| node["etcd"].as_str().unwrap().to_string();
         let endpoints = ready["nodes"].as_array().unwrap().iter().map(endpoint).collect();
         Cluster { dev: Some(dev), endpoints }
+    }
+
+    /// Says something to the nodes' keeper, such as `kill n2`. False where they are not ours.
+    pub(crate) fn order(&mut self, order: &str) -> bool {
+        let Some(dev) = &mut self.dev else { return false };
+        writeln!(dev.stdin.as_mut().unwrap(), "{order}").unwrap();
+        true
     }
 
     /// A client of one node.

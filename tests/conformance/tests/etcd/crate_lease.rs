@@ -1,11 +1,14 @@
 //! Leases through the crate `etcd-client`.
 
 use crate::cluster::Cluster;
-use etcd_client::{Client, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions};
+use etcd_client::{Client, ConnectOptions, LeaseGrantOptions, LeaseTimeToLiveOptions, PutOptions};
 use std::time::Duration;
 
 /// Long enough for a slow machine to keep it alive, short enough to wait for its end.
 const TTL: i64 = 6;
+
+/// A wait longer than this is a failure, not slowness.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until a key is gone; false when it stays.
 async fn vanishes(client: &mut Client, key: &str) -> bool {
@@ -81,4 +84,21 @@ async fn a_revoked_lease_takes_its_keys_at_once() {
     let options = PutOptions::new().with_lease(lease.id());
     let put = client.put("revoke/c", "1", Some(options)).await.unwrap_err();
     assert!(put.to_string().contains("lease not found"), "{put}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_wants_a_leader_is_told_when_there_is_none() {
+    let mut cluster = Cluster::start();
+    let options = ConnectOptions::new().with_require_leader(true);
+    let mut client = Client::connect([&cluster.endpoints[0]], Some(options)).await.unwrap();
+    let lease = client.lease_grant(TTL, None).await.unwrap().id();
+    let (mut keeper, mut answers) = client.lease_keep_alive(lease).await.unwrap();
+    keeper.keep_alive().await.unwrap();
+    assert!(answers.message().await.unwrap().unwrap().ttl() > 0);
+    // Nothing is asked any more: what is told next, the node says by itself.
+    if cluster.order("kill n2") && cluster.order("kill n3") {
+        let end = tokio::time::timeout(PATIENCE, answers.message()).await.expect("it is told");
+        let error = end.expect_err("there is no leader").to_string();
+        assert!(error.contains("etcdserver: no leader"), "{error}");
+    }
 }

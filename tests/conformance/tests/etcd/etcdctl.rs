@@ -134,6 +134,16 @@ fn members_status_and_health() {
     assert_eq!(table.lines().filter(leads).count(), 1, "{table}");
     let health = etcdctl_at(&all, &["endpoint", "health"]).output().unwrap();
     assert!(health.status.success(), "{health:?}");
+    // Asks each by the whole address that it names itself.
+    for words in [["endpoint", "status"], ["endpoint", "hashkv"], ["endpoint", "health"]] {
+        let told = etcdctl_at(&cluster.endpoints[0], &[&words[..], &["--cluster"]].concat());
+        let told = { told }.output().unwrap();
+        assert!(told.status.success(), "{words:?}: {told:?}");
+        let lines = String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).into_owned();
+        let named = |end: &&String| lines.contains(&format!("http://{end}"));
+        assert_eq!(cluster.endpoints.iter().filter(named).count(), 3, "{lines}");
+    }
+    said(&cluster, 1, &["defrag", "--cluster"]);
 }
 
 #[test]

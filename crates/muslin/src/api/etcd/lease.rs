@@ -85,6 +85,7 @@ impl pb::lease_server::Lease for Etcd {
             let end = tokio::select! {
                 end = keep_alive(&desk, requests, leader, &sender) => end,
                 () = desk.stopping() => Err(refuse::stopped()),
+                () = leader.lost(&desk) => Err(refuse::no_leader()),
                 () = sender.closed() => Ok(()),
             };
             if let Err(status) = end {

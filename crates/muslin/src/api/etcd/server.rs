@@ -11,6 +11,8 @@ use muslin_core::base::Revision;
 use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
 use muslin_core::state::{Asker, Command, CommandKind, Query, Response};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, interval_at};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -23,6 +25,9 @@ pub(crate) const VERSION: &str = "3.5.0";
 
 /// Largest request read: the largest command, and as much again for its envelope as etcd allows.
 pub(crate) const MESSAGE_BYTES_MAX: usize = COMMAND_BYTES_MAX + (512 << 10);
+
+/// How often a stream that requires a leader looks for one; missing twice in a row ends it.
+const LEADER_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is offered, for whoever hands calls over.
 pub(crate) struct Offered {
@@ -64,6 +69,21 @@ pub(crate) struct Etcd {
 pub(super) enum Leader {
     Required,
     Optional,
+}
+
+impl Leader {
+    /// Returns when one is required and none has been known for a while.
+    pub(super) async fn lost(self, desk: &Desk) {
+        if self == Leader::Optional {
+            return std::future::pending().await;
+        }
+        let mut ticks = interval_at(Instant::now() + LEADER_PERIOD, LEADER_PERIOD);
+        let mut missing = 0;
+        while missing < 2 {
+            ticks.tick().await;
+            missing = if desk.handle.glance().leader.is_none() { missing + 1 } else { 0 };
+        }
+    }
 }
 
 impl Etcd {

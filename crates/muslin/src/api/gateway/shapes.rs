@@ -2,14 +2,17 @@
 //!
 //! As etcd's gateway writes it: names as in the `.proto` files, 64-bit numbers as strings, bytes in
 //! base64, enumerations by name, and nothing where a field has its default. Numbers, camel case and
-//! numbers of enumerations are taken too, and fields that do not exist are passed over.
+//! numbers of enumerations are taken too, and fields that do not exist are passed over; a name of
+//! an enumeration's value that does not exist is refused.
 
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, MethodDescriptor,
+    DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, MethodDescriptor,
     SerializeOptions,
 };
+use serde::Deserializer;
+use serde_json::Value;
 use std::sync::LazyLock;
 use tonic::Status;
 
@@ -38,12 +41,57 @@ pub(super) fn from_json(shape: &MessageDescriptor, json: &[u8]) -> Result<Bytes,
         Status::invalid_argument(format!("muslin: the body is not the JSON of {shape}: {error}"))
     };
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let message =
-        DynamicMessage::deserialize_with_options(shape.clone(), &mut deserializer, &options)
-            .and_then(|message| deserializer.end().map(|()| message))
-            .map_err(refused)?;
+    let first = strictly(shape, &mut deserializer)
+        .and_then(|message| deserializer.end().map(|()| message))
+        .or_else(|error| without_unknown(shape, json).unwrap_or(Err(error)));
+    let message = first.map_err(refused)?;
     Ok(Bytes::from(message.encode_to_vec()))
+}
+
+/// Reads a message, and takes no field and no name of an enumeration's value that does not exist.
+fn strictly<'a, D: Deserializer<'a>>(
+    shape: &MessageDescriptor,
+    deserializer: D,
+) -> Result<DynamicMessage, D::Error> {
+    let options = DeserializeOptions::new().deny_unknown_fields(true);
+    DynamicMessage::deserialize_with_options(shape.clone(), deserializer, &options)
+}
+
+/// The same of what is left without fields that do not exist; `None` where all do. (The library
+/// passes over them only together with names of values, for which it then takes the default: what
+/// asks for `NOT_EQUALS` would be answered whether it is equal.)
+fn without_unknown(
+    shape: &MessageDescriptor,
+    json: &[u8],
+) -> Option<Result<DynamicMessage, serde_json::Error>> {
+    let mut value = serde_json::from_slice(json).ok()?;
+    prune(shape, &mut value).then(|| strictly(shape, value))
+}
+
+/// Takes out of an object, and of those within it, what its shape does not have; whether there was
+/// any.
+fn prune(shape: &MessageDescriptor, value: &mut Value) -> bool {
+    let Value::Object(object) = value else { return false };
+    let mut is_pruned = false;
+    object.retain(|name, value| {
+        let named = shape.get_field_by_name(name);
+        let Some(field) = named.or_else(|| shape.get_field_by_json_name(name)) else {
+            is_pruned = true;
+            return false;
+        };
+        if let Kind::Message(inner) = field.kind() {
+            let one = std::slice::from_mut(value);
+            let several = match one {
+                [Value::Array(values)] => values,
+                one => one,
+            };
+            for value in several {
+                is_pruned |= prune(&inner, value);
+            }
+        }
+        true
+    });
+    is_pruned
 }
 
 /// The JSON of a message.
@@ -182,6 +230,28 @@ mod tests {
             assert_eq!(refusal.code(), tonic::Code::InvalidArgument);
             assert!(refusal.message().contains("etcdserverpb.PutRequest"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn a_value_that_does_not_exist_is_refused_and_a_field_is_not() {
+        let range = asked("/etcdserverpb.KV/Range");
+        let txn = asked("/etcdserverpb.KV/Txn");
+        for (shape, json, whole) in [
+            (&range, r#"{"sort_order":"DESC"}"#, false),
+            (&range, r#"{"no_field":1,"sortOrder":"DESC"}"#, false),
+            (&range, r#"{"no_field":{"sort_order":"DESC"},"sortOrder":"DESCEND"}"#, true),
+            (&txn, r#"{"compare":[{"result":"NOT_EQUALS"}]}"#, false),
+            (&txn, r#"{"compare":[{},{"no_field":[],"result":"NOT_EQUALS"}]}"#, false),
+            (&txn, r#"{"compare":[{"no_field":[],"result":"NOT_EQUAL"}],"success":null}"#, true),
+            (&txn, r#"{"success":[{"requestTxn":{"compare":[{"target":"KEY"}],"x":0}}]}"#, false),
+        ] {
+            assert_eq!(from_json(shape, json.as_bytes()).is_ok(), whole, "{json}");
+        }
+        let json = br#"{"compare":[{"x":0,"result":"NOT_EQUAL"}],"y":[]}"#;
+        let read = pb::TxnRequest::decode(from_json(&txn, json).unwrap()).unwrap();
+        assert_eq!(read.compare[0].result(), pb::compare::CompareResult::NotEqual);
+        let error = from_json(&range, br#"{"sort_order":"DESC"}"#).unwrap_err();
+        assert!(error.message().contains("DESC"), "{error}");
     }
 
     #[test]

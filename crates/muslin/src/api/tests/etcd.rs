@@ -7,6 +7,8 @@ use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tonic::{Code, Request, Status};
 
 pub(super) fn put(key: &'static str, value: impl Into<Bytes>) -> pb::PutRequest {
@@ -197,6 +199,34 @@ async fn without_a_quorum_writes_time_out_and_local_reads_work() {
     let mut asked = Request::new(range("a", b""));
     asked.metadata_mut().insert("hasleader", "true".parse().unwrap());
     refused(kv.range(asked).await, Code::Unavailable, "etcdserver: no leader");
+}
+
+/// `Maintenance.Status` as the Go client of etcd 3.4 asks for it: `:authority` is the whole address
+/// of the endpoint, `http://127.0.0.1:2379` in the code of RFC 7541.
+const STATUS_BY_ADDRESS: &[u8] = b"\x83\x86\x45\x97\x60\xa9\x24\x88\x2d\x9d\xcb\x65\x71\xaf\
+    \xa0\x66\xa9\x25\xa8\x75\x10\xac\x6e\x48\xd3\x6a\x3f\x41\x8f\x9d\x29\xae\xe3\x0c\x04\x4e\
+    \xae\x05\xc0\xb8\x6e\x09\x97\x5f\x5f\x8b\x1d\x75\xd0\x62\x0d\x26\x3d\x4c\x4d\x65\x64\x40\
+    \x02\x74\x65\x86\x4d\x83\x35\x05\xb1\x1f";
+
+#[tokio::test]
+async fn a_call_to_an_address_with_its_scheme_is_answered() {
+    let world = World::new().await;
+    let head = [0, 0, u8::try_from(STATUS_BY_ADDRESS.len()).unwrap(), 1, 4, 0, 0, 0, 1];
+    let sent = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".as_slice(),
+        head.as_slice(),
+        STATUS_BY_ADDRESS,
+        // An empty message, and no more of them.
+        b"\0\0\x05\0\x01\0\0\0\x01\0\0\0\0\0",
+    ]
+    .concat();
+    let mut stream = TcpStream::connect(world.etcd).await.unwrap();
+    stream.write_all(&sent).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(VERSION.len()).any(|bytes| bytes == VERSION.as_bytes()) {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answer)).await;
+        assert!(read.expect("it is answered").unwrap() > 0, "hung up: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -36,9 +36,6 @@ const PROGRESS_PERIOD: Duration = Duration::from_secs(600);
 /// How often it is looked for those.
 const PROGRESS_LOOK: Duration = Duration::from_secs(5);
 
-/// How often a stream that requires a leader looks for one; missing twice in a row ends it.
-const LEADER_PERIOD: Duration = Duration::from_secs(1);
-
 /// Answers about no watch in particular carry this id.
 const NO_WATCH: i64 = -1;
 
@@ -139,7 +136,7 @@ impl WatchStream {
         let end = tokio::select! {
             end = self.serve(&mut requests, &answers) => end,
             () = desk.stopping() => Err(refuse::stopped()),
-            () = leader_lost(&desk), if leader == Leader::Required => Err(refuse::no_leader()),
+            () = leader.lost(&desk) => Err(refuse::no_leader()),
             () = answers.closed() => Ok(()),
         };
         if let Err(status) = end {
@@ -474,14 +471,4 @@ fn is_empty(request: &pb::WatchCreateRequest) -> bool {
 /// A status as etcd puts it into a reason: clients look for the whole of it.
 fn as_go_prints(status: &Status) -> String {
     format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
-}
-
-/// Returns when no leader has been known for a while.
-async fn leader_lost(desk: &Desk) {
-    let mut ticks = interval_at(Instant::now() + LEADER_PERIOD, LEADER_PERIOD);
-    let mut missing = 0;
-    while missing < 2 {
-        ticks.tick().await;
-        missing = if desk.handle.glance().leader.is_none() { missing + 1 } else { 0 };
-    }
 }
