@@ -112,7 +112,7 @@ fn ops(requests: Vec<pb::RequestOp>, traits: &mut Traits, depth: usize) -> Resul
 
 fn op(request: pb::RequestOp, traits: &mut Traits, depth: usize) -> Result<Op, Status> {
     use pb::request_op::Request;
-    let kind = match request.request.ok_or_else(refuse::empty_key)? {
+    let kind = match request.request.ok_or_else(refuse::no_operation)? {
         Request::RequestRange(request) => {
             traits.serializable &= request.serializable;
             OpKind::Range(range(request)?)

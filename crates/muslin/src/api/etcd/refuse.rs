@@ -17,6 +17,11 @@ pub(super) fn empty_key() -> Status {
     Status::invalid_argument("etcdserver: key is not provided")
 }
 
+/// An operation of a transaction that is none: etcd says it like this.
+pub(super) fn no_operation() -> Status {
+    Status::invalid_argument("etcdserver: key not found")
+}
+
 pub(super) fn too_many_ops() -> Status {
     Status::invalid_argument("etcdserver: too many operations in txn request")
 }

@@ -81,6 +81,9 @@ async fn errors_are_etcds_to_the_letter() {
     let twice = pb::TxnRequest { success: vec![put_op("a"), put_op("a")], ..Default::default() };
     let text = "etcdserver: duplicate key given in txn request";
     refused(kv.txn(twice).await, Code::InvalidArgument, text);
+    let blank = pb::RequestOp { request: None };
+    let blank = pb::TxnRequest { success: vec![put_op("a"), blank], ..Default::default() };
+    refused(kv.txn(blank).await, Code::InvalidArgument, "etcdserver: key not found");
     let many = pb::TxnRequest { success: vec![put_op("a"); 129], ..Default::default() };
     let text = "etcdserver: too many operations in txn request";
     refused(kv.txn(many).await, Code::InvalidArgument, text);
