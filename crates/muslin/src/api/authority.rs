@@ -29,8 +29,8 @@ const PRIORITY: u8 = 0x20;
 /// The place of `:authority` among the fields that all know (RFC 7541, Appendix A).
 const AUTHORITY: usize = 1;
 
-/// Longer numbers than this are no length of anything here.
-const NUMBER_BITS_MAX: u32 = 28;
+/// A number that goes on beyond so many bits is no length of anything here.
+const NUMBER_BITS_MAX: u32 = 21;
 
 /// Schemes as they come, and what is written over them: plain, and in the code.
 const SCHEMES: [[&[u8]; 2]; 4] = [
