@@ -17,6 +17,9 @@ const BARE: [(&[u8], StatusCode); 2] = [
     (b"HTTP/1.1 414 ", StatusCode::URI_TOO_LONG),
 ];
 
+/// Most fields of a head: what the library takes by itself.
+const FIELDS_MAX: usize = 100;
+
 /// A stream whose bare refusals are told in words.
 pub(super) struct Worded<S> {
     stream: S,
@@ -48,7 +51,10 @@ impl<S> Worded<S> {
 }
 
 fn in_words(status: StatusCode, limit: usize) -> Vec<u8> {
-    let detail = format!("the head of the request, its address included, is over {limit} bytes");
+    let detail = format!(
+        "the head of the request is over {limit} bytes, its address included, or has more than \
+         {FIELDS_MAX} fields"
+    );
     let problem = Problem::new(status, "head-too-large", detail)
         .hint("a key stands in the address: use shorter ones, or the etcd API, where it does not");
     let body = serde_json::to_string(&problem).expect("text and numbers are always JSON");

@@ -130,6 +130,7 @@ async fn a_head_that_is_too_long_is_refused_in_words() {
     for head in [
         format!("GET /v1/kv/{long} HTTP/1.1\r\nhost: a\r\n\r\n"),
         format!("GET /v1/kv/a HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
+        format!("GET /v1/kv/a HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101)),
     ] {
         let answer = answer_to(&world, head.as_bytes()).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -137,7 +138,14 @@ async fn a_head_that_is_too_long_is_refused_in_words() {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["code"], "head-too-large", "{body}");
         assert!(body["hint"].as_str().unwrap().contains("etcd"), "{body}");
+        assert!(body["detail"].as_str().unwrap().contains("more than 100 fields"), "{body}");
     }
+    // As many as are said are taken.
+    let most = format!(
+        "GET /livez HTTP/1.1\r\nhost: localhost\r\n{}connection: close\r\n\r\n",
+        "x: y\r\n".repeat(98)
+    );
+    assert!(answer_to(&world, most.as_bytes()).await.starts_with("HTTP/1.1 200"));
     serves(&world).await;
 }
 
