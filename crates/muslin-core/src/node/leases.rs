@@ -11,6 +11,7 @@
 use super::{Failure, KeepAliveAnswer, PeerMessage};
 use crate::base::mutant::{self, Mutant};
 use crate::base::{LeaseId, NodeId, Now, RequestId};
+use crate::state::LEASE_KEYS_MAX;
 use crate::waiting::retry_after;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -114,13 +115,22 @@ impl LeaseClock {
         }
     }
 
-    /// Leases whose end is to be proposed.
-    pub(super) fn take_ended(&mut self, now: Now) -> Vec<LeaseId> {
-        let mut ended = Vec::new();
+    /// Leases whose end is to be proposed, with no more keys together than one may have. The others
+    /// are due still.
+    pub(super) fn take_ended(
+        &mut self,
+        now: Now,
+        keys_of: impl Fn(LeaseId) -> usize,
+    ) -> Vec<LeaseId> {
+        let (mut ended, mut keys) = (Vec::new(), 0);
         while let Some((due, lease)) = self.queue.first().copied()
             && due <= now
             && ended.len() < ENDED_AT_ONCE_MAX
         {
+            keys += keys_of(lease);
+            if keys > LEASE_KEYS_MAX && !ended.is_empty() {
+                break;
+            }
             self.set(lease, End::Proposed { again: now + END_AGAIN_AFTER });
             ended.push(lease);
         }
@@ -273,6 +283,23 @@ mod tests {
         forwards.add(Now::START, RequestId(1), LeaseId(lease), true).unwrap();
         let number = *forwards.waiting.keys().next().unwrap();
         (forwards, number)
+    }
+
+    #[test]
+    fn leases_with_many_keys_end_one_after_the_other_and_those_with_few_together() {
+        let ended = |keys: usize| {
+            let mut clock = LeaseClock::default();
+            (1..=4).for_each(|id| clock.set(LeaseId(id), End::At(Now::START)));
+            core::iter::from_fn(|| {
+                let ended = clock.take_ended(Now::START, |_| keys);
+                (!ended.is_empty()).then_some(ended.len())
+            })
+            .collect::<Vec<_>>()
+        };
+        assert_eq!(ended(1), [4]);
+        assert_eq!(ended(LEASE_KEYS_MAX / 2), [2, 2]);
+        assert_eq!(ended(LEASE_KEYS_MAX), [1, 1, 1, 1]);
+        assert_eq!(ended(LEASE_KEYS_MAX + 99), [1, 1, 1, 1], "one goes always");
     }
 
     #[test]

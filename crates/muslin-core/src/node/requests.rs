@@ -310,7 +310,8 @@ impl Node {
         if !self.lease_clock.is_running() || !self.raft.accepts_proposals() {
             return;
         }
-        let ended = self.lease_clock.take_ended(now);
+        let keys_of = |id| self.state.lease(id).map_or(0, |lease| lease.keys().len());
+        let ended = self.lease_clock.take_ended(now, keys_of);
         if ended.is_empty() {
             return;
         }

@@ -3,7 +3,7 @@
 //! When a lease ends is the leader's business: the state only knows its granted time.
 
 use super::tree::{Live, Tree};
-use super::{Blob, LeaseGrant, LeaseRevoke, Refusal, TXN_OPS_MAX};
+use super::{Blob, LeaseGrant, LeaseRevoke, Refusal, TXN_KEYS_MAX, TXN_OPS_MAX};
 use crate::base::LeaseId;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -13,6 +13,10 @@ pub const LEASE_TTL_MS_MAX: u64 = 9_000_000_000_000;
 
 /// Most leases at once: about 100 bytes each, and a leader that takes over starts them all anew.
 pub const LEASES_MAX: usize = 1_000_000;
+
+/// Most keys on a lease that takes another, beside those of the same transaction: all go at once
+/// when it ends, which holds up every node as long as a deletion of so many.
+pub const LEASE_KEYS_MAX: usize = TXN_KEYS_MAX;
 
 /// Largest lease id: etcd clients see a signed number.
 pub(super) const LEASE_ID_MAX: u64 = i64::MAX as u64;
@@ -57,6 +61,15 @@ impl Leases {
     pub(super) fn check_attach(&self, lease: u64) -> Result<(), Refusal> {
         let exists = lease == 0 || self.exists(LeaseId(lease));
         if exists { Ok(()) } else { Err(Refusal::LeaseNotFound) }
+    }
+
+    /// Whether a lease that exists has room for a key, or has it already.
+    pub(super) fn check_room(&self, lease: u64, key: &[u8]) -> Result<(), Refusal> {
+        let found = self.table.get(&LeaseId(lease));
+        let is_full = found.is_some_and(|(_, lease)| {
+            lease.keys.counts().all >= LEASE_KEYS_MAX && lease.keys.get(key).is_none()
+        });
+        if is_full { Err(Refusal::LeaseFull) } else { Ok(()) }
     }
 
     /// Whether a put may make this lease.

@@ -98,7 +98,7 @@ pub use epoch::{ClusterSize, GOSSIP_KEY_BYTES, GOSSIP_KEYS_MAX};
 pub use form::*;
 pub use groups::{GROUP_KIND_BYTES_MAX, GROUP_REPLICAS_MAX, GROUPS_MAX};
 pub use held::{HELD_MAX, HELD_STRANGERS_MAX, HoldReason};
-pub use lease::{LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
+pub use lease::{LEASE_KEYS_MAX, LEASE_TTL_MS_MAX, LEASES_MAX, Lease};
 pub use members::{Admission, BARRED_MAX, MemberNews, TOMBSTONES_MAX, UnheldFor};
 pub use membership::*;
 pub use query::*;

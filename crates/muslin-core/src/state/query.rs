@@ -246,6 +246,8 @@ pub enum Refusal {
     LeaseTtl,
     /// More leases than are kept.
     TooManyLeases,
+    /// [`LEASE_KEYS_MAX`](super::LEASE_KEYS_MAX) keys hang on the lease.
+    LeaseFull,
     /// Keys, values and history take as much as they may.
     Full {
         /// How much that is, in bytes.

@@ -91,6 +91,9 @@ impl Refusal {
             }
             Refusal::AlarmUnknown => "an alarm is about room (NOSPACE) or soundness (CORRUPT)",
             Refusal::TooManyLeases => "there are too many leases; revoke some first",
+            Refusal::LeaseFull => {
+                "100,000 keys hang on the lease, which is the most; hang the key on another"
+            }
             Refusal::TooManyUnsettled => {
                 "too many commands of this node are unsettled; retry when some are answered"
             }

@@ -234,7 +234,11 @@ pub(super) fn check_put(put: &Put, kv: &Kv, leases: &Leases) -> Result<(), Refus
     if needs_key && kv.present(&put.key).is_none() {
         return Err(Refusal::KeyNotFound);
     }
-    if put.ttl_ms == 0 { leases.check_attach(put.lease) } else { leases.check_own(put.lease) }
+    if put.ttl_ms != 0 {
+        return leases.check_own(put.lease);
+    }
+    leases.check_attach(put.lease)?;
+    leases.check_room(put.lease, &put.key)
 }
 
 /// Writes of one command: one revision, a sub-revision each.

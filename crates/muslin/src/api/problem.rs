@@ -260,6 +260,7 @@ impl Problem {
             Refusal::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
             Refusal::Corrupt => (StatusCode::SERVICE_UNAVAILABLE, "corrupt"),
             Refusal::TooManyLeases => (StatusCode::TOO_MANY_REQUESTS, "too-many-leases"),
+            Refusal::LeaseFull => (StatusCode::CONFLICT, "lease-full"),
             Refusal::TooManyGroups => (StatusCode::TOO_MANY_REQUESTS, "too-many-groups"),
             Refusal::TokenInvalid | Refusal::TokenRole(_) => {
                 (StatusCode::FORBIDDEN, "token-refused")

@@ -4,10 +4,10 @@
 //! text. That is enough for a cluster on one machine to form again after all its addresses have
 //! changed, with no list and no name server.
 //!
-//! A node holds a lock on its file for as long as it runs, so that whoever starts next can tell what
-//! a killed process left, of this cluster or another, and removes it. Until then such a file costs
-//! a ping now and then. Files are put in place and removed under a lock on their directory: else a
-//! node that starts could lose its new file to one that takes it for the old one.
+//! A node holds a lock on its file for as long as it runs, so that whoever starts next can tell
+//! what a killed process left, of this cluster or another, and removes it. Until then such a file
+//! costs a ping now and then. Files are put in place and removed under a lock on their directory:
+//! else a node that starts could lose its new file to one that takes it for the old one.
 
 use super::{CONTACTS_MAX, Discovery, tidy};
 use muslin_core::base::{ClusterId, NodeId};

@@ -1,7 +1,7 @@
 //! The directory of a `dev` cluster that nobody named: it lives as long as the supervisor.
 //!
-//! The supervisor holds a lock on a file in it. So the next one can tell what a killed one left, and
-//! removes it. What is to stay (`--retain`) has no such file.
+//! The supervisor holds a lock on a file in it. So the next one can tell what a killed one left,
+//! and removes it. What is to stay (`--retain`) has no such file.
 
 use crate::failure::{Failure, Kind};
 use std::fs::{self, DirEntry, File};

@@ -307,6 +307,32 @@ fn a_transaction_that_covers_too_many_keys_is_refused_before_it_writes() {
 }
 
 #[test]
+fn a_lease_takes_no_more_keys_than_may_go_at_once() {
+    let mut state = founded();
+    let grant = LeaseGrant { id: 7, ttl_ms: 1_000 };
+    apply(&mut state, &proposal(1, CommandKind::LeaseGrant(grant)));
+    let on_lease = |key: std::string::String| Put { key: key.into(), lease: 7, ..Put::default() };
+    let mut sequence = 1;
+    let mut run = |state: &mut State, kind: CommandKind| {
+        sequence += 1;
+        apply(state, &proposal(sequence, kind)).outcome.result.map(drop)
+    };
+    for first in (0..LEASE_KEYS_MAX).step_by(100) {
+        let op = |key: usize| Op { kind: Some(OpKind::Put(on_lease(format!("{key:06}")))) };
+        let success = (first..first + 100).map(op).collect();
+        let txn = Txn { success, ..Txn::default() };
+        assert_eq!(run(&mut state, CommandKind::Txn(txn)), Ok(()));
+    }
+    let put = |key: &str| CommandKind::Put(on_lease(key.into()));
+    assert_eq!(run(&mut state, put("one more")), Err(Refusal::LeaseFull));
+    assert_eq!(run(&mut state, put("000007")), Ok(()), "it hangs there already");
+    let gone = DeleteRange { range: KeyRange::of_key("000007"), ..DeleteRange::default() };
+    assert_eq!(run(&mut state, CommandKind::Delete(gone)), Ok(()));
+    assert_eq!(run(&mut state, put("one more")), Ok(()));
+    assert_eq!(run(&mut state, put("another")), Err(Refusal::LeaseFull));
+}
+
+#[test]
 fn the_token_that_expires_first_makes_room() {
     let mut state = founded();
     for place in 0..=TOKENS_MAX as u64 {
