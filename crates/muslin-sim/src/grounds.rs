@@ -25,8 +25,6 @@ pub(crate) enum World {
     Leases,
     /// The same, with clocks as far apart as they may be and elections as soon as they may be.
     Drift,
-    /// The same, with replicas that start again while somebody answers by their leases.
-    Starts,
     /// Raft alone that hears another cluster on the addresses of its own.
     Strangers,
     /// Raft alone that loses disks all the time.
@@ -44,12 +42,11 @@ pub(crate) enum World {
 const MILLI: Duration = Duration::from_millis(1);
 
 impl World {
-    const ALL: [(World, &'static str); 11] = [
+    const ALL: [(World, &'static str); 10] = [
         (World::Nodes, "nodes"),
         (World::Group, "group"),
         (World::Leases, "leases"),
         (World::Drift, "drift"),
-        (World::Starts, "starts"),
         (World::Strangers, "strangers"),
         (World::Losses, "losses"),
         (World::Holders, "holders"),
@@ -76,7 +73,6 @@ impl World {
             World::Nodes | World::Group | World::Storm => drawn,
             World::Leases => with_leases(drawn),
             World::Drift => with_drift(drawn),
-            World::Starts => with_starts(drawn),
             World::Strangers => with_strangers(drawn),
             World::Losses => with_losses(drawn),
             World::Holders => with_holders(drawn),
@@ -148,22 +144,6 @@ fn with_drift(drawn: Profile) -> Profile {
         leader_ppm: 600_000,
         partition: true,
         drift: true,
-        ..Faults::none()
-    };
-    profile
-}
-
-/// One of two followers hears no leader, and the other, which does, loses power for a moment.
-fn with_starts(drawn: Profile) -> Profile {
-    let mut profile = with_drift(drawn);
-    profile.raft.clock_drift_ppm = 0;
-    profile.machines.drift_ppm = 0;
-    profile.faults = Faults {
-        every: MILLI * 100,
-        lasts: MILLI * 400,
-        leader_ppm: 200_000,
-        partial: true,
-        crash: true,
         ..Faults::none()
     };
     profile
@@ -246,6 +226,7 @@ fn shows_elsewhere(planted: Mutant) -> bool {
         planted,
         Mutant::RefutesInSameLife
             | Mutant::AckOfOlderSessionKept
+            | Mutant::LeaseForgotten
             | Mutant::StaleAssignmentTaken
             | Mutant::FullNodeNamed
             | Mutant::UnnamedCampaigns
@@ -268,15 +249,12 @@ pub(crate) fn ground(planted: Mutant) -> Option<Ground> {
     if shows_elsewhere(planted) {
         return None;
     }
-    use World::{
-        Careful, Drift, Group, Holders, Late, Leases, Losses, Nodes, Starts, Storm, Strangers,
-    };
+    use World::{Careful, Drift, Group, Holders, Late, Leases, Losses, Nodes, Storm, Strangers};
     let (world, preset, nodes) = match planted {
         It::PassiveReadWithoutRound => (Nodes, Preset::Groups, 3),
         It::SnapshotOfAnyCluster => (Strangers, Preset::Swarm, 3),
         It::RebuildEndsEarly => (Losses, Preset::Churn, 3),
         It::LeaseIgnoresDrift => (Drift, Preset::Swarm, 3),
-        It::LeaseForgotten => (Starts, Preset::Swarm, 3),
         It::LeaseAnswerMixed => (Late, Preset::Swarm, 3),
         It::FenceNotCompared
         | It::QueueServedByKey

@@ -334,6 +334,27 @@ fn log_of(cluster: &Cluster, id: NodeId) -> Answer<String> {
     Ok(format!("{id:?} has {}\n", describe::list(&entries)))
 }
 
+/// Bugs that only scripts see, each with the one that sees it.
+#[cfg(feature = "mutants")]
+#[test]
+#[ignore = "what it plants is in the whole process"]
+fn bugs_planted_in_raft_change_what_scripts_tell() {
+    use crate::base::mutant::{Mutant, activate};
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/testdata");
+    for (planted, script) in [
+        (Mutant::AckOfOlderSessionKept, "an_answer_that_waits_for_its_write_is_given_once"),
+        (Mutant::LeaseForgotten, "a_voter_that_started_again_keeps_its_leaders_lease"),
+    ] {
+        let text = std::fs::read_to_string(format!("{folder}/{script}.txt")).expect("it is there");
+        let told = || goldenscript::generate(&mut Script::default(), &text).unwrap_or_default();
+        assert_eq!(told(), text, "{}: without the bug", planted.name());
+        activate(planted);
+        let is_seen = told() != text;
+        activate(Mutant::None);
+        assert!(is_seen, "{} is not seen", planted.name());
+    }
+}
+
 /// Every script is a test; `UPDATE_GOLDENFILES=1` writes what happens into it.
 #[test]
 fn every_script_goes_as_written() {
