@@ -140,8 +140,9 @@ const HOW: &str = "
 
 Three nodes of one side at a time, etcd and muslin in turn, each turn in fresh directories on the
 same disk; etcd with its defaults, muslin as `muslin dev` starts it (fsync on, certificates between
-nodes), built as it is installed (profile `dist`). The generator is `muslin bench kv` for both: one connection for each client, one request at
-a time on it, values of 128 bytes, spread over all three nodes, after a second that does not count.
+nodes), built as it is installed (profile `dist`). The generator is `muslin bench kv` for both: one
+connection for each client, one request at a time on it, values of 128 bytes, spread over all three
+nodes, after a second that does not count.
 Each answer is looked at: a read that finds anything but what was written, or an acknowledgement
 without a later revision, ends the comparison.
 
