@@ -123,6 +123,7 @@ impl Node {
 /// What leaves at a flush.
 impl Node {
     pub(super) fn on_flush(&mut self, now: Now, out: &mut Outputs<Output>) {
+        self.snapshots.turn_ends(now);
         self.flush_leases(now, out);
         self.flush_proposals(now, out);
         if self.raft.is_flush_due() {

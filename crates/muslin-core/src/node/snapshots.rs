@@ -14,9 +14,13 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
 
-/// How long everybody else has between two pieces. A piece of the usual length takes about half of
-/// this, so that a snapshot takes a third of a processor while it is made.
+/// How long everybody else has from the end of a piece to the next. A piece of the usual length
+/// takes about half of this, so that a snapshot takes a third of a processor while it is made; on a
+/// processor that has other work as well, no more.
 const PIECE_EVERY: Duration = Duration::from_millis(1);
+
+/// To give back the memory of a longer snapshot holds up whoever does it.
+const HEAVY_BYTES: usize = 1 << 20;
 
 /// This part of a snapshot's bytes is kept of the log for a peer that lags: to tell it that much
 /// costs far less than to send it the state.
@@ -48,6 +52,8 @@ struct Making {
     /// Of what was applied but not saved, what it holds.
     holds_bytes: u64,
     next_piece: Now,
+    /// A piece was written in this turn, whose end is not known yet.
+    is_at_work: bool,
 }
 
 impl Snapshots {
@@ -82,6 +88,15 @@ impl Snapshots {
         Kept { bytes: self.size / LOG_PART, snapshot }
     }
 
+    /// A turn ends: what comes between two pieces begins now, however long the last one took.
+    pub(super) fn turn_ends(&mut self, now: Now) {
+        if let Some(making) = &mut self.making
+            && core::mem::take(&mut making.is_at_work)
+        {
+            making.next_piece = now + PIECE_EVERY;
+        }
+    }
+
     /// When the next piece is due.
     pub(super) fn deadline(&self) -> Option<Now> {
         self.making.as_ref().map(|making| making.next_piece)
@@ -108,6 +123,7 @@ impl Node {
             sum: Sum64::default(),
             holds_bytes: self.snapshots.unsaved_bytes,
             next_piece: now,
+            is_at_work: false,
         });
         self.continue_snapshot(now, out);
     }
@@ -122,6 +138,7 @@ impl Node {
         let is_done = making.frozen.write(&mut making.written, self.options.snapshot_piece_bytes);
         making.sum.write(&making.written[before..]);
         making.next_piece = now + PIECE_EVERY;
+        making.is_at_work = true;
         if let Some(making) = self.snapshots.making.take_if(|_| is_done) {
             self.hand_out(now, making, out);
         }
@@ -131,6 +148,9 @@ impl Node {
         let Making { meta, written, sum, holds_bytes, .. } = making;
         let (index, checksum) = (meta.last.index, sum.finish());
         let snapshot = Snapshot { meta, data: Bytes::from(written) };
+        if snapshot.data.len() >= HEAVY_BYTES {
+            out.push(Output::Hold(snapshot.data.clone()));
+        }
         self.source.offer_snapshot(&snapshot, checksum);
         let save = self.is_saving_due();
         self.snapshots.is_needed = false;

@@ -9,6 +9,7 @@ mod groups;
 mod history;
 mod places;
 mod planted;
+mod snapshots;
 mod stewards;
 
 use super::*;
@@ -192,7 +193,7 @@ impl World {
                     let room = RingRoom { bytes: 1 << 20, events: 100 };
                     self.rings.entry(id).or_insert_with(|| Ring::new(room)).push(changes);
                 }
-                Output::Report(_) => {}
+                Output::Report(_) | Output::Hold(_) => {}
             }
         }
     }

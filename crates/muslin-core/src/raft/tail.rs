@@ -29,6 +29,10 @@ const SLACK_PART: u64 = 4;
 /// of them a moment later is not worth a snapshot.
 const HELD_MIN: u64 = 64;
 
+/// Most entries let go of at a time: to give back their memory takes about half a microsecond each,
+/// and when a peer has caught up, a hundred thousand may go.
+const LET_GO_MAX: u64 = 1_024;
+
 /// What is kept of the log besides what [`Options`](super::Options) say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Kept {
@@ -64,11 +68,16 @@ impl Raft {
         let done = self.applied.min(self.disk.durable_index());
         let held_min = self.log.tail_within(done, tail_bytes).0;
         let held_min = held_min.max(done.0.saturating_sub(HELD_MIN));
-        let upto = Index(held_min.min(self.keep_from(done).0 - 1));
+        let needless = held_min.min(self.keep_from(done).0 - 1);
+        let upto = Index(needless.min(self.log.base().index.0 + LET_GO_MAX));
         if upto > self.log.base().index {
             assert!(upto <= self.applied, "R3: what is not applied is kept");
             self.log.compact(upto);
             self.configurations.forget_before(self.applied);
+        }
+        if upto.0 < needless {
+            // The rest follows with what happens next.
+            return;
         }
         self.tail.look_entries = self.log.len() + tail_entries / SLACK_PART;
         self.tail.look_bytes = self.log.bytes().saturating_add(tail_bytes / SLACK_PART);

@@ -387,6 +387,8 @@ impl Subject for Node {
                     process.local.refused.insert(node);
                 }
             }
+            // A matter of time, which nothing takes here.
+            Output::Hold(_) => {}
             Output::Report(event) => world.on_event(place, &event)?,
             Output::Persist { .. } | Output::Send { .. } | Output::Save { .. } => {
                 unreachable!("the world does these")

@@ -147,6 +147,10 @@ pub(super) fn fold_output(hash: &mut WordHash, output: &Output) {
             hash.word(node.0);
             hash.word(u64::from(address.port()));
         }
+        Output::Hold(bytes) => {
+            hash.word(19);
+            hash.word(bytes.len() as u64);
+        }
         Output::Unroute(node) => {
             hash.word(16);
             hash.word(node.0);

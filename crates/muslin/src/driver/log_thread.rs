@@ -4,8 +4,10 @@
 //! its turn behind the writes that were issued before it, and then goes to the other thread: it may
 //! be large, and the log must not wait for it.
 
+use super::heavy::Heavy;
 use super::held::Held;
 use crate::store::{Aside, Damage, DiskCounters, Scrubbed, Store, StoreError};
+use bytes::Bytes;
 use muslin_core::base::{GroupId, Index, PersistId};
 use muslin_core::raft::{DiskRoom, Entry, Payload, Snapshot, Write};
 use std::collections::BTreeMap;
@@ -29,6 +31,14 @@ pub(super) struct Save {
     pub(super) group: GroupId,
     pub(super) snapshot: Snapshot,
     pub(super) keep_from: Index,
+}
+
+/// For the thread beside the log.
+enum Chore {
+    /// Save it.
+    Save(Save),
+    /// Hold it until nobody else does.
+    Hold(Bytes),
 }
 
 /// What the threads report.
@@ -73,6 +83,7 @@ const WRITE_BYTES: u64 = 64;
 /// The way to the threads.
 pub(super) struct Desk {
     jobs: mpsc::Sender<Job>,
+    chores: mpsc::Sender<Chore>,
     counters: Arc<DiskCounters>,
 }
 
@@ -85,6 +96,10 @@ impl Desk {
 
     pub(super) fn save(&self, save: Save) {
         let _ = self.jobs.send(Job::Save(save));
+    }
+
+    pub(super) fn hold(&self, bytes: Bytes) {
+        let _ = self.chores.send(Chore::Hold(bytes));
     }
 
     pub(super) fn let_go(&self, group: GroupId, first: Index) {
@@ -111,21 +126,22 @@ pub(super) fn start(
     held: Arc<Held>,
 ) -> std::io::Result<Desk> {
     let (sender, jobs) = mpsc::channel::<Job>();
-    let (saves_sender, saves) = mpsc::channel::<Save>();
+    let (chores_sender, chores) = mpsc::channel::<Chore>();
     let aside = store.aside();
     let counters = aside.counters();
-    let desk = Desk { jobs: sender, counters: counters.clone() };
+    let desk = Desk { jobs: sender, chores: chores_sender.clone(), counters: counters.clone() };
     let beside = Beside {
         aside,
         reports: reports.clone(),
         waiting: BTreeMap::new(),
+        heavy: Heavy::default(),
         next_scrub: Instant::now(),
     };
     let log = LogThread {
         store,
         reports,
         held,
-        saves: saves_sender,
+        chores: chores_sender,
         counters,
         room: DiskRoom::Room,
         is_resting: true,
@@ -135,7 +151,7 @@ pub(super) fn start(
     };
     let spawn = |name: &str| std::thread::Builder::new().name(name.into());
     spawn("muslin-log").spawn(move || log.run(&jobs))?;
-    spawn("muslin-disk").spawn(move || beside.run(&saves))?;
+    spawn("muslin-disk").spawn(move || beside.run(&chores))?;
     Ok(desk)
 }
 
@@ -143,7 +159,7 @@ struct LogThread {
     store: Box<dyn Store>,
     reports: async_mpsc::UnboundedSender<Report>,
     held: Arc<Held>,
-    saves: mpsc::Sender<Save>,
+    chores: mpsc::Sender<Chore>,
     counters: Arc<DiskCounters>,
     /// As last reported.
     room: DiskRoom,
@@ -191,7 +207,7 @@ impl LogThread {
         self.carry_out()?;
         for save in saves {
             // The other thread ends only after it reported why.
-            let _ = self.saves.send(save);
+            let _ = self.chores.send(Chore::Save(save));
         }
         self.tend()
     }
@@ -273,29 +289,36 @@ struct Beside {
     reports: async_mpsc::UnboundedSender<Report>,
     /// The latest snapshot of each group that is to be saved.
     waiting: BTreeMap<GroupId, Save>,
+    heavy: Heavy,
     next_scrub: Instant,
 }
 
 impl Beside {
-    fn run(mut self, saves: &mpsc::Receiver<Save>) {
-        while self.turn(saves).is_ok() {}
+    fn run(mut self, chores: &mpsc::Receiver<Chore>) {
+        while self.turn(chores).is_ok() {}
     }
 
-    fn turn(&mut self, saves: &mpsc::Receiver<Save>) -> Result<(), Ended> {
+    fn turn(&mut self, chores: &mpsc::Receiver<Chore>) -> Result<(), Ended> {
         let mut wait = self.next_scrub.saturating_duration_since(Instant::now());
-        if !self.waiting.is_empty() {
+        if !self.waiting.is_empty() || !self.heavy.is_empty() {
             wait = wait.min(TEND_EVERY);
         }
-        match saves.recv_timeout(wait) {
-            Ok(save) => drop(self.waiting.insert(save.group, save)),
+        match chores.recv_timeout(wait) {
+            Ok(chore) => self.take(chore),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Err(Ended),
         }
-        for save in saves.try_iter() {
-            self.waiting.insert(save.group, save);
-        }
+        chores.try_iter().for_each(|chore| self.take(chore));
         self.save_all()?;
+        self.heavy.let_go();
         if self.next_scrub <= Instant::now() { self.scrub() } else { Ok(()) }
+    }
+
+    fn take(&mut self, chore: Chore) {
+        match chore {
+            Chore::Save(save) => drop(self.waiting.insert(save.group, save)),
+            Chore::Hold(bytes) => self.heavy.hold(bytes),
+        }
     }
 
     /// What finds no room waits.

@@ -9,6 +9,7 @@ mod crowd;
 mod gate;
 mod groups;
 mod handle;
+mod heavy;
 mod held;
 mod hub;
 mod log_thread;

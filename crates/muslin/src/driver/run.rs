@@ -514,6 +514,7 @@ impl Run {
                 Output::Save { group, snapshot, keep_from } => {
                     self.disk.save(Save { group, snapshot, keep_from });
                 }
+                Output::Hold(bytes) => self.disk.hold(bytes),
                 Output::Send { to, after, message } => {
                     let message = wire::encode_peer(&message);
                     match after {

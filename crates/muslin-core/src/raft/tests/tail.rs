@@ -65,6 +65,19 @@ fn what_is_applied_is_let_go_of_but_for_a_tail() {
 }
 
 #[test]
+fn a_long_log_is_let_go_of_little_by_little() {
+    let mut raft = sole(options());
+    propose(&mut raft, 2_500);
+    let last = raft.last().index;
+    let mut held_then = Vec::new();
+    for _ in 0..4 {
+        raft.shorten_log(Kept::default());
+        held_then.push(held(&raft));
+    }
+    assert_eq!(held_then, [last.0 - 1_024, last.0 - 2_048, TAIL, TAIL]);
+}
+
+#[test]
 fn what_is_not_on_the_disk_is_held() {
     let mut raft = sole(options());
     propose(&mut raft, 150);

@@ -88,10 +88,12 @@ impl Beside {
         let path = snapshot::path(&self.home.snapshots, group);
         let unfinished = disk::unfinished(&path);
         self.prepare(&unfinished, group, snapshot, effect)?;
-        disk::publish(&unfinished, &path)?;
+        let before = disk::supersede(&unfinished, &path)?;
         state.published.insert(group, (snapshot.meta.last.index, effect));
         state.saved.remove(&group);
         state.lost.remove(&group);
+        drop(state);
+        before.give_back();
         Ok(effect)
     }
 
@@ -209,10 +211,13 @@ impl Aside for Beside {
             disk::discard(&unfinished);
             return Ok(());
         }
-        disk::publish(&unfinished, &path).inspect_err(|_| disk::discard(&unfinished))?;
+        let superseded = disk::supersede(&unfinished, &path);
+        let superseded = superseded.inspect_err(|_| disk::discard(&unfinished))?;
         state.published.insert(group, (last, effect));
         state.saved.insert(group, (last, effect));
         state.lost.remove(&group);
+        drop(state);
+        superseded.give_back();
         Ok(())
     }
 

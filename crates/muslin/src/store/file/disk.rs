@@ -6,10 +6,20 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Files are written in pieces of at most this many bytes: one system call never takes long enough
 /// to look like a hang.
 const PIECE_BYTES: usize = 1 << 20;
+
+/// A file that is made is synced whenever so much was written of it: the disk then never has more
+/// of it in front of what a log waits for, another node's on the same disk included.
+const SYNC_BYTES: u64 = 2 << 20;
+
+/// A large file that lost its name is given back in pieces of this size, with a pause behind each:
+/// some systems tell the disk of what was freed, and the disk does nothing else meanwhile.
+const FREE_BYTES: u64 = 4 << 20;
+const FREE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Ending of a file that is being made. Whatever has it after a crash is removed.
 const UNFINISHED: &str = "tmp";
@@ -61,16 +71,26 @@ pub(super) fn write_by(
     explain("write", path, take(step).and_then(|()| write()))
 }
 
-/// Writes zeros.
+/// Writes zeros, and syncs most of them.
 pub(super) fn fill(file: &File, path: &Path, from: u64, to: u64) -> Result<(), StoreError> {
     let zeros = vec![0; PIECE_BYTES.min((to - from) as usize)];
-    let mut at = from;
+    let (mut at, mut synced) = (from, from);
     while at < to {
         let piece = (to - at).min(zeros.len() as u64);
         write(file, path, &zeros[..piece as usize], at)?;
         at += piece;
+        sync_some(file, path, at, &mut synced)?;
     }
     Ok(())
+}
+
+/// Syncs a file that is written from its beginning on, if there is enough behind the last sync.
+fn sync_some(file: &File, path: &Path, at: u64, synced: &mut u64) -> Result<(), StoreError> {
+    if at - *synced < SYNC_BYTES {
+        return Ok(());
+    }
+    *synced = at;
+    sync(file, path)
 }
 
 /// Cuts a file, or lengthens it by zeros.
@@ -106,6 +126,33 @@ pub(super) fn publish(unfinished: &Path, path: &Path) -> Result<(), StoreError> 
     sync_dir(path.parent().expect("every file of a store stands in its directory"))
 }
 
+/// What had a name before another file got it, and may be large.
+#[must_use = "it is given back to the disk when nobody waits"]
+pub(super) struct Superseded(Option<File>);
+
+/// As [`publish`], where a large file may have the name.
+pub(super) fn supersede(unfinished: &Path, path: &Path) -> Result<Superseded, StoreError> {
+    // What cannot be opened goes at once.
+    let before = OpenOptions::new().write(true).open(path).ok();
+    publish(unfinished, path)?;
+    Ok(Superseded(before))
+}
+
+impl Superseded {
+    /// Gives it back piece by piece. It has no name any more: a crash leaves nothing of it.
+    pub(super) fn give_back(self) {
+        let Some(file) = self.0 else { return };
+        let mut length = file.metadata().map_or(0, |found| found.len());
+        while length > FREE_BYTES {
+            length -= FREE_BYTES;
+            if file.set_len(length).is_err() {
+                return;
+            }
+            std::thread::sleep(FREE_PAUSE);
+        }
+    }
+}
+
 /// Gives a file or directory another name. Not durable before the directories are synced.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let step = take(|| Step::Rename { from: from.to_owned(), to: to.to_owned() });
@@ -138,10 +185,11 @@ pub(super) fn prepare(unfinished: &Path, parts: &[&[u8]]) -> Result<(), StoreErr
         return Err(StoreError::Full { path: unfinished.to_owned(), done: 0 });
     }
     let written = create(unfinished).and_then(|file| {
-        let mut at = 0;
+        let (mut at, mut synced) = (0, 0);
         for piece in parts.iter().flat_map(|part| part.chunks(PIECE_BYTES)) {
             write(&file, unfinished, piece, at)?;
             at += piece.len() as u64;
+            sync_some(&file, unfinished, at, &mut synced)?;
         }
         sync(&file, unfinished)
     });

@@ -1,5 +1,6 @@
 //! Creation, whose files they are, segments that come and go, disks that fail.
 
+use super::super::disk::{Step, keep_steps};
 use super::*;
 
 #[test]
@@ -153,6 +154,52 @@ fn a_crash_between_dropping_segments_loses_nothing() {
         drop(store);
         assert_eq!(open(image.path(), 1024).unwrap().1, expected);
     }
+}
+
+/// A log on the same disk waits for no more than what stands in front of its sync.
+#[test]
+fn a_large_snapshot_is_synced_piece_by_piece() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(4096)).unwrap();
+    let (store, _) = open(dir.path(), 4096).unwrap();
+    let data = Bytes::from(vec![7; (7 << 20) + 5]);
+    let meta = SnapshotMeta { last: LogId::new(Term(1), Index(3)), ..SnapshotMeta::default() };
+    keep_steps();
+    store.aside().save(GroupId(0), &Snapshot { meta, data }, Index(4)).unwrap();
+    let (mut unsynced, mut most, mut written) = (0, 0, 0);
+    for step in keep_steps() {
+        match step {
+            Step::Write { bytes, .. } => {
+                (unsynced, written) = (unsynced + bytes.len(), written + bytes.len())
+            }
+            Step::Sync(_) => unsynced = 0,
+            _ => {}
+        }
+        most = most.max(unsynced);
+    }
+    assert!(written > 7 << 20);
+    assert!(most <= 3 << 20, "{most} bytes are in front of a sync");
+    assert_eq!(unsynced, 0);
+}
+
+/// What the old one took is freed in pieces, by whoever replaced it and not by the file system.
+#[test]
+fn a_snapshot_that_is_replaced_is_given_back_before_its_last_reader_lets_go() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(4096)).unwrap();
+    let (store, _) = open(dir.path(), 4096).unwrap();
+    let save = |last: u64| {
+        let data = Bytes::from(vec![7; 9 << 20]);
+        let meta =
+            SnapshotMeta { last: LogId::new(Term(1), Index(last)), ..SnapshotMeta::default() };
+        store.aside().save(GroupId(0), &Snapshot { meta, data }, Index(last + 1)).unwrap();
+    };
+    save(3);
+    let path = dir.path().join("snapshot/0000000000000000.snap");
+    let before = fs::File::open(&path).unwrap();
+    save(5);
+    assert!(before.metadata().unwrap().len() < 2 << 20);
+    assert!(path.metadata().unwrap().len() > 9 << 20);
 }
 
 /// The snapshot file is in place, the log knows nothing of it: the crash came between.
