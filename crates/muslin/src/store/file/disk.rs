@@ -4,7 +4,7 @@
 use super::super::StoreError;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,10 +139,12 @@ pub(super) fn supersede(unfinished: &Path, path: &Path) -> Result<Superseded, St
 }
 
 impl Superseded {
-    /// Gives it back piece by piece. It has no name any more: a crash leaves nothing of it.
+    /// Gives it back piece by piece. It has no name any more: a crash leaves nothing of it. If
+    /// somebody gave it another one, it is theirs.
     pub(super) fn give_back(self) {
         let Some(file) = self.0 else { return };
-        let mut length = file.metadata().map_or(0, |found| found.len());
+        let nameless = file.metadata().ok().filter(|found| found.nlink() == 0);
+        let mut length = nameless.map_or(0, |found| found.len());
         while length > FREE_BYTES {
             length -= FREE_BYTES;
             if file.set_len(length).is_err() {

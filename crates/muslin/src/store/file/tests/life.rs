@@ -200,6 +200,10 @@ fn a_snapshot_that_is_replaced_is_given_back_before_its_last_reader_lets_go() {
     save(5);
     assert!(before.metadata().unwrap().len() < 2 << 20);
     assert!(path.metadata().unwrap().len() > 9 << 20);
+    let copy = dir.path().join("copy");
+    fs::hard_link(&path, &copy).unwrap();
+    save(7);
+    assert!(copy.metadata().unwrap().len() > 9 << 20, "it has another name");
 }
 
 /// The snapshot file is in place, the log knows nothing of it: the crash came between.
