@@ -211,7 +211,7 @@ pub(crate) struct Dev {
     /// Start the nodes with `--lease-reads`, see `muslin up --help`
     #[arg(long)]
     pub(crate) lease_reads: bool,
-    /// What the nodes write to their log files
+    /// What the nodes write to their log files: error, warn, info, debug or trace
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log: String,
 }
@@ -266,7 +266,8 @@ pub(crate) struct NewNode {
     /// Serve plain etcd clients here (loopback addresses only)
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) etcd_listen: Option<SocketAddr>,
-    /// Duties of the node
+    /// Roles of the node, with commas between: `control` may vote and admit nodes, all other words
+    /// are yours
     #[arg(long, value_delimiter = ',', default_value = "control")]
     pub(crate) roles: Vec<String>,
     /// How fast failures are noticed: `fast` for one machine or rack, `lan` for less traffic,

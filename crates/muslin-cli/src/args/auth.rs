@@ -106,7 +106,7 @@ pub(crate) struct Keys {
     /// The first key that is outside of the range
     #[arg(requires = "key")]
     pub(crate) range_end: Option<String>,
-    /// All keys that begin so; nothing is all keys
+    /// All keys that begin so; an empty one, `--prefix ''`, is all keys
     #[arg(long)]
     pub(crate) prefix: Option<String>,
 }

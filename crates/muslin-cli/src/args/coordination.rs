@@ -38,7 +38,8 @@ pub(crate) struct Elect {
     #[arg(long)]
     pub(crate) once: bool,
     /// What to run while it leads, with MUSLIN_ELECTION, MUSLIN_FENCE and MUSLIN_LEASE in its
-    /// environment; its exit code is passed on. Without one, it says when it leads
+    /// environment; its exit code is passed on. Without one, it prints a line each time it
+    /// leads, until interrupted
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }
@@ -61,7 +62,7 @@ pub(crate) enum Lease {
     /// Make a lease; its id is printed
     #[command(after_help = examples::LEASE_GRANT)]
     Grant {
-        /// How long it lives unless it is kept alive: 1s or more
+        /// How long it lives unless it is kept alive, with a unit: 30s, 5m; 1s or more
         #[arg(value_parser = time)]
         ttl: Duration,
         /// Its id, up to 16 hexadecimal digits [default: one is drawn]

@@ -53,7 +53,7 @@ pub(crate) enum Kv {
         /// Changes from this revision on, and no keys as they are
         #[arg(long, value_name = "REVISION")]
         from: Option<u64>,
-        /// End after so many changes
+        /// End after so many changes; keys as they are do not count
         #[arg(long)]
         count: Option<u64>,
         /// Those too that maps, queues and the like are made of
