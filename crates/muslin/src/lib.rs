@@ -8,7 +8,8 @@
 //! | [`transport`] | UDP and TCP, QUIC (`node`), and the same in memory | - |
 //! | [`discovery`] | where members may be | - |
 //! | [`codec`] | values of applications as bytes | - |
-//! | [`coordination`] | locks, elections and fences among programs | `consensus` |
+//! | [`coordination`] | locks, elections, queues and fences among programs | `consensus` |
+//! | [`machine`] | groups with a state machine of one's own | `consensus` |
 //! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds | `consensus` |
 //! | [`store`] | the log and the snapshots, on disk and in memory | `consensus` |
 //! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory | `node` |

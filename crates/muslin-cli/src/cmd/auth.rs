@@ -93,6 +93,12 @@ fn permissions(items: &Value) -> Table {
             _ => cell(item, text),
         };
         let (key, end) = (either("key", "key_b64"), either("range_end", "range_end_b64"));
+        let (key, end) = match (key.as_str(), end.as_str()) {
+            ("\0", "\0") => ("all keys".to_string(), String::new()),
+            (_, "\0") => (key, "the last key".to_string()),
+            (_, "-") => (key, "that key alone".to_string()),
+            _ => (key, end),
+        };
         table.row([cell(item, "permission"), key, end]);
     }
     table

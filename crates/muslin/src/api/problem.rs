@@ -189,7 +189,7 @@ impl Problem {
                 .hint("get another lease, and queue again"),
             Error::Held | Error::WaitedInVain => {
                 Problem::new(StatusCode::CONFLICT, "held", error.to_string())
-                    .hint("wait longer (wait=), or until it is given back")
+                    .hint("wait for it, longer if you did: `--wait`, over HTTP wait=")
                     .retryable()
             }
             Error::NotLeader => Problem::new(StatusCode::CONFLICT, "not-leader", error.to_string())
@@ -290,7 +290,13 @@ impl Problem {
             | Refusal::TooManyGossipKeys => (StatusCode::CONFLICT, "conflict"),
             _ => (StatusCode::BAD_REQUEST, "bad-request"),
         };
-        Problem::new(status, code, refusal.to_string())
+        let problem = Problem::new(status, code, refusal.to_string());
+        match refusal {
+            Refusal::Compacted => problem.hint(
+                "name a later revision, or none: the header `muslin-index` of every answer ends with the present one",
+            ),
+            _ => problem,
+        }
     }
 }
 

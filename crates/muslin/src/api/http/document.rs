@@ -34,7 +34,12 @@ pub(super) fn document(version: &str) -> Value {
             "description": "One node of a Muslin cluster; the same port serves etcd's v3 API.",
         },
         "paths": paths,
-        "components": { "schemas": components },
+        "components": {
+            "schemas": components,
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
+        // Asked for once rights are enabled, of callers without a certificate.
+        "security": [{}, { "token": [] }],
     })
 }
 

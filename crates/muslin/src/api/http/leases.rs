@@ -62,7 +62,8 @@ pub(super) fn checked_ttl(ttl: Duration) -> Result<u64, Problem> {
 
 /// A lease that does not exist.
 pub(super) fn missing() -> Problem {
-    Problem::of_refusal(&Refusal::LeaseNotFound).hint("GET /v1/leases lists the leases")
+    Problem::of_refusal(&Refusal::LeaseNotFound)
+        .hint("`muslin lease ls` lists the leases, over HTTP GET /v1/leases")
 }
 
 /// Draws an identity.

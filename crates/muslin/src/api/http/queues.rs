@@ -109,7 +109,10 @@ async fn within(
 ) -> Result<(), Error> {
     match time {
         None => work.await,
-        Some(time) => timeout(time, work).await.unwrap_or(Err(Error::WaitedInVain)),
+        Some(time) => {
+            let gave_up = if time.is_zero() { Error::Held } else { Error::WaitedInVain };
+            timeout(time, work).await.unwrap_or(Err(gave_up))
+        }
     }
 }
 

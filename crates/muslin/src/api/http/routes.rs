@@ -99,7 +99,8 @@ const fn header(name: &'static str, says: &'static str) -> Parameter {
 const CONSISTENCY: Parameter = query(
     "consistency",
     "string",
-    "linearizable (default): sees every write acknowledged before; local: what this node knows",
+    "linearizable (default): sees every write acknowledged before; lease: the same where clocks \
+     drift as little as nodes are told; local: what this node knows",
 );
 const KEY: Parameter = path("key", "any bytes, percent-encoded; slashes stand for themselves");
 const PREFIX: Parameter =

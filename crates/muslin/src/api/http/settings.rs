@@ -196,7 +196,8 @@ fn apply(settings: &mut Settings, wanted: &Map<String, Value>) -> Result<(), Pro
     for (key, value) in wanted {
         let setting = ALL.iter().find(|one| one.key == key).ok_or_else(|| {
             let all: Vec<&str> = ALL.iter().map(|one| one.key).collect();
-            let hint = format!("there are {}", all.join(", "));
+            let all = all.join(", ");
+            let hint = format!("there are {all}; on the command line without {MILLIS}");
             Problem::bad_request(format!("there is no setting {key}; nothing happened")).hint(hint)
         })?;
         let value = Some(value).filter(|value| !value.is_null());

@@ -29,6 +29,9 @@ const BODY_BYTES_MAX: usize = 16 << 10;
 /// How long a token admits when nothing is said.
 const LIFE_SECONDS: u64 = 3_600;
 
+/// How often a token admits, unless said: as on the command line.
+const USES: u64 = 1;
+
 /// Longest life of a token: ten years.
 const LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 3_600;
 
@@ -39,7 +42,7 @@ struct Wanted {
     name: String,
     roles: Vec<String>,
     ttl_seconds: Option<u64>,
-    uses: u64,
+    uses: Option<u64>,
 }
 
 /// A token as people see it: never its secret.
@@ -105,7 +108,7 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
         name: wanted.name.clone(),
         roles: wanted.roles.clone(),
         created_unix_ms: unix_ms(),
-        ..token.record(expiry(&wanted)?, wanted.uses)
+        ..token.record(expiry(&wanted)?, wanted.uses.unwrap_or(USES))
     };
     // Without a quorum it ends here, and nothing has been sent that may happen later.
     record(&desk).await?;

@@ -129,7 +129,7 @@ pub(super) async fn push(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
 
 fn empty(name: &[u8]) -> Problem {
     let detail = format!("nothing is to be done in {}", String::from_utf8_lossy(name));
-    Problem::new(StatusCode::NOT_FOUND, "empty", detail).hint("wait for it: wait=10s").retryable()
+    Problem::new(StatusCode::NOT_FOUND, "empty", detail).retryable()
 }
 
 pub(super) async fn take(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
@@ -153,7 +153,8 @@ pub(super) async fn take(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
             // It may have been taken as the time was up: nobody is told of it.
             let made = Hold { lease: tenure.lease(), is_made: wish.lease.is_none() };
             made.end(&desk).await;
-            return Err(other.map_or_else(failed(&desk), |_| empty(&name)));
+            let empty = |_| empty(&name).hint("wait for it: wait=10s");
+            return Err(other.map_or_else(failed(&desk), empty));
         }
     };
     let (ttl_ms, _) = time_to_live(&desk, taken.lease).await?;
@@ -208,7 +209,8 @@ pub(super) async fn pop(desk: Arc<Desk>, request: Request<Body>) -> Result<Respo
     params.finish()?;
     let (name, _) = named(&request)?;
     let popped = queue(&desk, &name).pop(once.as_ref()).await.map_err(failed(&desk))?;
-    let value = popped.ok_or_else(|| empty(&name))?;
+    let hint = "`muslin queue work` waits for one, over HTTP `:take?wait=10s`";
+    let value = popped.ok_or_else(|| empty(&name).hint(hint))?;
     Ok(told(&desk, &name, fields_of([bytes("value", &value)])))
 }
 

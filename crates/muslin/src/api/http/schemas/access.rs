@@ -182,7 +182,7 @@ fn joining() -> Named {
         ("name", text("a label for people")),
         ("roles", texts("what a joiner with it may perform")),
         ("ttl_seconds", number("how long it admits; an hour when not said")),
-        ("uses", number("how often it admits; 0 is any number")),
+        ("uses", number("how often it admits: once unless said; 0 is any number")),
     ];
     let made = [
         ("id", text("its public part")),
