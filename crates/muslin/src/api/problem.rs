@@ -293,8 +293,8 @@ impl Problem {
         let problem = Problem::new(status, code, refusal.to_string());
         match refusal {
             Refusal::Compacted => problem.hint(
-                "name a later revision, or none: the header `muslin-index` of every answer ends with \
-                 the present one",
+                "name a later revision, or none: the header `muslin-index` of every answer ends \
+                 with the present one",
             ),
             _ => problem,
         }
