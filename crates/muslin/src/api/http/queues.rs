@@ -293,4 +293,11 @@ mod tests {
             assert_eq!(queue_of(&other), None);
         }
     }
+
+    #[tokio::test]
+    async fn who_was_not_to_wait_is_not_told_of_waiting() {
+        let waited = |time| within(Some(time), std::future::pending());
+        assert_eq!(waited(Duration::ZERO).await, Err(Error::Held));
+        assert_eq!(waited(Duration::from_millis(1)).await, Err(Error::WaitedInVain));
+    }
 }

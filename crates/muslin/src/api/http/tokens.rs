@@ -45,6 +45,12 @@ struct Wanted {
     uses: Option<u64>,
 }
 
+impl Wanted {
+    fn uses(&self) -> u64 {
+        self.uses.unwrap_or(USES)
+    }
+}
+
 /// A token as people see it: never its secret.
 #[derive(Serialize)]
 struct TokenRow {
@@ -108,7 +114,7 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
         name: wanted.name.clone(),
         roles: wanted.roles.clone(),
         created_unix_ms: unix_ms(),
-        ..token.record(expiry(&wanted)?, wanted.uses.unwrap_or(USES))
+        ..token.record(expiry(&wanted)?, wanted.uses())
     };
     // Without a quorum it ends here, and nothing has been sent that may happen later.
     record(&desk).await?;
@@ -367,5 +373,11 @@ mod tests {
         assert!(unclear.detail.contains("more than one"), "{}", unclear.detail);
         assert_eq!(is(&[good.clone(), good], "rack7").unwrap_err().status, 400);
         assert_eq!(is(&all, "").unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn a_token_admits_once_unless_more_is_said() {
+        let uses = |text| serde_json::from_str::<Wanted>(text).unwrap().uses();
+        assert_eq!([uses("{}"), uses(r#"{"uses": 0}"#), uses(r#"{"uses": 30}"#)], [1, 0, 30]);
     }
 }
