@@ -11,10 +11,11 @@
 //! The rest of the stream is passed on untouched, and unread but for the heads of frames and the
 //! lengths of fields. What makes no sense is left to those who read it.
 
+use super::between::Between;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes of an HTTP/2 preface (RFC 9113, 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -321,9 +322,8 @@ fn look(field: &mut Field, bytes: &mut [u8], left: usize) -> Option<usize> {
     Some(passed)
 }
 
-/// A stream of HTTP/2, from its preface on, whose authorities have no scheme.
-pub(super) struct Schemeless<S> {
-    stream: S,
+/// Takes the scheme from the authorities of a stream of HTTP/2, from its preface on.
+pub(super) struct Schemeless {
     lane: Lane,
     /// What was read and must wait for more, or for room.
     kept: [u8; KEPT_BYTES],
@@ -332,9 +332,9 @@ pub(super) struct Schemeless<S> {
     free: usize,
 }
 
-impl<S> Schemeless<S> {
-    pub(super) fn new(stream: S) -> Schemeless<S> {
-        Schemeless { stream, lane: Lane::new(), kept: [0; KEPT_BYTES], len: 0, free: 0 }
+impl Schemeless {
+    pub(super) fn new() -> Schemeless {
+        Schemeless { lane: Lane::new(), kept: [0; KEPT_BYTES], len: 0, free: 0 }
     }
 
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
@@ -346,77 +346,48 @@ impl<S> Schemeless<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Schemeless<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Between for Schemeless {
+    fn read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        while this.free == 0 {
-            if this.len > 0 {
-                let mut more = ReadBuf::new(&mut this.kept[this.len..]);
-                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut more))?;
+        while self.free == 0 {
+            if self.len > 0 {
+                let mut more = ReadBuf::new(&mut self.kept[self.len..]);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut more))?;
                 let read = more.filled().len();
-                this.len += read;
+                self.len += read;
                 // At the end there is nothing more to wait for.
-                this.free =
-                    if read == 0 { this.len } else { this.lane.pass(&mut this.kept[..this.len]) };
+                self.free =
+                    if read == 0 { self.len } else { self.lane.pass(&mut self.kept[..self.len]) };
                 continue;
             }
             let before = buf.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            ready!(Pin::new(&mut *stream).poll_read(cx, buf))?;
             let read = &mut buf.filled_mut()[before..];
-            let passed = this.lane.pass(read);
+            let passed = self.lane.pass(read);
             let rest = &read[passed..];
-            this.len = rest.len();
-            this.kept[..this.len].copy_from_slice(rest);
+            self.len = rest.len();
+            self.kept[..self.len].copy_from_slice(rest);
             let is_end = read.is_empty();
             buf.set_filled(before + passed);
             if is_end || passed > 0 {
                 return Poll::Ready(Ok(()));
             }
         }
-        this.give(buf);
+        self.give(buf);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Schemeless<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::between::Through;
     use super::*;
     use std::collections::VecDeque;
     use tokio::io::AsyncReadExt;
@@ -482,7 +453,8 @@ mod tests {
 
     /// Reads all of it, in pieces of `piece` bytes with room for `room`.
     async fn read(sent: &[u8], piece: usize, room: usize) -> Vec<u8> {
-        let mut stream = Schemeless::new(Pieces(sent.chunks(piece).map(<[u8]>::to_vec).collect()));
+        let pieces = Pieces(sent.chunks(piece).map(<[u8]>::to_vec).collect());
+        let mut stream = Through::new(pieces, Schemeless::new());
         let (mut all, mut some) = (Vec::new(), vec![0; room]);
         loop {
             match stream.read(&mut some).await.unwrap() {

@@ -1,6 +1,7 @@
 //! One connection: found out what it speaks, served until it ends or the process stops.
 
 use super::authority::Schemeless;
+use super::between::Through;
 use super::caller::{Caller, Shown};
 use super::calls::{Calls, Serving};
 use super::desk::stopping;
@@ -157,7 +158,7 @@ impl Line {
         // Two kinds of connection without a trait in common: the same lines for each.
         match speech {
             Speech::Http1 => {
-                let stream = TokioIo::new(Worded::new(stream, HTTP1_BUFFER_BYTES));
+                let stream = TokioIo::new(Through::new(stream, Worded::new(HTTP1_BUFFER_BYTES)));
                 let connection = http1(self.patience).serve_connection(stream, service);
                 let serving = async move {
                     let mut connection = pin!(connection);
@@ -174,7 +175,7 @@ impl Line {
                 seated(serving, &front, &reader).await
             }
             Speech::Http2 => {
-                let stream = TokioIo::new(Schemeless::new(stream));
+                let stream = TokioIo::new(Through::new(stream, Schemeless::new()));
                 let calls = Calls::default();
                 let connection = http2(is_trusted, &calls).serve_connection(stream, service);
                 let mut serving = Serving::new(connection, calls);

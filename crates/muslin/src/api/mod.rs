@@ -32,6 +32,7 @@
 mod auth;
 mod authority;
 mod backups;
+mod between;
 mod bodies;
 mod caller;
 mod calls;

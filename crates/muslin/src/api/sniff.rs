@@ -1,9 +1,10 @@
 //! Tells what a client speaks by the first bytes it sends, and gives them back to be read again.
 
+use super::between::{Between, Through};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// What HTTP/2 connections begin with (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -34,61 +35,33 @@ where
         len += read;
     }
     let speech = if first == *HTTP2_PREFACE { Speech::Http2 } else { Speech::Http1 };
-    Ok((speech, Rewound { first, len, given: 0, stream }))
+    Ok((speech, Through::new(stream, Again { first, len, given: 0 })))
 }
 
 /// A stream whose first bytes were read already, and are read again.
-pub(super) struct Rewound<S> {
+pub(super) type Rewound<S> = Through<S, Again>;
+
+/// What is read again.
+pub(super) struct Again {
     first: [u8; HTTP2_PREFACE.len()],
     len: usize,
     given: usize,
-    stream: S,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Between for Again {
+    fn read<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.given == this.len {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        if self.given == self.len {
+            return Pin::new(stream).poll_read(cx, buf);
         }
-        let take = buf.remaining().min(this.len - this.given);
-        buf.put_slice(&this.first[this.given..this.given + take]);
-        this.given += take;
+        let take = buf.remaining().min(self.len - self.given);
+        buf.put_slice(&self.first[self.given..self.given + take]);
+        self.given += take;
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

@@ -4,12 +4,13 @@
 //! on its way out, by its first bytes, which no handler of ours begins with, and told in full. The
 //! connection ends behind it, as it would have.
 
+use super::between::Between;
 use super::problem::{PROBLEM_JSON, Problem};
 use hyper::StatusCode;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 
 /// How such answers begin.
 const BARE: [(&[u8], StatusCode); 2] = [
@@ -20,9 +21,8 @@ const BARE: [(&[u8], StatusCode); 2] = [
 /// Most fields of a head: what the library takes by itself.
 const FIELDS_MAX: usize = 100;
 
-/// A stream whose bare refusals are told in words.
-pub(super) struct Worded<S> {
-    stream: S,
+/// Tells the bare refusals of a stream in words.
+pub(super) struct Worded {
     /// Most bytes of a head.
     limit: usize,
     told: Option<Told>,
@@ -36,17 +36,9 @@ struct Told {
     instead_of: usize,
 }
 
-impl<S> Worded<S> {
-    pub(super) fn new(stream: S, limit: usize) -> Worded<S> {
-        Worded { stream, limit, told: None }
-    }
-
-    fn begin(&mut self, bare: &[u8]) -> bool {
-        let is_it = |(start, _): &&(&[u8], StatusCode)| bare.starts_with(start);
-        let Some((_, status)) = BARE.iter().find(is_it) else { return false };
-        let bytes = in_words(*status, self.limit);
-        self.told = Some(Told { bytes, written: 0, instead_of: bare.len() });
-        true
+impl Worded {
+    pub(super) fn new(limit: usize) -> Worded {
+        Worded { limit, told: None }
     }
 }
 
@@ -68,67 +60,44 @@ fn in_words(status: StatusCode, limit: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-impl<S: AsyncWrite + Unpin> Worded<S> {
+impl Told {
+    fn begin(bare: &[u8], limit: usize) -> Option<Told> {
+        let (_, status) = BARE.iter().find(|(start, _)| bare.starts_with(start))?;
+        Some(Told { bytes: in_words(*status, limit), written: 0, instead_of: bare.len() })
+    }
+
     /// Writes what is to be told; ready when all of it is out.
-    fn tell(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(told) = &mut self.told else { return Poll::Ready(Ok(0)) };
-        while told.written < told.bytes.len() {
-            let rest = &told.bytes[told.written..];
-            match Pin::new(&mut self.stream).poll_write(cx, rest) {
+    fn tell<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        while self.written < self.bytes.len() {
+            let rest = &self.bytes[self.written..];
+            match Pin::new(&mut *stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => told.written += written,
+                Poll::Ready(Ok(written)) => self.written += written,
                 other => return other,
             }
         }
-        let instead_of = told.instead_of;
-        self.told = None;
-        Poll::Ready(Ok(instead_of))
+        Poll::Ready(Ok(self.instead_of))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Worded<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+impl Between for Worded {
+    fn write_instead<S: AsyncWrite + Unpin>(
+        &mut self,
+        stream: &mut S,
         cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Worded<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.told.is_some() || self.begin(buf) {
-            return self.tell(cx);
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.told.is_none() {
+            self.told = Told::begin(bytes, self.limit);
         }
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let first = bufs.iter().find(|buf| !buf.is_empty());
-        if self.told.is_some() || first.is_some_and(|buf| self.begin(buf)) {
-            return self.tell(cx);
+        let written = self.told.as_mut()?.tell(stream, cx);
+        if let Poll::Ready(Ok(_)) = written {
+            self.told = None;
         }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Some(written)
     }
 }
