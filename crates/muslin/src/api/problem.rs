@@ -204,6 +204,11 @@ impl Problem {
                     .hint("read it again, and decide again")
             }
             Error::OutOfRange | Error::BadIdentity => Problem::bad_request(error.to_string()),
+            Error::IdentityReused => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, "key-reused", error.to_string())
+                    .hint("use another id for another operation")
+            }
             Error::NoRandomness => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Problem::new(status, "internal", error.to_string())

@@ -86,11 +86,11 @@ impl Election {
         self.queue.head().await
     }
 
-    /// Follows who leads, and what is proclaimed: first what is so now. Of values that follow each
-    /// other none is left out while one leads.
+    /// Follows who leads, and what is proclaimed: first what is so now, and that nobody leads where
+    /// nobody does. Of values that follow each other none is left out while one leads.
     pub fn observe(&self) -> Observer {
         let (queue, handle) = (self.queue.clone(), self.handle.clone());
-        Observer { queue, handle, stage: Stage::Look, ready: VecDeque::new() }
+        Observer { queue, handle, stage: Stage::Look, told_vacant: false, ready: VecDeque::new() }
     }
 }
 
@@ -136,13 +136,21 @@ impl Leadership {
     }
 }
 
-/// What was proclaimed, by whom.
+/// What was seen of an election.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Observed {
-    /// The leader's key and what it proclaims.
-    pub kv: KeyValue,
-    /// As of this revision.
-    pub revision: Revision,
+pub enum Observed {
+    /// One leads.
+    Leader {
+        /// Its key and what it proclaims.
+        kv: KeyValue,
+        /// As of this revision.
+        revision: Revision,
+    },
+    /// Nobody leads, or nobody does any more.
+    Vacant {
+        /// As of this revision.
+        revision: Revision,
+    },
 }
 
 /// Follows an election.
@@ -150,6 +158,8 @@ pub struct Observer {
     queue: Queue,
     handle: Handle,
     stage: Stage,
+    /// It is told once that nobody leads, however often it is looked.
+    told_vacant: bool,
     ready: VecDeque<Observed>,
 }
 
@@ -200,10 +210,16 @@ impl Observer {
         let watch = self.handle.watch(spec).await?;
         self.stage = match leader {
             Some(kv) => {
-                self.ready.push_back(Observed { kv, revision });
+                self.told_vacant = false;
+                self.ready.push_back(Observed::Leader { kv, revision });
                 Stage::Led(watch)
             }
-            None => Stage::Vacant(watch),
+            None => {
+                if !std::mem::replace(&mut self.told_vacant, true) {
+                    self.ready.push_back(Observed::Vacant { revision });
+                }
+                Stage::Vacant(watch)
+            }
         };
         Ok(())
     }
@@ -215,7 +231,7 @@ impl Observer {
                 return;
             }
             let revision = Revision(event.kv.mod_revision);
-            self.ready.push_back(Observed { kv: event.kv, revision });
+            self.ready.push_back(Observed::Leader { kv: event.kv, revision });
         }
     }
 }

@@ -37,6 +37,9 @@ pub enum Error {
     /// The identity of an operation is empty or too long.
     #[error("the identity of an operation has 1 to 256 bytes; nothing was written")]
     BadIdentity,
+    /// The identity of an operation was that of another one.
+    #[error("this identity was used for another operation; nothing happened")]
+    IdentityReused,
     /// The system gives no randomness, so that no lease can be named.
     #[error("the system has no randomness")]
     NoRandomness,

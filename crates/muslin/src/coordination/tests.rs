@@ -8,8 +8,8 @@ use bytes::Bytes;
 use muslin_core::base::{ClusterId, LeaseId, NodeId, Revision};
 use muslin_core::node::{Consistency, Options};
 use muslin_core::state::{
-    Command, CommandKind, DeleteRange, Founding, KeyRange, LeaseRevoke, Member, Op, OpKind, Put,
-    Query, Range, Response,
+    Command, CommandKind, DeleteRange, Founding, KeyRange, KeyValue, LeaseRevoke, Member, Op,
+    OpKind, Put, Query, Range, Response,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -280,16 +280,25 @@ async fn a_lock_is_a_key_as_etcds_clients_make_it() {
     assert!(session.is_alive());
 }
 
+/// Who leads, as the next that is observed says.
+async fn seen(observer: &mut Observer) -> Option<KeyValue> {
+    match within(observer.next()).await.unwrap() {
+        Observed::Leader { kv, .. } => Some(kv),
+        Observed::Vacant { .. } => None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_election_has_one_leader_and_observers_see_each() {
     let world = World::of(3).await;
     let (here, there) = (world.handle(0), world.handle(1));
     let mut observer = Election::new(world.handle(2), "office").observe();
+    assert_eq!(seen(&mut observer).await, None, "nobody leads yet");
     let election = Election::new(here, "office");
     assert_eq!(election.leader().await.unwrap().0, None);
     let one = Session::open(here, LONG).await.unwrap();
     let first = election.campaign(&one, "one").await.unwrap();
-    assert_eq!(within(observer.next()).await.unwrap().kv.value, "one");
+    assert_eq!(seen(&mut observer).await.unwrap().value, "one");
     let other = Session::open(there, LONG).await.unwrap();
     let candidate = tokio::spawn({
         let election = Election::new(there, "office");
@@ -301,19 +310,25 @@ async fn an_election_has_one_leader_and_observers_see_each() {
         first.proclaim(value).await.unwrap();
     }
     for value in ["a", "b", "c"] {
-        assert_eq!(within(observer.next()).await.unwrap().kv.value, value);
+        assert_eq!(seen(&mut observer).await.unwrap().value, value);
     }
     let leader = election.leader().await.unwrap().0.unwrap();
     assert_eq!((leader.value, leader.key), ("c".into(), (&first.fence().key).into()));
     let fence = first.fence().clone();
     first.resign().await.unwrap();
     let second = within(candidate).await.unwrap().unwrap();
-    let seen = within(observer.next()).await.unwrap();
-    assert_eq!((seen.kv.value, seen.kv.key), ("other".into(), (&second.fence().key).into()));
+    let led = seen(&mut observer).await.unwrap();
+    assert_eq!((led.value, led.key), ("other".into(), (&second.fence().key).into()));
     let late = election.proclaim(&fence, one.lease(), "late".into()).await;
     assert_eq!(late, Err(Error::NotLeader));
     election.resign(&fence).await.unwrap();
     second.fence().write(there, put("a", "led")).await.unwrap();
+    second.resign().await.unwrap();
+    assert_eq!(seen(&mut observer).await, None, "nobody leads any more");
+    // Who comes and goes elsewhere is not told of here, nor is it told twice that nobody leads.
+    Election::new(here, "elsewhere").campaign(&one, "one").await.unwrap().resign().await.unwrap();
+    let _third = election.campaign(&one, "again").await.unwrap();
+    assert_eq!(seen(&mut observer).await.unwrap().value, "again");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::server::{Etcd, header};
 use super::{convert, refuse};
 use crate::api::desk::Desk;
 use crate::api::proto::v3electionpb as pb;
-use crate::coordination::{self, Fence, Observer};
+use crate::coordination::{self, Fence, Observed, Observer};
 use muslin_core::base::{LeaseId, Revision};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -127,9 +127,12 @@ async fn tell(
     sender: &Sender<pb::LeaderResponse>,
 ) -> Result<(), Status> {
     loop {
-        let observed = observer.next().await.map_err(refused)?;
-        let header = Some(header(desk, observed.revision));
-        let kv = Some(convert::pair(observed.kv));
+        // etcd says nothing of an office that nobody has.
+        let Observed::Leader { kv, revision } = observer.next().await.map_err(refused)? else {
+            continue;
+        };
+        let header = Some(header(desk, revision));
+        let kv = Some(convert::pair(kv));
         if sender.send(Ok(pb::LeaderResponse { header, kv })).await.is_err() {
             return Ok(());
         }

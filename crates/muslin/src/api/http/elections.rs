@@ -8,7 +8,7 @@ use super::queues::{self, Shown, Wish, failed, name_of, revision_wanted};
 use super::{leases, numbers};
 use crate::api::desk::Desk;
 use crate::api::problem::Problem;
-use crate::coordination::{Election, Error, Observer, Queue};
+use crate::coordination::{Election, Error, Observed, Observer, Queue};
 use axum::Json;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -41,6 +41,11 @@ enum Line {
     Leader {
         #[serde(flatten)]
         leader: Shown,
+        #[serde(serialize_with = "numbers::tell")]
+        index: u64,
+    },
+    /// Nobody leads, or nobody does any more.
+    Vacant {
         #[serde(serialize_with = "numbers::tell")]
         index: u64,
     },
@@ -144,7 +149,10 @@ async fn follow(desk: Arc<Desk>, observer: Observer, lines: Lines) {
 async fn tell(desk: &Desk, mut observer: Observer, lines: &Lines) {
     loop {
         let line = match observer.next().await {
-            Ok(seen) => Line::Leader { leader: Shown::of(&seen.kv), index: seen.revision.0 },
+            Ok(Observed::Leader { kv, revision }) => {
+                Line::Leader { leader: Shown::of(&kv), index: revision.0 }
+            }
+            Ok(Observed::Vacant { revision }) => Line::Vacant { index: revision.0 },
             Err(error) => Line::Error { problem: failed(desk)(error) },
         };
         let is_last = matches!(line, Line::Error { .. });

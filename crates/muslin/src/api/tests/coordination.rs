@@ -300,6 +300,7 @@ async fn an_election_is_won_followed_and_given_up() {
     let path = "/v1/elections/office";
     refused(&client, Call::get(path), 404, "not-found").await;
     let mut seen = client.lines(Call::get(format!("{path}?watch=1"))).await.unwrap();
+    assert_eq!(line(&mut seen).await["type"], "vacant", "nobody leads yet");
     let campaign = move |value: &'static str| Call::post(format!("{path}:campaign?ttl=10m"), value);
     let first = asked(&client, campaign("one")).await;
     let told = line(&mut seen).await;
@@ -326,6 +327,10 @@ async fn an_election_is_won_followed_and_given_up() {
     refused(&client, post(format!("{path}:resign?{as_first}")), 412, "fenced").await;
     let call = Call::post(format!("{path}:campaign?wait=0s"), "three");
     refused(&client, call, 409, "held").await;
+    let as_second = format!("fence={}", second["fence"]);
+    let resigned = asked(&client, post(format!("{path}:resign?{as_second}"))).await;
+    let vacant = json!({ "type": "vacant", "index": resigned["revision"] });
+    assert_eq!(line(&mut seen).await, vacant, "nobody leads any more");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A number.
 
-use super::once::{Once, Tried};
+use super::once::{Deed, Once, Tried};
 use super::space::{Kind, Space, get, pairs_at, set};
 use crate::coordination::Error;
 use crate::driver::Handle;
@@ -26,7 +26,8 @@ impl Counter {
 
     /// Adds, and answers what came of it: [`Error::OutOfRange`] if no number of 64 bits holds it.
     pub async fn add(&self, by: i64, once: Option<&Once>) -> Result<i64, Error> {
-        self.change(once, |number| number.checked_add(by).ok_or(Error::OutOfRange)).await
+        let deed = Deed::of(once, "add", &[&by.to_le_bytes()]);
+        self.change(deed, |number| number.checked_add(by).ok_or(Error::OutOfRange)).await
     }
 
     /// Sets it, whatever it was; what it was.
@@ -37,8 +38,9 @@ impl Counter {
 
     /// Sets it if it is what is expected; whether it was.
     pub async fn set_if(&self, expected: i64, to: i64, once: Option<&Once>) -> Result<bool, Error> {
+        let deed = Deed::of(once, "set", &[&expected.to_le_bytes(), &to.to_le_bytes()]);
         let swap = |number| if number == expected { Ok(to) } else { Err(Error::Differs) };
-        match self.change(once, swap).await {
+        match self.change(deed, swap).await {
             Ok(_) => Ok(true),
             Err(Error::Differs) => Ok(false),
             Err(other) => Err(other),
@@ -56,10 +58,10 @@ impl Counter {
 
     async fn change(
         &self,
-        once: Option<&Once>,
+        deed: Option<Deed<'_>>,
         change: impl Fn(i64) -> Result<i64, Error>,
     ) -> Result<i64, Error> {
-        if let Some(result) = self.space.result_of(once).await? {
+        if let Some(result) = self.space.result_of(deed.as_ref()).await? {
             return parsed(&result);
         }
         let mut found = self.space.one(self.key()).await?;
@@ -71,7 +73,7 @@ impl Counter {
                 success: vec![set(self.key(), value.clone())],
                 failure: vec![get(self.key())],
             };
-            match self.space.try_once(once, txn, value).await? {
+            match self.space.try_once(deed.as_ref(), txn, value).await? {
                 Tried::Done => return Ok(after),
                 Tried::Before(result) => return parsed(&result),
                 Tried::Not(done) => found = pairs_at(&done.responses, 0)?.first().cloned(),

@@ -1,7 +1,7 @@
 //! Values in a row.
 
 use super::counter::unchanged;
-use super::once::{Once, Tried};
+use super::once::{Deed, Once, Tried};
 use super::space::{Kind, Page, Pair, Space, made_by, removed, set};
 use crate::coordination::Error;
 use crate::driver::Handle;
@@ -31,14 +31,16 @@ impl List {
 
     /// Puts a value at the end; its place.
     pub async fn push(&self, value: impl Into<Bytes>, once: Option<&Once>) -> Result<Bytes, Error> {
+        let value = value.into();
+        let deed = Deed::of(once, "push", &[&value]);
         let place = self.space.place().await?;
         let key = self.key(&place);
         let txn = Txn {
             compares: vec![made_by(key.clone(), Revision::ZERO)],
-            success: vec![set(key, value.into())],
+            success: vec![set(key, value)],
             failure: Vec::new(),
         };
-        match self.space.try_once(once, txn, place.clone()).await? {
+        match self.space.try_once(deed.as_ref(), txn, place.clone()).await? {
             Tried::Done => Ok(place),
             Tried::Before(place) => Ok(place),
             Tried::Not(_) => Err(Error::Differs),
@@ -73,7 +75,8 @@ impl List {
 
     /// Takes out what stands there: [`Error::NotThere`] if nothing does; what it was.
     pub async fn remove(&self, index: u64, once: Option<&Once>) -> Result<Bytes, Error> {
-        if let Some(result) = self.space.result_of(once).await? {
+        let deed = Deed::of(once, "remove", &[&index.to_le_bytes()]);
+        if let Some(result) = self.space.result_of(deed.as_ref()).await? {
             return Ok(result);
         }
         loop {
@@ -87,7 +90,7 @@ impl List {
                 success: vec![removed(key)],
                 failure: Vec::new(),
             };
-            match self.space.try_once(once, txn, value.clone()).await? {
+            match self.space.try_once(deed.as_ref(), txn, value.clone()).await? {
                 Tried::Done => return Ok(value),
                 Tried::Before(value) => return Ok(value),
                 Tried::Not(_) => {}

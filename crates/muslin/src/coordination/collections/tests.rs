@@ -232,8 +232,9 @@ async fn each_item_is_taken_once_and_in_order_of_each_who_pushed() {
         pushing.spawn(async move {
             for number in 0..PUSHED {
                 let once = Once::named(format!("{pusher}.{number}")).unwrap();
-                let place = work.push(format!("{pusher}.{number:02}"), Some(&once)).await.unwrap();
-                assert_eq!(work.push("again", Some(&once)).await.unwrap(), place);
+                let push = || work.push(format!("{pusher}.{number:02}"), Some(&once));
+                let place = push().await.unwrap();
+                assert_eq!(push().await.unwrap(), place, "as if the answer had been lost");
             }
         });
     }
@@ -266,6 +267,35 @@ async fn each_item_is_taken_once_and_in_order_of_each_who_pushed() {
     assert_eq!(all, expected.map(Bytes::from).collect::<Vec<_>>());
     let work = WorkQueue::new(world.handle(0), b"jobs");
     assert!(work.is_empty().await.unwrap() && work.marks().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_identity_is_that_of_one_operation() {
+    let world = World::of(1).await;
+    let handle = world.handle(0);
+    let once = Once::named("a").unwrap();
+    let reused = Error::IdentityReused;
+
+    let counter = Counter::new(handle, b"reused");
+    assert_eq!(counter.add(2, Some(&once)).await, Ok(2));
+    assert_eq!(counter.add(2, Some(&once)).await, Ok(2), "asked again");
+    assert_eq!(counter.add(3, Some(&once)).await, Err(reused.clone()));
+    assert_eq!(counter.set_if(2, 2, Some(&once)).await, Err(reused.clone()));
+    assert_eq!(counter.value().await, Ok(2));
+
+    let list = List::new(handle, b"reused");
+    let place = list.push("x", Some(&once)).await.unwrap();
+    assert_eq!(list.push("x", Some(&once)).await, Ok(place), "asked again");
+    assert_eq!(list.push("y", Some(&once)).await, Err(reused.clone()));
+    assert_eq!(list.remove(0, Some(&once)).await, Err(reused.clone()));
+    assert_eq!(list.all().await.unwrap(), ["x"]);
+
+    let work = WorkQueue::new(handle, b"reused");
+    let place = work.push("x", Some(&once)).await.unwrap();
+    assert_eq!(work.push("x", Some(&once)).await, Ok(place), "asked again");
+    assert_eq!(work.push("y", Some(&once)).await, Err(reused.clone()));
+    assert_eq!(work.pop(Some(&once)).await, Err(reused));
+    assert_eq!(work.len().await, Ok(1));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 //! transaction that finds nothing between the old floor and that item; and whoever pushes compares
 //! its place with the floor.
 
-use super::once::{Once, Tried};
+use super::once::{Deed, Once, Tried};
 use super::sequence::PLACE_BYTES;
 use super::space::{Kind, Page, Pair, Seen, Space, get, made_by, pairs_at, read, removed, set};
 use crate::coordination::queue::{op, unexpected};
@@ -112,6 +112,7 @@ impl WorkQueue {
     /// Puts an item at the end; its place.
     pub async fn push(&self, value: impl Into<Bytes>, once: Option<&Once>) -> Result<Bytes, Error> {
         let value = value.into();
+        let deed = Deed::of(once, "push", &[&value]);
         loop {
             let place = self.space.place().await?;
             let floor = self.space.one(self.key(FLOOR, b"")).await?;
@@ -123,7 +124,7 @@ impl WorkQueue {
                 success: vec![set(self.key(ITEMS, &place), value.clone())],
                 failure: Vec::new(),
             };
-            match self.space.try_once(once, txn, place.clone()).await? {
+            match self.space.try_once(deed.as_ref(), txn, place.clone()).await? {
                 Tried::Done => return Ok(place),
                 Tried::Before(place) => return Ok(place),
                 // The floor has risen: another place is above it.
@@ -195,7 +196,8 @@ impl WorkQueue {
     /// Takes the first item that nobody has, for good: if the answer is lost, so is the item, but
     /// for whoever asks again by the same identity.
     pub async fn pop(&self, once: Option<&Once>) -> Result<Option<Bytes>, Error> {
-        if let Some(value) = self.space.result_of(once).await? {
+        let deed = Deed::of(once, "pop", &[]);
+        if let Some(value) = self.space.result_of(deed.as_ref()).await? {
             return Ok(Some(value));
         }
         loop {
@@ -206,7 +208,7 @@ impl WorkQueue {
             txn.compares.push(made_by(key.clone(), free.create_revision));
             txn.compares.push(made_by(self.key(MARKS, &free.key), Revision::ZERO));
             txn.success.push(removed(key));
-            match self.space.try_once(once, txn, free.value.clone()).await? {
+            match self.space.try_once(deed.as_ref(), txn, free.value.clone()).await? {
                 Tried::Done => return Ok(Some(free.value.clone())),
                 Tried::Before(value) => return Ok(Some(value)),
                 Tried::Not(_) => {}
