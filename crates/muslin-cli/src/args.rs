@@ -9,13 +9,14 @@ mod coordination;
 mod kv;
 mod load;
 mod node;
+mod numbers;
 mod op;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin::discovery::Method;
 use muslin_core::node::COMMAND_BYTES_MAX;
+use numbers::{LEVEL_DEFAULT, level, port, process, whole, within};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 pub(crate) use auth::{Auth, Keys, RoleOf, User};
@@ -185,13 +186,13 @@ pub(crate) struct CheckDisk {
 #[command(after_help = examples::DEV)]
 pub(crate) struct Dev {
     /// How many nodes [default: 3, or as many as the data directory holds]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    #[arg(long, value_parser = nodes())]
     pub(crate) nodes: Option<u16>,
     /// Node i listens on this port plus i
-    #[arg(long, default_value_t = 7400)]
+    #[arg(long, default_value_t = 7400, value_parser = port())]
     pub(crate) base_port: u16,
     /// Node i serves plain etcd clients on this port plus 10 * (i - 1)
-    #[arg(long, default_value_t = 2379)]
+    #[arg(long, default_value_t = 2379, value_parser = port())]
     pub(crate) etcd_base_port: u16,
     /// Keep the nodes here [default: a temporary directory, which the next `dev` removes if this
     /// one is killed]. What it made there (n1, n1.log and so on) is removed when it ends, unless
@@ -202,7 +203,7 @@ pub(crate) struct Dev {
     #[arg(long)]
     pub(crate) retain: bool,
     /// End by itself after so many seconds
-    #[arg(long, value_name = "SECS")]
+    #[arg(long, value_name = "SECS", value_parser = whole())]
     pub(crate) exit_after: Option<u64>,
     /// How fast failures are noticed, see `muslin init --help`
     /// [default: fast, or as the data directory has it]
@@ -212,12 +213,16 @@ pub(crate) struct Dev {
     #[arg(long)]
     pub(crate) lease_reads: bool,
     /// What the nodes write to their log files: error, warn, info, debug or trace
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, default_value = LEVEL_DEFAULT, value_name = "LEVEL", value_parser = level)]
     pub(crate) log: String,
 }
 
 /// Most nodes of `dev`: their etcd ports must stay below the next thousand.
-const NODES_MAX: i64 = 15;
+const NODES_MAX: u64 = 15;
+
+fn nodes() -> impl Fn(&str) -> Result<u16, String> + Clone {
+    within(1..=NODES_MAX, "the ports of more would not stay apart")
+}
 
 #[derive(Args, Debug)]
 #[command(after_help = examples::INIT)]
@@ -311,7 +316,7 @@ pub(crate) struct Join {
     #[command(flatten)]
     pub(crate) node: NewNode,
     /// Seconds to wait for a join that is held; the same command goes on with it later
-    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = whole())]
     pub(crate) wait: u64,
     /// Roles that somebody must perform for the node to operate
     #[arg(long, value_delimiter = ',', value_name = "ROLES")]
@@ -332,7 +337,8 @@ pub(crate) struct Join {
     #[arg(long)]
     pub(crate) up: bool,
     /// What `--up` writes to stderr: error, warn, info, debug or trace
-    #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
+    #[arg(long, default_value = LEVEL_DEFAULT, env = "MUSLIN_LOG", value_name = "LEVEL",
+        value_parser = level)]
     pub(crate) log: String,
 }
 
@@ -377,10 +383,11 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) backup_dir: Option<PathBuf>,
     /// What is written to stderr: error, warn, info, debug or trace
-    #[arg(long, default_value = "info", env = "MUSLIN_LOG", value_name = "LEVEL")]
+    #[arg(long, default_value = LEVEL_DEFAULT, env = "MUSLIN_LOG", value_name = "LEVEL",
+        value_parser = level)]
     pub(crate) log: String,
     /// End when the process with this id does
-    #[arg(long, hide = true, value_name = "PID")]
+    #[arg(long, hide = true, value_name = "PID", value_parser = process())]
     pub(crate) exit_with_parent: Option<u32>,
 }
 
@@ -408,10 +415,10 @@ pub(crate) enum Token {
         #[arg(long, value_delimiter = ',')]
         roles: Vec<String>,
         /// Seconds until it admits nobody any more
-        #[arg(long, default_value_t = 3_600, value_name = "SECONDS")]
+        #[arg(long, default_value_t = 3_600, value_name = "SECONDS", value_parser = whole())]
         expires: u64,
         /// How many nodes it admits; 0 is any number
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = whole())]
         uses: u64,
     },
     /// All tokens, without their secrets
@@ -460,6 +467,7 @@ pub(crate) enum Group {
     #[command(after_help = examples::GROUP_SHOW)]
     Show {
         /// Its id
+        #[arg(value_parser = whole())]
         group: u64,
     },
     /// Make a group
@@ -475,6 +483,7 @@ pub(crate) enum Group {
     #[command(after_help = examples::GROUP_RM)]
     Rm {
         /// Its id
+        #[arg(value_parser = whole())]
         group: u64,
     },
 }
@@ -499,18 +508,6 @@ pub(crate) struct Events {
     /// With --watch: go on behind this `index`
     #[arg(long, value_name = "INDEX", requires = "watch")]
     pub(crate) from: Option<String>,
-}
-
-/// A number in a range, refused with the reason for its bounds.
-fn within<T: TryFrom<u64>>(
-    range: RangeInclusive<u64>,
-    why: &'static str,
-) -> impl Fn(&str) -> Result<T, String> + Clone {
-    move |text| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| format!("a number from {} to {}: {why}", range.start(), range.end()))
-    }
 }
 
 /// How long something takes.
@@ -752,6 +749,49 @@ mod tests {
         }
         let refused = Cli::try_parse_from(["muslin", "bench", "raft", "--proposers", "0"]);
         assert!(refused.unwrap_err().to_string().contains("from 1 to 65536: a cluster lets"));
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_with_those_that_are_allowed() {
+        use std::any::TypeId;
+        let numbers = [
+            TypeId::of::<u16>(),
+            TypeId::of::<u32>(),
+            TypeId::of::<u64>(),
+            TypeId::of::<i64>(),
+            TypeId::of::<usize>(),
+        ];
+        let mut seen = 0;
+        for_each(&Cli::command(), &mut |command| {
+            let is_number = |arg: &&clap::Arg| {
+                numbers.iter().any(|number| arg.get_value_parser().type_id() == *number)
+            };
+            for arg in command.get_arguments().filter(is_number) {
+                seen += 1;
+                // The same parser alone: what else a command must be given does not matter.
+                let same = clap::Arg::new("it").value_parser(arg.get_value_parser().clone());
+                let alone = clap::Command::new("muslin").arg(same);
+                let refused = alone.try_get_matches_from(["muslin", "seven"]).unwrap_err();
+                let told = refused.to_string();
+                let place = format!("{} {}: {told}", command.get_name(), arg.get_id());
+                assert!(told.contains("'seven'") && told.contains("a number from "), "{place}");
+            }
+        });
+        assert!(seen > 40, "commands take numbers: {seen}");
+        let refused = Cli::try_parse_from(["muslin", "dev", "--base-port", "x"]).unwrap_err();
+        let told = refused.to_string();
+        let line =
+            "error: invalid value 'x' for '--base-port <BASE_PORT>': a number from 0 to 65535";
+        assert!(told.starts_with(line), "{told}");
+    }
+
+    #[test]
+    fn a_level_of_logs_that_is_none_is_refused() {
+        for command in ["dev", "up --data-dir d", "join 127.0.0.1:1 --data-dir d --up"] {
+            let line = format!("muslin {command} --log nonsense");
+            let refused = Cli::try_parse_from(line.split(' ')).map(drop).unwrap_err().to_string();
+            assert!(refused.contains("'--log <LEVEL>': error, warn, info, debug"), "{refused}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `muslin backup ..`
 
+use super::numbers::count;
 use super::{Consistency, NewNode};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub(crate) struct Schedule {
     #[arg(long, value_name = "TIME")]
     pub(crate) every: Option<String>,
     /// How many each node keeps of those it wrote
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = count())]
     pub(crate) keep: Option<u32>,
     /// Write none any more
     #[arg(long, conflicts_with = "every")]

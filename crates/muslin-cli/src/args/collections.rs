@@ -1,6 +1,7 @@
 //! `muslin counter ..`, `map`, `set`, `multimap`, `list`, `queue` and `barrier`
 
 use super::coordination::{time, ttl};
+use super::numbers::{signed, whole};
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -19,7 +20,7 @@ pub(crate) enum Counter {
         /// What it is called
         name: String,
         /// How much
-        #[arg(default_value_t = 1, allow_negative_numbers = true)]
+        #[arg(default_value_t = 1, allow_negative_numbers = true, value_parser = signed())]
         by: i64,
     },
     /// Set it
@@ -28,10 +29,10 @@ pub(crate) enum Counter {
         /// What it is called
         name: String,
         /// What it is to be
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = signed())]
         to: i64,
         /// Only if it is this: otherwise exit code 4
-        #[arg(long = "if", value_name = "NUMBER", allow_negative_numbers = true)]
+        #[arg(long = "if", value_name = "NUMBER", allow_negative_numbers = true, value_parser = signed())]
         expected: Option<i64>,
     },
     /// Take it away: it is 0
@@ -188,6 +189,7 @@ pub(crate) enum List {
         /// What it is called
         name: String,
         /// Where
+        #[arg(value_parser = whole())]
         index: u64,
     },
     /// Put a value in the place of another
@@ -196,6 +198,7 @@ pub(crate) enum List {
         /// What it is called
         name: String,
         /// Where
+        #[arg(value_parser = whole())]
         index: u64,
         /// The value; `-`, or nothing, reads it from stdin
         value: Option<String>,
@@ -206,6 +209,7 @@ pub(crate) enum List {
         /// What it is called
         name: String,
         /// Where
+        #[arg(value_parser = whole())]
         index: u64,
     },
     /// All values, in order
@@ -267,7 +271,7 @@ pub(crate) struct Work {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) idle: Option<Duration>,
     /// End after so many items
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) count: Option<u64>,
     /// What to run, with MUSLIN_ITEM in its environment. With exit code 0 the item is done; with
     /// another it goes back to where it was, and this ends with that code
@@ -283,7 +287,7 @@ pub(crate) struct Barrier {
     /// What it is called
     pub(crate) name: String,
     /// How many, this one among them
-    #[arg(long)]
+    #[arg(long, value_parser = whole())]
     pub(crate) parties: u64,
     /// How long this one counts when it is gone
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = ttl)]

@@ -1,5 +1,6 @@
 //! `muslin lock`, `muslin elect`, `muslin lease ..`
 
+use super::numbers::process;
 use clap::{Args, Subcommand};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(crate) struct Lock {
     #[command(flatten)]
     pub(crate) hold: Hold,
     /// Become the command, and die with the process of this id
-    #[arg(long, hide = true, value_name = "PID")]
+    #[arg(long, hide = true, value_name = "PID", value_parser = process())]
     pub(crate) exec_with_parent: Option<u32>,
     /// What to run while it is held, with MUSLIN_LOCK, MUSLIN_FENCE and MUSLIN_LEASE in its
     /// environment; its exit code is passed on

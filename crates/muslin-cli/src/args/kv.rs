@@ -2,6 +2,7 @@
 
 use super::Consistency;
 use super::coordination::time;
+use super::numbers::whole;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub(crate) enum Kv {
         #[arg(long, default_value = "")]
         prefix: String,
         /// At most so many
-        #[arg(long)]
+        #[arg(long, value_parser = whole())]
         limit: Option<u64>,
         /// What the read promises
         #[arg(long, value_enum, default_value_t = Consistency::Linearizable)]
@@ -51,10 +52,10 @@ pub(crate) enum Kv {
         #[arg(long, default_value = "")]
         prefix: String,
         /// Changes from this revision on, and no keys as they are
-        #[arg(long, value_name = "REVISION")]
+        #[arg(long, value_name = "REVISION", value_parser = whole())]
         from: Option<u64>,
         /// End after so many changes; keys as they are do not count
-        #[arg(long)]
+        #[arg(long, value_parser = whole())]
         count: Option<u64>,
         /// Those too that maps, queues and the like are made of
         #[arg(long)]
@@ -66,7 +67,7 @@ pub(crate) enum Kv {
         /// Which key
         key: String,
         /// At most so many changes
-        #[arg(long, default_value_t = 100)]
+        #[arg(long, default_value_t = 100, value_parser = whole())]
         limit: u64,
     },
     /// Write a value if the key has this one: otherwise exit code 4, and nothing is written. A key
@@ -131,6 +132,7 @@ pub(crate) enum Kv {
     #[command(after_help = examples::KV_COMPACT)]
     Compact {
         /// Reads as of it and of later ones go on
+        #[arg(value_parser = whole())]
         revision: u64,
         /// Wait until the node asked has dropped all of it
         #[arg(long)]
@@ -149,7 +151,7 @@ pub(crate) struct KvPut {
     #[arg(long, conflicts_with = "if_revision")]
     pub(crate) if_absent: bool,
     /// Only if the key was last changed at this revision
-    #[arg(long, value_name = "REVISION")]
+    #[arg(long, value_name = "REVISION", value_parser = whole())]
     pub(crate) if_revision: Option<u64>,
     /// The key goes by itself after this time (1s or more), unless it is written again
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "lease")]

@@ -1,5 +1,6 @@
 //! What `muslin bench kv` and `muslin bench outage` can be asked.
 
+use super::numbers::process;
 use super::{bytes, clients, seconds, within};
 use clap::{Args, ValueEnum};
 
@@ -44,7 +45,7 @@ pub(crate) struct BenchKv {
     pub(crate) watchers: usize,
     /// Processes of the servers, where they run on this machine: their processor time and peak
     /// memory are told
-    #[arg(long, value_delimiter = ',', value_name = "PID,..")]
+    #[arg(long, value_delimiter = ',', value_name = "PID,..", value_parser = process())]
     pub(crate) pids: Vec<u32>,
 }
 
@@ -163,7 +164,7 @@ pub(crate) struct BenchWatchers {
     pub(crate) asleep_seconds: u64,
     /// Processes of the servers, where they run on this machine: their processor time and peak
     /// memory are told
-    #[arg(long, value_delimiter = ',', value_name = "PID,..")]
+    #[arg(long, value_delimiter = ',', value_name = "PID,..", value_parser = process())]
     pub(crate) pids: Vec<u32>,
 }
 

@@ -134,6 +134,7 @@ fn kind(error: &DaemonError) -> Kind {
         DaemonError::Listen { .. }
         | DaemonError::RunsElsewhere { .. }
         | DaemonError::Copied { .. } => Kind::Conflict,
+        DaemonError::Store(StoreError::NoNode { .. }) => Kind::NotFound,
         DaemonError::Store(StoreError::Locked { .. } | StoreError::Foreign { .. }) => {
             Kind::Conflict
         }

@@ -146,9 +146,13 @@ fn plain_etcd_clients_from_elsewhere_must_be_asked_for() {
 #[test]
 fn up_says_that_a_directory_holds_no_node() {
     let directory = tempfile::tempdir().unwrap();
-    let said = run(&["up", "--data-dir", directory.path().to_str().unwrap()]);
-    assert!(said.code.is_some_and(|code| code != 0), "{said:?}");
-    assert!(said.stderr.contains(directory.path().to_str().unwrap()), "{said:?}");
+    for place in [directory.path().to_owned(), directory.path().join("none")] {
+        let place = place.to_str().unwrap();
+        let said = run(&["up", "--data-dir", place]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        let told = format!("cannot use {place}: there is no node in it; make one with");
+        assert!(said.stderr.contains(&told), "{said:?}");
+    }
 }
 
 #[test]

@@ -276,8 +276,6 @@ pub(super) fn owner_of(config: &NodeConfig) -> Owner {
     Owner { cluster: config.cluster, node: config.node }
 }
 
-const NO_NODE: &str = "there is no node in it; make one with `muslin init`, or with `muslin join`";
-
 /// Members and where they were last seen.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -301,7 +299,7 @@ pub(super) fn check_has_node(path: &Path) -> Result<(), StoreError> {
     check_is_directory(path)?;
     match path.join(NODE).try_exists() {
         Ok(true) => Ok(()),
-        Ok(false) => Err(refuse(path, NO_NODE)),
+        Ok(false) => Err(StoreError::NoNode { path: path.to_owned() }),
         Err(error) => Err(unusable("read", path, error)),
     }
 }
@@ -310,7 +308,9 @@ fn check_is_directory(path: &Path) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(refuse(path, "it is not a directory; give --data-dir one")),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(refuse(path, NO_NODE)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::NoNode { path: path.to_owned() })
+        }
         Err(error) => Err(unusable("read", path, error)),
     }
 }

@@ -71,6 +71,15 @@ pub enum StoreError {
         /// Who asks.
         wanted: String,
     },
+    /// No node was made in the directory, or there is no such directory.
+    #[error(
+        "cannot use {}: there is no node in it; make one with `muslin init`, or with `muslin join`",
+        path.display()
+    )]
+    NoNode {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A directory or file cannot be used as it is, and nothing is lost.
     #[error("cannot use {}: {why}", path.display())]
     Unusable {
