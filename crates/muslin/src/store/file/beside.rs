@@ -5,6 +5,7 @@
 
 use super::super::{Aside, Damage, DiskCounters, Scrubbed, StoreError};
 use super::disk;
+use super::given::Given;
 use super::log::Home;
 use super::record::Place;
 use super::scrub::{Item, Scrubber, Step};
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Beside {
     home: Home,
     spares: Spares,
+    given: Given,
     counters: Arc<DiskCounters>,
     state: Mutex<State>,
     scrubber: Mutex<Scrubber>,
@@ -45,8 +47,9 @@ struct State {
 impl Beside {
     pub(super) fn new(home: Home, counters: Arc<DiskCounters>) -> Beside {
         let spares = home.spares();
+        let given = Given::new(home.options.is_alone);
         let (state, scrubber) = (Mutex::default(), Mutex::default());
-        Beside { home, spares, counters, state, scrubber }
+        Beside { home, spares, given, counters, state, scrubber }
     }
 
     /// What recovery found.
@@ -93,11 +96,12 @@ impl Beside {
         state.saved.remove(&group);
         state.lost.remove(&group);
         drop(state);
-        before.give_back();
+        self.given.take(before);
         Ok(effect)
     }
 
-    /// Writes a snapshot's file. When there is no room, what is kept for that is given up.
+    /// Writes a snapshot's file. When there is no room, what goes back to the disk is waited for,
+    /// and what is kept for that is given up.
     fn prepare(
         &self,
         unfinished: &Path,
@@ -107,6 +111,9 @@ impl Beside {
     ) -> Result<(), StoreError> {
         let prepare = || snapshot::prepare(unfinished, self.home.owner, group, snapshot, effect);
         let mut prepared = prepare();
+        if matches!(prepared, Err(StoreError::Full { .. })) && self.given.settle() {
+            prepared = prepare();
+        }
         if matches!(prepared, Err(StoreError::Full { .. }))
             && self.spares.give_up(snapshot.data.len() as u64)?
         {

@@ -139,19 +139,31 @@ pub(super) fn supersede(unfinished: &Path, path: &Path) -> Result<Superseded, St
 }
 
 impl Superseded {
+    /// Whether giving it back takes pauses.
+    pub(super) fn is_large(&self) -> bool {
+        self.length() > FREE_BYTES
+    }
+
     /// Gives it back piece by piece. It has no name any more: a crash leaves nothing of it. If
     /// somebody gave it another one, it is theirs.
     pub(super) fn give_back(self) {
+        let mut length = self.length();
         let Some(file) = self.0 else { return };
-        let nameless = file.metadata().ok().filter(|found| found.nlink() == 0);
-        let mut length = nameless.map_or(0, |found| found.len());
         while length > FREE_BYTES {
             length -= FREE_BYTES;
             if file.set_len(length).is_err() {
                 return;
             }
+            #[cfg(test)]
+            WATCHED.with_borrow_mut(|watched| watched.pieces_given += 1);
             std::thread::sleep(FREE_PAUSE);
         }
+    }
+
+    /// Nothing, if the file has a name.
+    fn length(&self) -> u64 {
+        let found = self.0.as_ref().and_then(|file| file.metadata().ok());
+        found.filter(|found| found.nlink() == 0).map_or(0, |found| found.len())
     }
 }
 
@@ -300,6 +312,7 @@ pub(super) enum Step {
 struct Watched {
     steps: Option<Vec<Step>>,
     fault: Option<Fault>,
+    pieces_given: u64,
 }
 
 /// A step that fails, and perhaps all behind it.
@@ -351,6 +364,12 @@ fn take(_: impl FnOnce() -> Step) -> io::Result<()> {
 #[cfg(test)]
 pub(super) fn keep_steps() -> Vec<Step> {
     WATCHED.with_borrow_mut(|watched| watched.steps.replace(Vec::new()).unwrap_or_default())
+}
+
+/// How many pieces of files this thread has given back to the disk.
+#[cfg(test)]
+pub(super) fn pieces_given_here() -> u64 {
+    WATCHED.with_borrow(|watched| watched.pieces_given)
 }
 
 /// Steps of this thread fail from here on, as told; or none does.

@@ -36,6 +36,7 @@ mod copy;
 mod crc;
 mod direct;
 mod disk;
+mod given;
 mod held;
 mod log;
 mod rebuild;

@@ -1,6 +1,6 @@
 //! Creation, whose files they are, segments that come and go, disks that fail.
 
-use super::super::disk::{Step, keep_steps};
+use super::super::disk::{Step, keep_steps, pieces_given_here};
 use super::*;
 
 #[test]
@@ -327,4 +327,22 @@ fn only_the_owner_can_read_the_files() {
     for name in files(dir.path()).keys() {
         assert_eq!(mode(&dir.path().join(name)), 0o600, "{name:?}");
     }
+}
+
+/// As a follower installs what a leader sends it.
+#[test]
+fn the_log_does_not_wait_until_the_snapshot_before_is_given_back() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(1024)).unwrap();
+    let beside = Options { segment_bytes: 1024, is_alone: false };
+    let mut store = FileStore::open(dir.path(), OWNER, beside);
+    store.recover().unwrap();
+    for last in [10, 20, 30] {
+        let mut installed = saved(1, last, last + 1, true);
+        if let Write::Snapshot { snapshot, .. } = &mut installed {
+            snapshot.data = vec![7; 9 << 20].into();
+        }
+        store.write(&[(GroupId(0), installed)]).unwrap();
+    }
+    assert_eq!(pieces_given_here(), 0, "another thread does that");
 }
