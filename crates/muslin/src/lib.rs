@@ -12,7 +12,10 @@
 //! | [`machine`] | groups with a state machine of one's own | `consensus` |
 //! | [`driver`] | the loop that owns a node, and the `Handle` everyone else holds | `consensus` |
 //! | [`store`] | the log and the snapshots, on disk and in memory | `consensus` |
+//! | [`backup`] | copies of what a cluster holds: written, checked, read | `consensus` |
 //! | [`identity`], [`join`], [`data_dir`] | certificates; admission; a node's directory | `node` |
+//! | `client` | calls of a node's HTTP API | `client` |
+//! | `layer` | a cluster behind an HTTP service of one's own: who leads answers | `api` |
 //! | `daemon`, `api` | a whole node that serves etcd v3, HTTP and metrics | `api` |
 //!
 //! `node` is the default and has `consensus` in it. `default-features = false` leaves membership
@@ -153,3 +156,20 @@ pub mod store;
 pub mod transport;
 
 pub use muslin_core as core;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_part_stands_in_the_table() {
+        let source = include_str!("lib.rs");
+        let table: String = source.lines().filter(|line| line.starts_with("//! | ")).collect();
+        let parts =
+            source.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        let mut seen = 0;
+        for part in parts {
+            seen += 1;
+            assert!(table.contains(&format!("`{part}`")), "the table of modules lacks {part}");
+        }
+        assert!(seen > 12, "{seen}");
+    }
+}
