@@ -8,6 +8,7 @@ mod etcd_lock;
 mod etcd_members;
 mod etcd_watch;
 mod gateway;
+mod hints;
 mod hostile;
 mod http;
 mod idempotency;
