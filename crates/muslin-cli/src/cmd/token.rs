@@ -29,7 +29,7 @@ pub(crate) async fn run(global: &Global, token: Token) -> Result<(), Failure> {
             output::body(global.output, &body, fields)
         }
         Token::Rotate { token } => {
-            told(global, &client.json(Call::post(path(&token, "/rotate"), "")).await?)
+            told(global, &client.json(Call::post(path(&token, ":rotate"), "")).await?)
         }
     }
 }

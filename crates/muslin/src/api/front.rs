@@ -3,7 +3,8 @@
 use super::bodies::{Bodies, Counted, Held, RETRY_AFTER};
 use super::caller::{Caller, Shown};
 use super::desk::Desk;
-use super::etcd::{Method as KvMethod, Reply, deadline_exceeded, patience_of_caller};
+use super::etcd::{Method as KvMethod, Reply};
+use super::etcd::{deadline_exceeded, in_one_wording, patience_of_caller};
 use super::gallery::Gallery;
 use super::gateway;
 use super::http;
@@ -250,7 +251,7 @@ async fn offered(
         _ => Ok(Status::unimplemented(format!("muslin: {path} is not offered")).into_http()),
     };
     let Ok(response) = answered;
-    response
+    in_one_wording(response)
 }
 
 /// Counts what an answer holds until it is read; refuses it where there is no room. Streams have no

@@ -122,7 +122,7 @@ const ROUTES: &[(&str, &str, Floor)] = &[
     ("post", "/v1/tokens", ROOT),
     ("get", "/v1/tokens/{token}", ROOT),
     ("delete", "/v1/tokens/{token}", ROOT),
-    ("post", "/v1/tokens/{token}/rotate", ROOT),
+    ("post", "/v1/tokens/{token}:rotate", ROOT),
     ("get", "/v1/certificates", ROOT),
     ("post", "/v1/certificates:rotate", ROOT),
     ("post", "/v1/gossip-keys:rotate", ROOT),

@@ -40,7 +40,7 @@ mod watch;
 pub(in crate::api) use auth::turned;
 pub(crate) use framing::patience_of_caller;
 pub(crate) use probe::call as probe;
-pub(crate) use refuse::deadline_exceeded;
+pub(crate) use refuse::{deadline_exceeded, in_one_wording};
 pub(crate) use reply::Reply;
 pub(crate) use server::VERSION;
 pub(crate) use server::{MESSAGE_BYTES_MAX, Offered};

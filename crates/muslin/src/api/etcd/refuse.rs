@@ -1,5 +1,6 @@
 //! Failures and refusals in etcd's words. Clients match on the text, so it is etcd's to the letter.
 
+use hyper::Response;
 use muslin_core::node::Failure;
 use muslin_core::state::{AuthRefusal, Refusal};
 use std::time::Duration;
@@ -144,8 +145,22 @@ pub(super) fn two_messages() -> Status {
     Status::internal("grpc: the call has more than one message")
 }
 
-pub(super) fn unreadable(error: &prost::DecodeError) -> Status {
+pub(super) fn unreadable(error: &str) -> Status {
     Status::internal(format!("grpc: error unmarshalling request: {error}"))
+}
+
+/// How the generated services begin what they say of a message that cannot be decoded.
+const GENERATED: &str = "failed to decode Protobuf message";
+
+/// The answer of a generated service; of a message that cannot be decoded it says what
+/// [`unreadable`] does.
+pub(crate) fn in_one_wording<B: Default>(response: Response<B>) -> Response<B> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.message().starts_with(GENERATED) => {
+            unreadable(status.message()).into_http()
+        }
+        _ => response,
+    }
 }
 
 pub(super) fn malformed_timeout(value: &str) -> Status {

@@ -116,5 +116,5 @@ impl Etcd {
 }
 
 fn decoded<M: Message + Default>(message: Bytes) -> Result<M, Status> {
-    M::decode(message).map_err(|error| refuse::unreadable(&error))
+    M::decode(message).map_err(|error| refuse::unreadable(&error.to_string()))
 }

@@ -80,6 +80,8 @@ struct PermissionWanted {
     /// All keys that begin so, in place of a key; empty is all keys.
     #[serde(default)]
     prefix: Option<String>,
+    #[serde(default)]
+    prefix_b64: Option<String>,
     /// The first key outside; one zero byte is the end of all.
     #[serde(default)]
     range_end: Option<String>,
@@ -251,8 +253,9 @@ impl PermissionWanted {
     fn range(&self) -> Result<KeyRange, Problem> {
         let key = field("key", self.key.as_deref(), self.key_b64.as_deref())?;
         let end = field("range_end", self.range_end.as_deref(), self.range_end_b64.as_deref())?;
-        match (&self.prefix, key) {
-            (Some(prefix), None) if end.is_none() => Ok(KeyRange::of_prefix(prefix.clone())),
+        let prefix = field("prefix", self.prefix.as_deref(), self.prefix_b64.as_deref())?;
+        match (prefix, key) {
+            (Some(prefix), None) if end.is_none() => Ok(KeyRange::of_prefix(prefix)),
             (None, Some(key)) => Ok(KeyRange { key, range_end: end.unwrap_or_default() }),
             _ => {
                 Err(Problem::bad_request("give a `key` (with a `range_end` or not), or a `prefix`"))

@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::Request;
-use hyper::header::{CONTENT_TYPE, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
 use serde_json::{Map as Object, Value, json};
 use std::sync::Arc;
@@ -195,7 +195,7 @@ pub(super) async fn map_get(desk: Arc<Desk>, request: Request<Body>) -> Result<R
 pub(super) async fn map_put(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
     let (name, key) = named(&request)?;
-    let if_absent = match request.headers().get(IF_NONE_MATCH) {
+    let if_absent = match params::header(request.headers(), "If-None-Match")? {
         None => false,
         Some(value) if value == "*" => true,
         Some(_) => return Err(Problem::bad_request("If-None-Match takes * only")),

@@ -14,9 +14,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hyper::header::{
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
-};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use muslin_core::base::{LeaseId, Revision};
 use muslin_core::node::{COMMAND_BYTES_MAX, Consistency};
@@ -318,7 +316,8 @@ fn deleted_by(response: &state::Response) -> u64 {
 /// What the headers demand of the key as it is.
 fn condition(request: &Request<Body>, key: &Bytes) -> Result<Option<Compare>, Problem> {
     let headers = request.headers();
-    let target = match (headers.get(IF_MATCH), headers.get(IF_NONE_MATCH)) {
+    let wanted = params::header(headers, "If-Match")?;
+    let target = match (wanted, params::header(headers, "If-None-Match")?) {
         (None, None) => return Ok(None),
         (None, Some(value)) if value == "*" => CompareTarget::Create(0),
         (Some(value), None) => CompareTarget::Mod(revision_of(value)?),
@@ -363,4 +362,37 @@ fn check_condition(response: &state::Response) -> Result<(), Problem> {
 pub(super) fn unexpected() -> Problem {
     let detail = "the node gave an answer of another kind than asked for";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demanded(headers: &[(&str, &str)]) -> Result<Option<Compare>, Problem> {
+        let mut request = Request::put("/v1/kv/a");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        condition(&request.body(Body::empty()).unwrap(), &Bytes::from_static(b"a"))
+    }
+
+    #[test]
+    fn one_condition_is_honoured_and_none_is_ignored() {
+        let target = demanded(&[("If-Match", "\"7\"")]).unwrap().unwrap().target;
+        assert_eq!(target, Some(CompareTarget::Mod(7)));
+        assert!(demanded(&[]).unwrap().is_none());
+        for headers in [
+            [("If-Match", "\"7\""), ("If-Match", "\"8\"")],
+            [("If-Match", "\"7\""), ("if-match", "\"7\"")],
+            [("If-None-Match", "*"), ("If-None-Match", "*")],
+        ] {
+            let refused = demanded(&headers).unwrap_err();
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+            assert!(refused.detail.contains("is given twice"), "{}", refused.detail);
+        }
+        let both = [("If-Match", "\"7\""), ("If-None-Match", "*")];
+        assert_eq!(demanded(&both).unwrap_err().status, StatusCode::BAD_REQUEST);
+        let list = [("If-Match", "\"7\", \"8\"")];
+        assert_eq!(demanded(&list).unwrap_err().status, StatusCode::BAD_REQUEST);
+    }
 }

@@ -5,7 +5,7 @@ use crate::api::problem::Problem;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use muslin_core::node::Consistency;
 use std::collections::BTreeMap;
@@ -87,6 +87,19 @@ impl Params {
             Some(name) => Err(Problem::bad_request(format!("there is no parameter {name} here"))
                 .hint("see /openapi.json")),
         }
+    }
+}
+
+/// The one header of this name: of two, one would be ignored.
+pub(super) fn header<'a>(
+    headers: &'a HeaderMap,
+    name: &'static str,
+) -> Result<Option<&'a HeaderValue>, Problem> {
+    let mut all = headers.get_all(name).iter();
+    match (all.next(), all.next()) {
+        (one, None) => Ok(one),
+        _ => Err(Problem::bad_request(format!("header {name} is given twice; nothing happened"))
+            .hint("send it once")),
     }
 }
 

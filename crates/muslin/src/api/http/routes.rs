@@ -425,7 +425,7 @@ fn admission_routes() -> Vec<Route> {
         route!(Get "/v1/tokens/{token}", "One join token", [TOKEN], None => JSON, tokens::show),
         route!(Delete "/v1/tokens/{token}", "Takes a join token back",
             [TOKEN], None => JSON, tokens::revoke),
-        route!(Post "/v1/tokens/{token}/rotate", "Puts another join token in the place of one",
+        route!(Post "/v1/tokens/{token}:rotate", "Puts another join token in the place of one",
             [TOKEN], None => JSON, tokens::rotate),
         route!(Get "/v1/joins", "Joins that wait, and those that were denied lately",
             [], None => JSON, tokens::joins),
@@ -541,12 +541,23 @@ pub(super) fn streams(route: &Route) -> &'static [&'static str] {
     }
 }
 
+/// Paths that have another name now, and go on under the one they had.
+const FORMER: [(Method, &str, &str); 1] =
+    [(Method::Post, "/v1/tokens/{token}/rotate", "/v1/tokens/{token}:rotate")];
+
 /// Everything over HTTP that is not gRPC.
 pub(in crate::api) fn router(desk: Arc<Desk>) -> Router {
     let mut places: BTreeMap<(&str, Method), Words> = BTreeMap::new();
     for route in routes() {
         let (place, word) = placed(route.path);
-        places.entry((place, route.method)).or_default().insert(word, Arc::new(route));
+        let route = Arc::new(route);
+        let is_former = |(method, _, path): &&(Method, &str, &str)| {
+            (*method, *path) == (route.method, route.path)
+        };
+        for (method, former, _) in FORMER.iter().filter(is_former) {
+            places.entry((former, *method)).or_default().insert(None, route.clone());
+        }
+        places.entry((place, route.method)).or_default().insert(word, route);
     }
     let mut router: Router = Router::new();
     for ((place, method), words) in places {

@@ -35,6 +35,9 @@ const USES: u64 = 1;
 /// Longest life of a token: ten years.
 const LIFE_SECONDS_MAX: u64 = 10 * 365 * 24 * 3_600;
 
+/// Where a token's name or id stands in a path, counted from 1 behind the first slash.
+const TOKEN_PLACE: usize = 3;
+
 /// What a token is to be.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
@@ -68,23 +71,26 @@ struct TokenRow {
 
 impl TokenRow {
     fn of(token: &state::Token, unix_ms: u64) -> TokenRow {
-        let is_over = unix_ms >= token.expires_unix_ms;
         TokenRow {
             id: token.id.clone(),
             name: token.name.clone(),
             roles: token.roles.clone(),
-            state: match token.state() {
-                TokenState::Revoked => "revoked",
-                TokenState::Spent => "spent",
-                TokenState::Good if is_over => "expired",
-                TokenState::Good => "good",
-            },
+            state: state_of(token, unix_ms),
             expires_unix_ms: token.expires_unix_ms,
             uses_left: (token.uses_left > 0).then_some(token.uses_left),
             used: token.used,
             used_unix_ms: token.used_unix_ms,
             created_unix_ms: token.created_unix_ms,
         }
+    }
+}
+
+fn state_of(token: &state::Token, unix_ms: u64) -> &'static str {
+    match token.state() {
+        TokenState::Revoked => "revoked",
+        TokenState::Spent => "spent",
+        TokenState::Good if unix_ms >= token.expires_unix_ms => "expired",
+        TokenState::Good => "good",
     }
 }
 
@@ -97,7 +103,7 @@ pub(super) async fn list(desk: Arc<Desk>, request: Request<Body>) -> Result<Resp
 
 pub(super) async fn show(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
-    let asked = segment(&request, 3)?;
+    let asked = asked(&request, "")?;
     drop(request);
     let present = unix_ms();
     let found = named_token(&record(&desk).await?.tokens, &asked, present)?;
@@ -125,7 +131,7 @@ pub(super) async fn create(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
 pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
     let by = asker(&desk, Visitor::caller(&request));
-    let asked = segment(&request, 3)?;
+    let asked = asked(&request, "")?;
     drop(request);
     let id = named_token(&record(&desk).await?.tokens, &asked, unix_ms())?.id;
     let change = MembershipChange::RevokeToken(TokenName { id: id.clone() });
@@ -136,7 +142,7 @@ pub(super) async fn revoke(desk: Arc<Desk>, request: Request<Body>) -> Result<Re
 pub(super) async fn rotate(desk: Arc<Desk>, request: Request<Body>) -> Result<Response, Problem> {
     Params::of(&request)?.finish()?;
     let by = asker(&desk, Visitor::caller(&request));
-    let asked = segment(&request, 3)?;
+    let asked = asked(&request, ":rotate")?;
     drop(request);
     let present = unix_ms();
     let old = named_token(&record(&desk).await?.tokens, &asked, present)?;
@@ -289,9 +295,19 @@ fn named_token(
     let good: Vec<&state::Token> = found.iter().filter(is_good).copied().collect();
     match (found.as_slice(), good.as_slice()) {
         ([one], _) | (_, [one]) => Ok((*one).clone()),
-        ([_, _, ..], _) => {
-            Err(Problem::bad_request(format!("more than one token is called {asked}"))
-                .hint("write its id, or more of it: see `muslin token ls`"))
+        ([_, _, ..], good) => {
+            let detail = match good {
+                [] => format!(
+                    "more than one token is called {asked}, and none of them admits any more: {}",
+                    told_apart(&found, unix_ms)
+                ),
+                good => format!(
+                    "more than one token that admits is called {asked}: {}",
+                    told_apart(good, unix_ms)
+                ),
+            };
+            Err(Problem::bad_request(detail)
+                .hint("write the id of the one you mean; `muslin token ls` tells more of them"))
         }
         _ => {
             Err(Problem::not_found(format!("there is no token {asked}"))
@@ -300,9 +316,24 @@ fn named_token(
     }
 }
 
-/// The part of the path at this place, counted from 1 behind the first slash.
-fn segment<B>(request: &Request<B>, place: usize) -> Result<String, Problem> {
-    let part = request.uri().path().split('/').nth(place).unwrap_or_default();
+/// Most tokens of one name that are told apart: a name that has more is told by its first ones.
+const TOLD_APART_MAX: usize = 8;
+
+/// The ids of tokens, and how each is.
+fn told_apart(tokens: &[&state::Token], unix_ms: u64) -> String {
+    let first = tokens.iter().take(TOLD_APART_MAX);
+    let mut told: Vec<String> =
+        first.map(|one| format!("{} ({})", one.id, state_of(one, unix_ms))).collect();
+    if tokens.len() > TOLD_APART_MAX {
+        told.push(format!("and {} more", tokens.len() - TOLD_APART_MAX));
+    }
+    told.join(", ")
+}
+
+/// The token that a path names, without the word behind its colon.
+fn asked<B>(request: &Request<B>, word: &str) -> Result<String, Problem> {
+    let part = request.uri().path().split('/').nth(TOKEN_PLACE).unwrap_or_default();
+    let part = part.strip_suffix(word).unwrap_or(part);
     Ok(String::from_utf8_lossy(&params::percent_decode(part)?).into_owned())
 }
 
@@ -369,10 +400,26 @@ mod tests {
         assert_eq!(is(&all, "a").unwrap(), "ac3");
         assert_eq!(is(&all, "aa").unwrap(), "aa1", "an id is an id, whatever its state");
         assert_eq!(is(std::slice::from_ref(&revoked), "rack7").unwrap(), "aa1");
-        let unclear = is(&[revoked, expired], "rack7").unwrap_err();
-        assert!(unclear.detail.contains("more than one"), "{}", unclear.detail);
-        assert_eq!(is(&[good.clone(), good], "rack7").unwrap_err().status, 400);
+        let unclear = is(&[revoked, expired.clone()], "rack7").unwrap_err();
+        let told = "more than one token is called rack7, and none of them admits any more: \
+                    aa1 (revoked), ab2 (expired)";
+        assert_eq!((unclear.status, unclear.detail.as_str()), (400, told));
+        let other = token("ad4", TokenState::Good, 90);
+        let unclear = is(&[good.clone(), expired, other], "rack7").unwrap_err();
+        let told = "more than one token that admits is called rack7: ac3 (good), ad4 (good)";
+        assert_eq!((unclear.status, unclear.detail.as_str()), (400, told));
+        let many = is(&vec![good; 10], "rack7").unwrap_err().detail;
+        assert!(many.ends_with("ac3 (good), and 2 more"), "{many}");
         assert_eq!(is(&all, "").unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn the_name_in_a_path_ends_where_the_word_begins() {
+        let of = |path: &str, word| asked(&Request::post(path).body(()).unwrap(), word).unwrap();
+        assert_eq!(of("/v1/tokens/rack7:rotate", ":rotate"), "rack7");
+        assert_eq!(of("/v1/tokens/rack7/rotate", ":rotate"), "rack7", "as it was called before");
+        assert_eq!(of("/v1/tokens/a%3Arotate:rotate", ":rotate"), "a:rotate");
+        assert_eq!(of("/v1/tokens/a:rotate", ""), "a:rotate");
     }
 
     #[test]

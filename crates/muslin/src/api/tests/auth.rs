@@ -190,8 +190,19 @@ async fn http_knows_the_same_users() {
         ("/v1/auth/roles", json!({ "name": "r" })),
         ("/v1/auth/roles/r:grant", json!({ "permission": "readwrite", "prefix": "a" })),
         ("/v1/auth/users/u:grant", json!({ "role": "r" })),
+        ("/v1/auth/roles", json!({ "name": "bytes" })),
+        ("/v1/auth/roles/bytes:grant", json!({ "permission": "read", "prefix_b64": "/wD/" })),
+        ("/v1/auth/roles/bytes:grant", json!({ "permission": "read", "prefix_b64": "gA==" })),
+        ("/v1/auth/roles/bytes:revoke", json!({ "prefix_b64": "gA==" })),
     ] {
         client.bytes(post(path, body)).await.unwrap();
+    }
+    for wrong in [
+        json!({ "permission": "read", "prefix": "a", "prefix_b64": "YQ==" }),
+        json!({ "permission": "read", "key": "a", "prefix_b64": "YQ==" }),
+        json!({ "permission": "read", "prefix_b64": "?" }),
+    ] {
+        refused(&client, post("/v1/auth/roles/bytes:grant", wrong), 400, "bad-request").await;
     }
     client.bytes(Call::post("/v1/auth:enable", "")).await.unwrap();
     refused(&client, Call::put("/v1/kv/a", "1"), 401, "user-needed").await;
@@ -206,6 +217,11 @@ async fn http_knows_the_same_users() {
     let role: Value = client.json(bearing(Call::get("/v1/auth/roles/r"), &root)).await.unwrap();
     let all = json!([{ "permission": "readwrite", "key": "a", "range_end": "b" }]);
     assert_eq!(role, json!({ "name": "r", "permissions": all }));
+    let call = bearing(Call::get("/v1/auth/roles/bytes"), &root);
+    let role: Value = client.json(call).await.unwrap();
+    // From FF 00 FF on, up to what follows the last key that begins so: FF 01.
+    let left = json!([{ "permission": "read", "key_b64": "/wD/", "range_end_b64": "/wE=" }]);
+    assert_eq!(role["permissions"], left);
     // The same token over gRPC.
     let mut kv = KvClient::new(world.channel().await);
     kv.put(with(put("a", "2"), &u)).await.unwrap();

@@ -37,7 +37,12 @@ impl Raw {
 }
 
 async fn call(world: &World, method: &str, head: &[(&str, &str)], body: Body) -> Raw {
-    let mut request = Request::post(format!("http://x/etcdserverpb.{method}"));
+    called(world, &format!("etcdserverpb.{method}"), head, body).await
+}
+
+/// The same, of any package.
+async fn called(world: &World, method: &str, head: &[(&str, &str)], body: Body) -> Raw {
+    let mut request = Request::post(format!("http://x/{method}"));
     if !head.iter().any(|(name, _)| *name == "content-type") {
         request = request.header("content-type", "application/grpc");
     }
@@ -133,9 +138,26 @@ async fn a_refusal_stands_in_the_head_and_its_text_is_escaped() {
     let compressed = [&[1], &put[1..]].concat();
     let twice = [put.clone(), put.clone()].concat();
     let unreadable = b"\0\0\0\0\x02\x0a\x7f".to_vec();
-    for bytes in [compressed, twice, unreadable, put[..7].to_vec(), Vec::new()] {
+    for bytes in [compressed, twice, unreadable.clone(), put[..7].to_vec(), Vec::new()] {
         let raw = call(&world, "KV/Put", &[], whole(bytes)).await;
         assert_eq!(raw.said().0, "13", "{:?}", raw.said());
+    }
+    // A field of 127 bytes, of which none come: every service says the same of it.
+    for method in [
+        "etcdserverpb.KV/Put",
+        "etcdserverpb.Lease/LeaseGrant",
+        "etcdserverpb.Cluster/MemberRemove",
+        "etcdserverpb.Auth/UserAdd",
+        "etcdserverpb.Maintenance/HashKV",
+        "v3lockpb.Lock/Lock",
+        "v3electionpb.Election/Leader",
+        "v3electionpb.Election/Observe",
+        "grpc.health.v1.Health/Check",
+    ] {
+        let raw = called(&world, method, &[], whole(unreadable.clone())).await;
+        let (code, text) = raw.said();
+        let begun = text.starts_with("grpc:%20error%20unmarshalling%20request:%20failed%20to%20");
+        assert!(code == "13" && begun, "{method}: {code} {text}");
     }
     let raw = call(&world, "KV/RangeStream", &[], whole(put.clone())).await;
     assert_eq!(raw.said().0, "12");

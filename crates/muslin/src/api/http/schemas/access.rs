@@ -68,6 +68,7 @@ fn auth() -> Named {
         ("range_end", text("the first key outside; one zero byte is the end of all")),
         ("range_end_b64", text("the same in base64")),
         ("prefix", text("in place of a key: all that begin so; empty is all keys")),
+        ("prefix_b64", text("the same in base64")),
     ]);
     let kind = json!({ "enum": ["read", "write", "readwrite"] });
     let mut grant = vec![("permission", kind)];
