@@ -32,7 +32,8 @@ pub(crate) enum Counter {
         #[arg(allow_negative_numbers = true, value_parser = signed())]
         to: i64,
         /// Only if it is this: otherwise exit code 4
-        #[arg(long = "if", value_name = "NUMBER", allow_negative_numbers = true, value_parser = signed())]
+        #[arg(long = "if", value_name = "NUMBER", allow_negative_numbers = true,
+            value_parser = signed())]
         expected: Option<i64>,
     },
     /// Take it away: it is 0

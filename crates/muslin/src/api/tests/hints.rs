@@ -70,4 +70,5 @@ async fn who_is_refused_is_told_what_to_do() {
 }
 
 const ROOT_STAYS: &str = "the user root, its role and that role stay while auth is enabled; a \
-                          permission is on a key that is not empty, and a range ends behind its key";
+                          permission is on a key that is not empty, and a range ends behind its \
+                          key";
