@@ -68,6 +68,12 @@ impl Unread {
         Reader { unread: self.clone(), cut: Arc::default(), watches: Arc::default() }
     }
 
+    /// What streams hold.
+    #[cfg(test)]
+    pub(super) fn streams_bytes(&self) -> u64 {
+        self.lock(Budget::Streams).bytes
+    }
+
     fn lock(&self, budget: Budget) -> MutexGuard<'_, Pieces> {
         let pieces = match budget {
             Budget::Streams => &self.budgets.streams,

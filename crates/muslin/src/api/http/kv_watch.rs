@@ -341,16 +341,20 @@ async fn tell_item(
             }
         }
         WatchItem::Events { events, .. } => {
-            let is_told = |event: &&KvEvent| !hides || !event.kv.key.starts_with(HIDDEN);
-            let mut events = events.iter().filter(is_told).peekable();
+            // They stand in memory until they are told: as many as are read at once.
+            let mut charge = lines.charge(events.iter().map(held).sum());
+            let is_told = |event: &KvEvent| !hides || !event.kv.key.starts_with(HIDDEN);
+            let mut events = events.into_iter().filter(is_told).peekable();
             while let Some(event) = events.next() {
                 // A revision is a place once all of it has been told.
                 let at = event.kv.mod_revision;
                 let goes_on = events.peek().is_some_and(|next| next.kv.mod_revision == at);
                 match goes_on {
-                    true => lines.write(&change(event)).await?,
-                    false => lines.write_at(&change(event), at).await?,
+                    true => lines.write(&change(&event)).await?,
+                    false => lines.write_at(&change(&event), at).await?,
                 }
+                // The reader takes lines: the time of the rest begins anew.
+                drop(charge.as_mut().map(|charge| charge.part(held(&event))));
             }
         }
         WatchItem::Progress { revision } => {
@@ -363,6 +367,12 @@ async fn tell_item(
         }
     }
     Ok(())
+}
+
+/// What an event takes in memory, about.
+fn held(event: &KvEvent) -> usize {
+    let bytes = |kv: &KeyValue| kv.key.len() + kv.value.len();
+    size_of::<KvEvent>() + bytes(&event.kv) + event.prev.as_ref().map_or(0, bytes)
 }
 
 pub(super) fn change(event: &KvEvent) -> Line {

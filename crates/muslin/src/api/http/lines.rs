@@ -191,9 +191,14 @@ impl Lines {
         self.tell(line, Some(place.to_string())).await
     }
 
+    /// Counts what is kept until it has been told.
+    pub(super) fn charge(&self, bytes: usize) -> Option<Charge> {
+        self.reader.as_ref().map(|reader| reader.charge(bytes))
+    }
+
     async fn tell<T: Serialize>(&self, line: &T, place: Option<String>) -> Result<(), Gone> {
         let json = serde_json::to_vec(line).expect("lines have string keys only");
-        let charge = self.reader.as_ref().map(|reader| reader.charge(json.len()));
+        let charge = self.charge(json.len());
         let told = Told { json, place: place.clone(), charge };
         match timeout(self.desk.patience.unread, self.sender.send(told)).await {
             Ok(sent) => sent.map_err(|_| Gone)?,

@@ -3,6 +3,7 @@
 use super::etcd::put;
 use super::*;
 use crate::api::auth::Doorman;
+use crate::api::caller::Caller;
 use crate::api::connection::Line;
 use crate::api::desk::{Desk, Office};
 use crate::api::front::Front;
@@ -10,8 +11,12 @@ use crate::api::gallery::Gallery;
 use crate::api::gate::Gate;
 use crate::api::metrics::Metrics;
 use crate::api::proto::etcdserverpb as pb;
+use crate::api::unread::Unread;
+use crate::api::visitor::Visitor;
 use crate::client::{Call, Client, ClientError};
 use crate::identity::crypto_provider;
+use axum::body::Body;
+use http_body_util::BodyExt;
 use pb::kv_client::KvClient;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -22,6 +27,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::Code;
+use tower::ServiceExt;
 
 /// Short enough for a test. On a busy machine it may cut off somebody who does not stall.
 const SHORT: Patience = Patience {
@@ -174,9 +180,8 @@ async fn many_silent_connections_leave_room_for_others() {
     }
 }
 
-/// Two ends of a connection; the node believes that the far one is at `peer`.
-async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str) -> TcpStream {
-    let tls = identity.map(|identity| watch::channel(identity.server_tls().unwrap()).1);
+/// What handlers hold, for a node that nobody else asks.
+fn desk(world: &World, identity: Option<&Identity>) -> Arc<Desk> {
     let office = Office {
         doorman: Doorman::new(world.handle.clone()),
         id: NodeId(1),
@@ -200,8 +205,13 @@ async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str)
         nodes: super::super::http::NodeBoard::default(),
         ops: super::super::http::OpBoard::new(NodeId(1), 1),
     };
-    let desk = Desk::new(world.handle.clone(), office);
-    let front = Arc::new(Front::new(desk));
+    Desk::new(world.handle.clone(), office)
+}
+
+/// Two ends of a connection; the node believes that the far one is at `peer`.
+async fn connection_from(world: &World, identity: Option<&Identity>, peer: &str) -> TcpStream {
+    let tls = identity.map(|identity| watch::channel(identity.server_tls().unwrap()).1);
+    let front = Arc::new(Front::new(desk(world, identity)));
     let shutdown = world.shutdown.subscribe();
     let line = Line { front, tls, is_strict: false, patience: Patience::default(), shutdown };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -527,6 +537,39 @@ async fn a_stream_that_nobody_reads_is_cancelled_and_says_where_to_go_on() {
             false => assert_eq!(line["revision"], revision),
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_read_of_history_counts_until_it_is_told_however_short_its_lines() {
+    const CHANGES: usize = 1_000;
+    let world = World::new().await;
+    let mut kv = KvClient::new(world.channel().await);
+    for _ in 0..CHANGES {
+        kv.put(put("a", vec![b'v'; 1_000])).await.unwrap();
+    }
+    let unread = Unread::default();
+    let mut request = hyper::Request::get("/v1/kv?watch=1&from=2").body(Body::empty()).unwrap();
+    let visitor = Visitor { caller: Caller::Loopback, reader: unread.reader() };
+    request.extensions_mut().insert(visitor);
+    let router = super::super::http::router(desk(&world, None));
+    let mut told = router.oneshot(request).await.unwrap().into_body();
+    // A few lines wait for their reader, and some hundred changes that were read with them.
+    let counted = async {
+        while unread.streams_bytes() < CHANGES as u64 * 1_000 / 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
+    // A line that says where it begins, and the changes.
+    for _ in 0..=CHANGES {
+        told.frame().await.unwrap().unwrap();
+    }
+    let settled = async {
+        while unread.streams_bytes() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, settled).await.expect("what was told counts no more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use crate::api::etcd::outbox::{Gone, Place, Sender};
 use crate::api::etcd::server::{Leader, header};
 use crate::api::etcd::{convert, refuse};
 use crate::api::proto::etcdserverpb as pb;
-use crate::api::unread::Reader;
+use crate::api::unread::{Charge, Reader};
 use crate::driver::{Begun, Inbox, Lookout, Read};
 use bytes::Bytes;
 use muslin_core::base::Revision;
@@ -29,6 +29,9 @@ const DUE_MAX: usize = 256;
 /// An answer is closed when its events have this size, so that no reader's limit is met by
 /// gathering.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Largest copy of what the last watch was told that stays for the next that begins.
+const COPY_KEPT_MAX: usize = 64 << 10;
 
 /// A watch that asks for it is told this often that nothing happened: etcd's period.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(600);
@@ -90,9 +93,22 @@ struct Copied {
     upto: Revision,
     events: Bytes,
     through: Revision,
+    /// Counts it, beside the answers that are on their way.
+    charge: Option<Charge>,
 }
 
 impl Copied {
+    /// What stays of it while nobody is to be told anything: every stream may have one, and who
+    /// has read everything is not to be cut for it.
+    fn at_rest(self) -> Option<Copied> {
+        (self.events.len() <= COPY_KEPT_MAX).then_some(Copied { charge: None, ..self })
+    }
+
+    /// Another watch is told it: its reader reads.
+    fn renew(&mut self) {
+        drop(self.charge.as_mut().map(|charge| charge.part(0)));
+    }
+
     fn is_for(&self, lookout: &Lookout, upto: Revision) -> bool {
         let (cursor, told) = (lookout.cursor(), &self.spec);
         let spec = cursor.spec();
@@ -160,6 +176,7 @@ impl WatchStream {
             let has_any = !self.due.is_empty() || !self.unread.is_empty();
             if !has_any {
                 self.read_at = Instant::now();
+                self.told = self.told.take().and_then(Copied::at_rest);
             }
             let is_heard = self.due.len() < DUE_MAX && !self.rounds.is_full();
             tokio::select! {
@@ -369,9 +386,11 @@ impl WatchStream {
         }
         self.turns_left = self.turns_left.saturating_sub(1);
         let Some(id) = self.unread.pop_front() else { return Ok(()) };
+        let has_others = self.watches.len() > 1;
         let Some(watched) = self.watches.get_mut(&id) else { return Ok(()) };
         watched.is_queued = false;
-        if let Some(told) = self.told.as_ref().filter(|it| it.is_for(&watched.lookout, self.upto)) {
+        if let Some(told) = self.told.as_mut().filter(|it| it.is_for(&watched.lookout, self.upto)) {
+            told.renew();
             watched.lookout.go_to(told.through.next());
             let (events, through) = (told.events.clone(), told.through);
             self.told_through(id, through);
@@ -388,10 +407,11 @@ impl WatchStream {
             Read::Passage(passage) => {
                 let events = encoded(&passage);
                 let through = passage.through;
-                if is_whole && !passage.has_more {
+                if is_whole && !passage.has_more && has_others {
                     let (spec, upto) = (watched.lookout.cursor().spec().clone(), self.upto);
                     let events = events.clone();
-                    self.told = Some(Copied { spec, from, upto, events, through });
+                    let charge = self.reader.as_ref().map(|reader| reader.charge(events.len()));
+                    self.told = Some(Copied { spec, from, upto, events, through, charge });
                 }
                 self.told_through(id, through);
                 if !events.is_empty() {
@@ -471,4 +491,29 @@ fn is_empty(request: &pb::WatchCreateRequest) -> bool {
 /// A status as etcd puts it into a reason: clients look for the whole of it.
 fn as_go_prints(status: &Status) -> String {
     format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::unread::Unread;
+
+    #[test]
+    fn a_stream_at_rest_keeps_little_and_is_charged_for_nothing() {
+        let unread = Unread::default();
+        let copied = |bytes: usize| Copied {
+            spec: WatchSpec::default(),
+            from: Revision(1),
+            upto: Revision(2),
+            events: Bytes::from(vec![7; bytes]),
+            through: Revision(2),
+            charge: Some(unread.reader().charge(bytes)),
+        };
+        let (large, small) = (copied(COPY_KEPT_MAX + 1), copied(COPY_KEPT_MAX));
+        assert_eq!(unread.streams_bytes(), 2 * COPY_KEPT_MAX as u64 + 1);
+        assert!(large.at_rest().is_none());
+        let small = small.at_rest();
+        assert_eq!(unread.streams_bytes(), 0);
+        assert_eq!(small.unwrap().events.len(), COPY_KEPT_MAX);
+    }
 }
