@@ -12,6 +12,7 @@ mod handle;
 mod heavy;
 mod held;
 mod hub;
+mod inboxes;
 mod log_thread;
 mod reading;
 mod run;

@@ -5,6 +5,7 @@ use super::gate::Porter;
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::held::Held;
 use super::hub::{Teller, pump};
+use super::inboxes::{Inboxes, Reports};
 use super::log_thread::{self, Desk, Report, Save};
 use super::turns::Turns;
 use crate::looks::{GATHER_MAX, Looks, STOPPED};
@@ -185,16 +186,6 @@ fn damages(groups: &BTreeMap<GroupId, RecoveredGroup>) -> BTreeSet<String> {
     told
 }
 
-struct Inboxes {
-    mail: mpsc::Receiver<Mail>,
-    incoming: mpsc::Receiver<Incoming>,
-    contacts: mpsc::Receiver<Vec<SocketAddr>>,
-    reports: Reports,
-}
-
-/// What the threads of the disk say.
-type Reports = mpsc::UnboundedReceiver<Report>;
-
 struct Run {
     started: Instant,
     node: Node,
@@ -294,6 +285,7 @@ impl Run {
                 () = gate.called() => First::Nothing,
                 () = &mut timer => First::Nothing,
             };
+            inboxes.fill().await;
             self.turns.begin(Instant::now());
             match first {
                 First::Report(report) => self.on_report(report)?,
