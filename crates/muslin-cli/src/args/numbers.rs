@@ -56,6 +56,9 @@ pub(super) fn port() -> impl Fn(&str) -> Result<u16, String> + Clone {
     number(0..=u16::MAX)
 }
 
+/// What is said to whoever gives another level.
+const LEVELS: &str = "off, error, warn, info, debug or trace, or TARGET=LEVEL, with commas between";
+
 /// What is logged: one of the levels, or directives `TARGET=LEVEL` with commas between. A word that
 /// is neither would be taken for a target of which all is logged, and nothing else. An environment
 /// that says nothing is one in which it is not said.
@@ -69,7 +72,7 @@ pub(super) fn level(text: &str) -> Result<String, String> {
     };
     match text.split(',').all(is_level) && EnvFilter::try_new(text).is_ok() {
         true => Ok(text.to_string()),
-        false => Err("error, warn, info, debug or trace".into()),
+        false => Err(LEVELS.into()),
     }
 }
 
@@ -84,7 +87,7 @@ mod tests {
         }
         assert_eq!(level("").as_deref(), Ok("info"));
         for wrong in ["nonsense", "info,nonsense", "muslin=loud", "debug=", "info,,warn"] {
-            assert_eq!(level(wrong), Err("error, warn, info, debug or trace".into()), "{wrong}");
+            assert_eq!(level(wrong), Err(LEVELS.into()), "{wrong}");
         }
     }
 

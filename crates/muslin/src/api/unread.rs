@@ -27,7 +27,7 @@ const UNREAD_TIME: Duration = Duration::from_secs(2);
 
 /// A piece below this is not counted: the number of pieces per stream, and of calls per connection,
 /// bounds them well enough, and counting costs.
-const COUNTED_BYTES_MIN: usize = 4 << 10;
+pub(super) const COUNTED_BYTES_MIN: usize = 4 << 10;
 
 /// Counts what is unread.
 #[derive(Clone, Default)]

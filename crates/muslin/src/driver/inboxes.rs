@@ -30,12 +30,16 @@ impl Inboxes {
     /// they say is part of the turn then, and shares its messages and its sync. Where nobody else
     /// has anything to say it costs one look at the sockets.
     pub(super) async fn fill(&self) {
+        self.fill_for(PAUSES_TIME).await;
+    }
+
+    async fn fill_for(&self, time: Duration) {
         let begun = Instant::now();
         let mut waiting = self.waiting();
         for _ in 0..PAUSES_MAX {
             yield_now().await;
             let before = std::mem::replace(&mut waiting, self.waiting());
-            if waiting == before || begun.elapsed() >= PAUSES_TIME {
+            if waiting == before || begun.elapsed() >= time {
                 return;
             }
         }
@@ -71,25 +75,26 @@ mod tests {
         }
     }
 
+    /// Longer than any pause.
+    const HOUR: Duration = Duration::from_secs(3_600);
+
     #[tokio::test]
     async fn a_turn_takes_what_is_said_while_it_waits_and_waits_while_something_is() {
         let (sender, inboxes) = inboxes();
-        let speaker = tokio::spawn(speak(sender, 2));
-        inboxes.fill().await;
-        assert!(inboxes.waiting() > 0, "nobody else ran");
-        // It may have been held up for longer than it waits.
-        while !speaker.is_finished() {
-            inboxes.fill().await;
-        }
-        assert_eq!(inboxes.waiting(), 2);
+        let speaker = tokio::spawn(speak(sender, PAUSES_MAX - 1));
+        inboxes.fill_for(HOUR).await;
+        assert_eq!(inboxes.waiting(), PAUSES_MAX - 1);
+        assert!(speaker.is_finished());
     }
 
     #[tokio::test]
     async fn who_always_has_more_to_say_holds_up_no_turn() {
         let (sender, inboxes) = inboxes();
         let speaker = tokio::spawn(speak(sender, 1_000));
-        inboxes.fill().await;
-        assert!((1..=PAUSES_MAX + 1).contains(&inboxes.waiting()), "{}", inboxes.waiting());
+        inboxes.fill_for(HOUR).await;
+        assert_eq!(inboxes.waiting(), PAUSES_MAX);
+        inboxes.fill_for(Duration::ZERO).await;
+        assert_eq!(inboxes.waiting(), PAUSES_MAX + 1, "its time is over behind one pause");
         speaker.abort();
     }
 }

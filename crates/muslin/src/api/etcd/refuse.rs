@@ -152,8 +152,8 @@ pub(super) fn unreadable(error: &str) -> Status {
 /// How the generated services begin what they say of a message that cannot be decoded.
 const GENERATED: &str = "failed to decode Protobuf message";
 
-/// The answer of a generated service; of a message that cannot be decoded it says what
-/// [`unreadable`] does.
+/// The answer of a generated service to a single call; of a message that cannot be decoded it says
+/// what [`unreadable`] does. A stream is refused at its end, in tonic's words.
 pub(crate) fn in_one_wording<B: Default>(response: Response<B>) -> Response<B> {
     match Status::from_header_map(response.headers()) {
         Some(status) if status.message().starts_with(GENERATED) => {

@@ -45,6 +45,15 @@ pub(super) struct Item {
     pub(super) lease: Option<String>,
 }
 
+impl Item {
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let (KeyField::Text(key) | KeyField::Bytes(key)) = &self.key;
+        let (ValueField::Text(value) | ValueField::Bytes(value)) = &self.value;
+        size_of::<Item>() + key.len() + value.len()
+    }
+}
+
 /// A key, under one of two names.
 #[derive(Serialize)]
 pub(super) enum KeyField {

@@ -316,8 +316,13 @@ async fn tell_items(desk: &Desk, page: &Page, lines: &Lines) -> Result<Revision,
             page.revision = listed.revision;
         }
         let more = listed.more;
+        // They stand in memory until they are told.
+        let mut charge = lines.charge(listed.items.iter().map(Item::bytes).sum());
         for item in listed.items {
+            let bytes = item.bytes();
             lines.write(&Line::Item(item)).await?;
+            // The reader takes lines: the time of the rest begins anew.
+            drop(charge.as_mut().map(|charge| charge.part(bytes)));
         }
         if !more {
             lines.write_at(&Line::Sync { index: page.revision }, page.revision).await?;

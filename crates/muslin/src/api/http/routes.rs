@@ -112,6 +112,12 @@ const WATCH: Parameter = query(
     "boolean",
     "1: go on with each change, as lines of JSON, or as server-sent events if `Accept` says so",
 );
+const FOLLOW: Parameter = query(
+    "watch",
+    "boolean",
+    "1: go on with a line each time that somebody else leads or proclaims (`leader`), or nobody does \
+     (`vacant`); as `watch` elsewhere",
+);
 const POLL: Parameter =
     query("wait", "string", "a time as 30s: answer when something is behind `index`, or then");
 const BEHIND: Parameter =
@@ -250,7 +256,7 @@ fn coordination_routes() -> Vec<Route> {
         route!(Get "/v1/elections", "Lists the elections that somebody leads",
             [NAMES, CONSISTENCY], None => JSON, elections::list),
         route!(Get "/v1/elections/{election}", "Who leads, and who would; or followed",
-            [ELECTION, CONSISTENCY, WATCH], None => JSON, elections::show_or_watch),
+            [ELECTION, CONSISTENCY, FOLLOW], None => JSON, elections::show_or_watch),
         route!(Post "/v1/elections/{election}:campaign", "Waits to lead; the body is proclaimed",
             [ELECTION, TTL, OWN_LEASE, WAIT], Some(BYTES) => JSON, elections::campaign),
         route!(Post "/v1/elections/{election}:proclaim", "Proclaims something else: the body",
@@ -310,8 +316,12 @@ const AFTER: Parameter =
 const ID: Parameter = query(
     "id",
     "string",
-    "what the caller calls this operation: done once, however often it is asked for in 10 minutes",
+    "what the caller calls this operation: done once, however often it is asked for in 10 minutes; \
+     another operation under it is refused",
 );
+
+const TAKE: Parameter =
+    query("id", "string", "what the caller calls itself: the same again answers the item it has");
 
 fn collection_routes() -> Vec<Route> {
     vec![
@@ -383,7 +393,7 @@ fn work_routes() -> Vec<Route> {
             [NAME, ID], Some(BYTES) => JSON, work::push),
         route!(Delete "/v1/queues/{name}", "Empties a queue", [NAME], None => JSON, work::clear),
         route!(Post "/v1/queues/{name}:take", "Takes the first item that nobody has, by a lease",
-            [NAME, TTL, OWN_LEASE, WAIT, ID], None => JSON, work::take),
+            [NAME, TTL, OWN_LEASE, WAIT, TAKE], None => JSON, work::take),
         route!(Post "/v1/queues/{name}:done", "Says that an item is done: it goes for good",
             [NAME, ITEM, FENCE], None => JSON, work::done),
         route!(Post "/v1/queues/{name}:put-back", "Leaves an item to the next",

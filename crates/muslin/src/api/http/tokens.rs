@@ -330,10 +330,15 @@ fn told_apart(tokens: &[&state::Token], unix_ms: u64) -> String {
     told.join(", ")
 }
 
-/// The token that a path names, without the word behind its colon.
+/// The token that a path names, without the word behind its colon; where the word stands behind a
+/// slash, colons are the name's.
 fn asked<B>(request: &Request<B>, word: &str) -> Result<String, Problem> {
-    let part = request.uri().path().split('/').nth(TOKEN_PLACE).unwrap_or_default();
-    let part = part.strip_suffix(word).unwrap_or(part);
+    let mut parts = request.uri().path().split('/').skip(TOKEN_PLACE);
+    let part = parts.next().unwrap_or_default();
+    let part = match parts.next() {
+        None => part.strip_suffix(word).unwrap_or(part),
+        Some(_) => part,
+    };
     Ok(String::from_utf8_lossy(&params::percent_decode(part)?).into_owned())
 }
 
@@ -419,6 +424,7 @@ mod tests {
         assert_eq!(of("/v1/tokens/rack7:rotate", ":rotate"), "rack7");
         assert_eq!(of("/v1/tokens/rack7/rotate", ":rotate"), "rack7", "as it was called before");
         assert_eq!(of("/v1/tokens/a%3Arotate:rotate", ":rotate"), "a:rotate");
+        assert_eq!(of("/v1/tokens/a:rotate/rotate", ":rotate"), "a:rotate");
         assert_eq!(of("/v1/tokens/a:rotate", ""), "a:rotate");
     }
 

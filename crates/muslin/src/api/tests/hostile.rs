@@ -540,36 +540,41 @@ async fn a_stream_that_nobody_reads_is_cancelled_and_says_where_to_go_on() {
 }
 
 #[tokio::test]
-async fn what_is_read_of_history_counts_until_it_is_told_however_short_its_lines() {
-    const CHANGES: usize = 1_000;
+async fn what_is_read_for_a_watch_counts_until_it_is_told_however_short_its_lines() {
+    const KEYS: usize = 1_000;
     let world = World::new().await;
     let mut kv = KvClient::new(world.channel().await);
-    for _ in 0..CHANGES {
-        kv.put(put("a", vec![b'v'; 1_000])).await.unwrap();
+    for number in 0..KEYS {
+        let key = format!("a{number}").into();
+        kv.put(pb::PutRequest { key, ..put("", vec![b'v'; 1_000]) }).await.unwrap();
     }
-    let unread = Unread::default();
-    let mut request = hyper::Request::get("/v1/kv?watch=1&from=2").body(Body::empty()).unwrap();
-    let visitor = Visitor { caller: Caller::Loopback, reader: unread.reader() };
-    request.extensions_mut().insert(visitor);
-    let router = super::super::http::router(desk(&world, None));
-    let mut told = router.oneshot(request).await.unwrap().into_body();
-    // A few lines wait for their reader, and some hundred changes that were read with them.
-    let counted = async {
-        while unread.streams_bytes() < CHANGES as u64 * 1_000 / 4 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    for what in ["the changes", "the items"] {
+        let from = if what == "the changes" { "&from=2" } else { "" };
+        let unread = Unread::default();
+        let path = format!("/v1/kv?watch=1{from}");
+        let mut request = hyper::Request::get(path).body(Body::empty()).unwrap();
+        let visitor = Visitor { caller: Caller::Loopback, reader: unread.reader() };
+        request.extensions_mut().insert(visitor);
+        let router = super::super::http::router(desk(&world, None));
+        let mut told = router.oneshot(request).await.unwrap().into_body();
+        // A few lines wait for their reader, and some hundred that were read with them.
+        let counted = async {
+            while unread.streams_bytes() < KEYS as u64 * 1_000 / 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, counted).await.expect(what);
+        // And a line that says up to where it is.
+        for _ in 0..=KEYS {
+            told.frame().await.unwrap().unwrap();
         }
-    };
-    tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
-    // A line that says where it begins, and the changes.
-    for _ in 0..=CHANGES {
-        told.frame().await.unwrap().unwrap();
+        let settled = async {
+            while unread.streams_bytes() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("what was told counts no more");
     }
-    let settled = async {
-        while unread.streams_bytes() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, settled).await.expect("what was told counts no more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,6 +100,11 @@ impl Beside {
         Ok(effect)
     }
 
+    /// Waits for what goes back to the disk. Whether there was any since that was asked last.
+    pub(super) fn has_made_room(&self) -> bool {
+        self.given.settle()
+    }
+
     /// Writes a snapshot's file. When there is no room, what goes back to the disk is waited for,
     /// and what is kept for that is given up.
     fn prepare(
@@ -111,7 +116,7 @@ impl Beside {
     ) -> Result<(), StoreError> {
         let prepare = || snapshot::prepare(unfinished, self.home.owner, group, snapshot, effect);
         let mut prepared = prepare();
-        if matches!(prepared, Err(StoreError::Full { .. })) && self.given.settle() {
+        if matches!(prepared, Err(StoreError::Full { .. })) && self.has_made_room() {
             prepared = prepare();
         }
         if matches!(prepared, Err(StoreError::Full { .. }))

@@ -29,6 +29,8 @@ struct State {
     waiting: VecDeque<Superseded>,
     /// There is a thread that takes them.
     is_giving: bool,
+    /// There were some since that was asked.
+    has_given: bool,
 }
 
 impl Given {
@@ -38,11 +40,12 @@ impl Given {
 
     /// Has a file given back, beside the caller if that takes pauses.
     pub(super) fn take(&self, file: Superseded) {
-        if self.is_alone || !file.is_large() {
+        if !file.is_large() {
             return file.give_back();
         }
         let mut state = self.shared.lock();
-        if state.waiting.len() >= WAITING_MAX {
+        state.has_given = true;
+        if self.is_alone || state.waiting.len() >= WAITING_MAX {
             drop(state);
             return file.give_back();
         }
@@ -59,36 +62,57 @@ impl Given {
         }
     }
 
-    /// Waits until all is given back, for room on the disk. Whether anything was to be.
+    /// Waits until all is given back, for room on the disk. Whether anything was since that was
+    /// asked last: the disk may have been full just before.
     pub(super) fn settle(&self) -> bool {
         let state = self.shared.lock();
-        let was_giving = state.is_giving;
         let waited = self.shared.changed.wait_while(state, |state| state.is_giving);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-        was_giving
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut state.has_given)
     }
 }
 
 impl Shared {
     fn give(&self) {
-        while let Some(file) = self.next() {
+        let mut giving = Giving { shared: self, is_over: false };
+        while let Some(file) = giving.next() {
             file.give_back();
         }
-    }
-
-    /// The next, until there is none.
-    fn next(&self) -> Option<Superseded> {
-        let mut state = self.lock();
-        let next = state.waiting.pop_front();
-        state.is_giving = next.is_some();
-        drop(state);
-        self.changed.notify_all();
-        next
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is behind it changes in single steps only.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who takes what waits, until there is nothing.
+struct Giving<'a> {
+    shared: &'a Shared,
+    is_over: bool,
+}
+
+impl Giving<'_> {
+    /// The next, until there is none.
+    fn next(&mut self) -> Option<Superseded> {
+        let mut state = self.shared.lock();
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            self.is_over = true;
+            state.is_giving = false;
+            self.shared.changed.notify_all();
+        }
+        next
+    }
+}
+
+impl Drop for Giving<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // It ended in a panic: nobody waits for it for ever.
+            self.shared.lock().is_giving = false;
+            self.shared.changed.notify_all();
+        }
     }
 }
 
@@ -122,7 +146,7 @@ mod tests {
                 before
             })
             .collect();
-        given.settle();
+        assert!(given.settle() && !given.settle(), "it is said once");
         assert_eq!(pieces_given_here(), 0, "this thread waited for none of them");
         for before in all {
             let left = before.metadata().unwrap();

@@ -162,7 +162,13 @@ impl Store for FileStore {
     }
 
     fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
-        self.at_work(|log| log.write(batch))
+        match self.at_work(|log| log.write(batch)) {
+            Err(StoreError::Full { done, .. }) if self.beside.has_made_room() => {
+                let rest = self.at_work(|log| log.write(&batch[done..]));
+                rest.map_err(|error| error.behind(done))
+            }
+            written => written,
+        }
     }
 
     fn tend(&mut self) -> Result<DiskRoom, StoreError> {

@@ -8,7 +8,7 @@ use crate::api::etcd::outbox::{Gone, Place, Sender};
 use crate::api::etcd::server::{Leader, header};
 use crate::api::etcd::{convert, refuse};
 use crate::api::proto::etcdserverpb as pb;
-use crate::api::unread::{Charge, Reader};
+use crate::api::unread::{COUNTED_BYTES_MIN, Charge, Reader};
 use crate::driver::{Begun, Inbox, Lookout, Read};
 use bytes::Bytes;
 use muslin_core::base::Revision;
@@ -30,8 +30,9 @@ const DUE_MAX: usize = 256;
 /// gathering.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// Largest copy of what the last watch was told that stays for the next that begins.
-const COPY_KEPT_MAX: usize = 64 << 10;
+/// Largest copy of what the last watch was told that stays for the next that begins: one that is
+/// not counted.
+const COPY_KEPT_MAX: usize = COUNTED_BYTES_MIN - 1;
 
 /// A watch that asks for it is told this often that nothing happened: etcd's period.
 const PROGRESS_PERIOD: Duration = Duration::from_secs(600);
@@ -104,7 +105,7 @@ impl Copied {
         (self.events.len() <= COPY_KEPT_MAX).then_some(Copied { charge: None, ..self })
     }
 
-    /// Another watch is told it: its reader reads.
+    /// Its reader has taken something: the time of what it has not taken begins anew.
     fn renew(&mut self) {
         drop(self.charge.as_mut().map(|charge| charge.part(0)));
     }
@@ -380,6 +381,8 @@ impl WatchStream {
     /// Fills one place with what is due, or with events of the next watch that has any.
     async fn tell(&mut self, place: Place<'_, Answer>) -> Result<(), Status> {
         self.read_at = Instant::now();
+        // There is a place: its reader reads, whichever watch it is told of.
+        self.told.iter_mut().for_each(Copied::renew);
         if let Some(due) = self.due.pop_front() {
             place.fill(due.into(), None);
             return Ok(());
@@ -389,8 +392,7 @@ impl WatchStream {
         let has_others = self.watches.len() > 1;
         let Some(watched) = self.watches.get_mut(&id) else { return Ok(()) };
         watched.is_queued = false;
-        if let Some(told) = self.told.as_mut().filter(|it| it.is_for(&watched.lookout, self.upto)) {
-            told.renew();
+        if let Some(told) = self.told.as_ref().filter(|it| it.is_for(&watched.lookout, self.upto)) {
             watched.lookout.go_to(told.through.next());
             let (events, through) = (told.events.clone(), told.through);
             self.told_through(id, through);
@@ -510,10 +512,9 @@ mod tests {
             charge: Some(unread.reader().charge(bytes)),
         };
         let (large, small) = (copied(COPY_KEPT_MAX + 1), copied(COPY_KEPT_MAX));
-        assert_eq!(unread.streams_bytes(), 2 * COPY_KEPT_MAX as u64 + 1);
+        assert_eq!(unread.streams_bytes(), large.events.len() as u64);
         assert!(large.at_rest().is_none());
-        let small = small.at_rest();
         assert_eq!(unread.streams_bytes(), 0);
-        assert_eq!(small.unwrap().events.len(), COPY_KEPT_MAX);
+        assert_eq!(small.at_rest().unwrap().events.len(), COPY_KEPT_MAX);
     }
 }

@@ -140,6 +140,32 @@ fn a_full_disk_is_told_while_what_was_issued_still_fits() {
     assert_eq!(groups[&GroupId(0)].raft.entries, entries(1, 1..=written + 9));
 }
 
+/// What a large snapshot leaves is on its way back to the disk when the log finds it full.
+#[test]
+fn the_log_waits_for_what_goes_back_to_the_disk() {
+    let dir = scratch();
+    FileStore::create(dir.path(), OWNER, options(4096)).unwrap();
+    let (mut store, _) = open(dir.path(), 4096).unwrap();
+    for last in [10, 20] {
+        let mut installed = saved(1, last, last + 1, true);
+        if let Write::Snapshot { snapshot, .. } = &mut installed {
+            snapshot.data = vec![7; 9 << 20].into();
+        }
+        store.write(&[(GroupId(0), installed)]).unwrap();
+    }
+    // The segment that is at hand, and that which is to be the next.
+    let batch = |first: u64| [(GroupId(0), log(1, first..=first + 99))];
+    store.write(&batch(21)).unwrap();
+    let of = |step: &Step| matches!(step, Step::Create(_));
+    let full = || Some(Fault { of, after: 0, times: 1, error: ErrorKind::StorageFull });
+    inject(full());
+    store.write(&batch(121)).unwrap();
+    inject(full());
+    let error = store.write(&batch(221)).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "nothing was given back since: {error}");
+    inject(None);
+}
+
 /// A snapshot lets go of old segments: it gets the reserve's room.
 #[test]
 fn a_snapshot_that_finds_no_room_gets_the_reserve() {
