@@ -216,7 +216,21 @@ enum First {
     Incoming(Incoming),
     Mail(Mail),
     Contacts(Vec<SocketAddr>),
-    Nothing,
+    /// Somebody waits at the gate.
+    Readers,
+    Timer,
+}
+
+impl First {
+    /// Whether more of its kind is likely to be about to come: not in a node at rest, which would
+    /// pause for nothing.
+    fn may_have_company(&self) -> bool {
+        match self {
+            First::Report(_) | First::Mail(_) | First::Readers => true,
+            First::Incoming(incoming) => matches!(incoming, Incoming::Message { .. }),
+            First::Contacts(_) | First::Timer => false,
+        }
+    }
 }
 
 /// Who waits for a reply.
@@ -282,17 +296,19 @@ impl Run {
                 Some(incoming) = inboxes.incoming.recv() => First::Incoming(incoming),
                 Some(mail) = inboxes.mail.recv() => First::Mail(mail),
                 Some(contacts) = inboxes.contacts.recv() => First::Contacts(contacts),
-                () = gate.called() => First::Nothing,
-                () = &mut timer => First::Nothing,
+                () = gate.called() => First::Readers,
+                () = &mut timer => First::Timer,
             };
-            inboxes.fill().await;
+            if first.may_have_company() {
+                inboxes.fill().await;
+            }
             self.turns.begin(Instant::now());
             match first {
                 First::Report(report) => self.on_report(report)?,
                 First::Incoming(incoming) => self.on_incoming(incoming, &mut inboxes.reports)?,
                 First::Mail(mail) => self.on_mail(mail),
                 First::Contacts(contacts) => self.step(Input::Contacts(contacts)),
-                First::Nothing => {}
+                First::Readers | First::Timer => {}
             }
             let was_stopped = wake + STOPPED <= Instant::now();
             let taken = self.gather(&mut inboxes)?;
