@@ -115,8 +115,8 @@ const WATCH: Parameter = query(
 const FOLLOW: Parameter = query(
     "watch",
     "boolean",
-    "1: go on with a line each time that somebody else leads or proclaims (`leader`), or nobody does \
-     (`vacant`); as `watch` elsewhere",
+    "1: go on with a line each time that somebody else leads or proclaims (`leader`), or nobody \
+     does (`vacant`); as `watch` elsewhere",
 );
 const POLL: Parameter =
     query("wait", "string", "a time as 30s: answer when something is behind `index`, or then");
