@@ -212,7 +212,7 @@ pub(crate) struct Dev {
     /// Start the nodes with `--lease-reads`, see `muslin up --help`
     #[arg(long)]
     pub(crate) lease_reads: bool,
-    /// What the nodes write to their log files: error, warn, info, debug or trace
+    /// What the nodes write to their log files: error, warn, info, debug, trace or off
     #[arg(long, default_value = LEVEL_DEFAULT, value_name = "LEVEL", value_parser = level)]
     pub(crate) log: String,
 }
@@ -336,7 +336,7 @@ pub(crate) struct Join {
     /// Run the node as soon as it has joined
     #[arg(long)]
     pub(crate) up: bool,
-    /// What `--up` writes to stderr: error, warn, info, debug or trace
+    /// What `--up` writes to stderr: error, warn, info, debug, trace or off
     #[arg(long, default_value = LEVEL_DEFAULT, env = "MUSLIN_LOG", value_name = "LEVEL",
         value_parser = level)]
     pub(crate) log: String,
@@ -382,7 +382,7 @@ pub(crate) struct Up {
     /// [default: `backups` in the data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) backup_dir: Option<PathBuf>,
-    /// What is written to stderr: error, warn, info, debug or trace
+    /// What is written to stderr: error, warn, info, debug, trace or off
     #[arg(long, default_value = LEVEL_DEFAULT, env = "MUSLIN_LOG", value_name = "LEVEL",
         value_parser = level)]
     pub(crate) log: String,

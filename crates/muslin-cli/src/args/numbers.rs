@@ -57,7 +57,7 @@ pub(super) fn port() -> impl Fn(&str) -> Result<u16, String> + Clone {
 }
 
 /// What is said to whoever gives another level.
-const LEVELS: &str = "off, error, warn, info, debug or trace, or TARGET=LEVEL, with commas between";
+const LEVELS: &str = "error, warn, info, debug, trace or off, or TARGET=LEVEL, with commas between";
 
 /// What is logged: one of the levels, or directives `TARGET=LEVEL` with commas between. A word that
 /// is neither would be taken for a target of which all is logged, and nothing else. An environment
