@@ -1,7 +1,7 @@
 //! What answers hold for readers who do not read, of all connections together.
 //!
-//! It is counted from the moment a piece is made until the socket has taken it, and so are changes
-//! that were read for a watch and wait to be told. Streams and answers to single calls have a
+//! It is counted from the moment a piece is made until the socket has taken it, and so are keys and
+//! changes that were read for a watch and wait to be told. Streams and answers to single calls have a
 //! budget each.
 //!
 //! How much one stream holds is bounded beside its handler. Over the budget of all streams, the
