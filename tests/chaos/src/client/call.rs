@@ -14,6 +14,10 @@ use tonic::{Code, Status};
 /// A call without an answer after this time is given up; a node gives up before that.
 pub(super) const CALL_WAIT: Duration = Duration::from_secs(6);
 
+/// Largest answer that is taken: all keys at once, with the largest values, are more than the
+/// usual 4 MiB.
+const LARGEST_ANSWER: usize = 64 << 20;
+
 /// Longest wait for a connection, which is on one machine.
 const CONNECT_WAIT: Duration = Duration::from_secs(1);
 
@@ -39,7 +43,8 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(channel: Channel, recorder: Arc<Recorder>) -> Caller {
-        Caller { kv: KvClient::new(channel), recorder }
+        let kv = KvClient::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+        Caller { kv, recorder }
     }
 
     /// Does something and writes it down.

@@ -16,6 +16,9 @@ use tonic::transport::Channel;
 /// A node that has not answered by then does not answer.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// As [`WAIT`], for all that a node holds.
+const DUMP_WAIT: Duration = Duration::from_secs(5);
+
 /// How a node stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Standing {
@@ -104,8 +107,13 @@ async fn transfer(channel: Channel, to: u64) -> Option<()> {
 
 async fn dump(node: u8, channel: Channel, recorder: Arc<Recorder>) -> Option<Dump> {
     let mut caller = Caller::new(channel, recorder);
-    let (revision, items) = timeout(WAIT, caller.everything()).await.ok()?.ok()?;
-    Some(Dump { node, revision, items })
+    let why = match timeout(DUMP_WAIT, caller.everything()).await {
+        Ok(Ok((revision, items))) => return Some(Dump { node, revision, items }),
+        Ok(Err(status)) => status.to_string(),
+        Err(_) => format!("no answer within {DUMP_WAIT:?}"),
+    };
+    eprintln!("node {} does not say what it holds: {why}", node + 1);
+    None
 }
 
 impl Burst {
