@@ -28,8 +28,8 @@ const ROAMERS: u32 = 2;
 /// Numbers of watchers that roam begin here, so that nobody takes one for a node's own.
 const ROAMER_BASE: u32 = 1_000;
 
-/// Longest wait for an answer across threads.
-const ASK_WAIT: Duration = Duration::from_secs(2);
+/// Longest wait for an answer across threads, longer than any of theirs for a node.
+const ASK_WAIT: Duration = Duration::from_secs(6);
 
 /// Where the clients of a node run.
 #[derive(Clone, Debug)]
