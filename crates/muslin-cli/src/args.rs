@@ -15,6 +15,7 @@ mod op;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use muslin::discovery::Method;
 use muslin_core::node::COMMAND_BYTES_MAX;
+pub(crate) use numbers::LEVELS;
 use numbers::{LEVEL_DEFAULT, level, port, process, whole, within};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -57,7 +57,8 @@ pub(super) fn port() -> impl Fn(&str) -> Result<u16, String> + Clone {
 }
 
 /// What is said to whoever gives another level.
-const LEVELS: &str = "error, warn, info, debug, trace or off, or TARGET=LEVEL, with commas between";
+pub(crate) const LEVELS: &str =
+    "error, warn, info, debug, trace or off, or TARGET=LEVEL, with commas between";
 
 /// What is logged: one of the levels, or directives `TARGET=LEVEL` with commas between. A word that
 /// is neither would be taken for a target of which all is logged, and nothing else. An environment
@@ -81,8 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_level_is_one_of_five_or_said_for_a_target() {
-        for known in ["error", "warn", "info", "debug", "trace", "INFO", "info,muslin=debug"] {
+    fn a_level_is_one_of_six_or_said_for_a_target() {
+        let known = ["error", "warn", "info", "debug", "trace", "off", "INFO", "info,muslin=debug"];
+        for known in known {
             assert_eq!(level(known).as_deref(), Ok(known));
         }
         assert_eq!(level("").as_deref(), Ok("info"));

@@ -1,6 +1,6 @@
 //! `muslin up`: the daemon.
 
-use crate::args::{ApiAuth, Up};
+use crate::args::{ApiAuth, LEVELS, Up};
 use crate::failure::{Failure, Kind};
 use crate::signals;
 use muslin::daemon::{self, DaemonError, UpOptions};
@@ -75,7 +75,7 @@ fn orphaned(parent: u32) -> Result<impl Future<Output = ()> + Send, Failure> {
 pub(crate) fn log_to_stderr(level: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(level).map_err(|error| {
         let failure = Failure::new(Kind::Usage, format!("`{level}` is no log level: {error}"));
-        failure.hint("error, warn, info, debug, trace or off")
+        failure.hint(LEVELS)
     })?;
     let is_coloured = std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -5,7 +5,7 @@ use super::gate::Porter;
 use super::handle::{EventRecord, Gauge, Handle, Mail, ReplyTo};
 use super::held::Held;
 use super::hub::{Teller, pump};
-use super::inboxes::{Inboxes, Reports};
+use super::inboxes::{Inboxes, Pauses, Reports};
 use super::log_thread::{self, Desk, Report, Save};
 use super::turns::Turns;
 use crate::looks::{GATHER_MAX, Looks, STOPPED};
@@ -139,7 +139,7 @@ pub fn start(
     for what in damages {
         run.report(Event::DiskDamaged { what });
     }
-    let inboxes = Inboxes { mail, incoming, contacts, reports };
+    let inboxes = Inboxes { mail, incoming, contacts, reports, pauses: Pauses::default() };
     let task = tokio::spawn(run.run(inboxes));
     Ok((handle, task))
 }

@@ -30,6 +30,10 @@ pub(super) struct Beside {
 /// Snapshots by group: where each ends, and what it makes of the log.
 pub(super) type Snapshots = BTreeMap<GroupId, (Index, Effect)>;
 
+/// How far files have gone back to the disk, from which on room is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct RoomMade(u64);
+
 #[derive(Default)]
 struct State {
     /// What stands in the files.
@@ -100,9 +104,14 @@ impl Beside {
         Ok(effect)
     }
 
-    /// Waits for what goes back to the disk. Whether there was any since that was asked last.
-    pub(super) fn has_made_room(&self) -> bool {
-        self.given.settle()
+    /// What went back to the disk until now.
+    pub(super) fn room_made(&self) -> RoomMade {
+        RoomMade(self.given.count())
+    }
+
+    /// Waits for what goes back to the disk. Whether any of it did since then.
+    pub(super) fn has_made_room(&self, since: RoomMade) -> bool {
+        self.given.settle() > since.0
     }
 
     /// Writes a snapshot's file. When there is no room, what goes back to the disk is waited for,
@@ -115,8 +124,9 @@ impl Beside {
         effect: Effect,
     ) -> Result<(), StoreError> {
         let prepare = || snapshot::prepare(unfinished, self.home.owner, group, snapshot, effect);
+        let before = self.room_made();
         let mut prepared = prepare();
-        if matches!(prepared, Err(StoreError::Full { .. })) && self.has_made_room() {
+        if matches!(prepared, Err(StoreError::Full { .. })) && self.has_made_room(before) {
             prepared = prepare();
         }
         if matches!(prepared, Err(StoreError::Full { .. }))

@@ -5,6 +5,7 @@
 
 use super::disk::Superseded;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Most that wait to be given back: one for each of a few groups that take snapshots at once.
@@ -22,6 +23,8 @@ pub(super) struct Given {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// How many were given back.
+    given: AtomicU64,
 }
 
 #[derive(Default)]
@@ -29,8 +32,6 @@ struct State {
     waiting: VecDeque<Superseded>,
     /// There is a thread that takes them.
     is_giving: bool,
-    /// There were some since that was asked.
-    has_given: bool,
 }
 
 impl Given {
@@ -41,13 +42,12 @@ impl Given {
     /// Has a file given back, beside the caller if that takes pauses.
     pub(super) fn take(&self, file: Superseded) {
         if !file.is_large() {
-            return file.give_back();
+            return self.shared.give_back(file);
         }
         let mut state = self.shared.lock();
-        state.has_given = true;
         if self.is_alone || state.waiting.len() >= WAITING_MAX {
             drop(state);
-            return file.give_back();
+            return self.shared.give_back(file);
         }
         state.waiting.push_back(file);
         if std::mem::replace(&mut state.is_giving, true) {
@@ -62,13 +62,17 @@ impl Given {
         }
     }
 
-    /// Waits until all is given back, for room on the disk. Whether anything was since that was
-    /// asked last: the disk may have been full just before.
-    pub(super) fn settle(&self) -> bool {
+    /// How many were given back, ever.
+    pub(super) fn count(&self) -> u64 {
+        self.shared.given.load(Ordering::Acquire)
+    }
+
+    /// Waits until all that was brought is given back; as [`Given::count`].
+    pub(super) fn settle(&self) -> u64 {
         let state = self.shared.lock();
         let waited = self.shared.changed.wait_while(state, |state| state.is_giving);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut state.has_given)
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.count()
     }
 }
 
@@ -76,8 +80,13 @@ impl Shared {
     fn give(&self) {
         let mut giving = Giving { shared: self, is_over: false };
         while let Some(file) = giving.next() {
-            file.give_back();
+            self.give_back(file);
         }
+    }
+
+    fn give_back(&self, file: Superseded) {
+        file.give_back();
+        self.given.fetch_add(1, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,7 +147,7 @@ mod tests {
     fn a_large_file_is_given_back_beside_who_brings_it() {
         let dir = tempfile::tempdir().unwrap();
         let given = Given::new(false);
-        assert!(!given.settle(), "there is nothing to wait for");
+        assert_eq!(given.settle(), 0, "there is nothing to wait for");
         let all: Vec<File> = (0..3)
             .map(|_| {
                 let (file, before) = superseded(dir.path(), 9 << 20);
@@ -146,7 +155,7 @@ mod tests {
                 before
             })
             .collect();
-        assert!(given.settle() && !given.settle(), "it is said once");
+        assert_eq!((given.settle(), given.count()), (3, 3));
         assert_eq!(pieces_given_here(), 0, "this thread waited for none of them");
         for before in all {
             let left = before.metadata().unwrap();

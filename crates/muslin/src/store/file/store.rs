@@ -162,8 +162,9 @@ impl Store for FileStore {
     }
 
     fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
+        let before = self.beside.room_made();
         match self.at_work(|log| log.write(batch)) {
-            Err(StoreError::Full { done, .. }) if self.beside.has_made_room() => {
+            Err(StoreError::Full { done, .. }) if self.beside.has_made_room(before) => {
                 let rest = self.at_work(|log| log.write(&batch[done..]));
                 rest.map_err(|error| error.behind(done))
             }
