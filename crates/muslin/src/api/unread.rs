@@ -1,8 +1,8 @@
 //! What answers hold for readers who do not read, of all connections together.
 //!
 //! It is counted from the moment a piece is made until the socket has taken it, and so are keys and
-//! changes that were read for a watch and wait to be told. Streams and answers to single calls have a
-//! budget each.
+//! changes that were read for a watch and wait to be told. Streams and answers to single calls have
+//! a budget each.
 //!
 //! How much one stream holds is bounded beside its handler. Over the budget of all streams, the
 //! connection whose piece has waited longest is cut, unless it has waited for a moment only:
@@ -73,6 +73,12 @@ impl Unread {
     #[cfg(test)]
     pub(super) fn streams_bytes(&self) -> u64 {
         self.lock(Budget::Streams).bytes
+    }
+
+    /// Since when the piece of a stream that has waited longest waits.
+    #[cfg(test)]
+    pub(super) fn streams_since(&self) -> Option<Instant> {
+        self.lock(Budget::Streams).held.values().map(|piece| piece.since).min()
     }
 
     fn lock(&self, budget: Budget) -> MutexGuard<'_, Pieces> {

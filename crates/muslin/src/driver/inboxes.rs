@@ -14,8 +14,8 @@ use tokio::task::yield_now;
 const PAUSES_MAX: usize = 8;
 const PAUSES_TIME: Duration = Duration::from_micros(200);
 
-/// After so many turns in a row for which pauses brought nothing there is none before the next ones,
-/// but before one in so many, which tells whether others have come.
+/// After so many turns in a row for which pauses brought nothing there are none before the next
+/// ones, but before one in so many, which tells whether others have come.
 const FRUITLESS_MAX: u32 = 4;
 const TRIED_EVERY: u32 = 16;
 
@@ -55,7 +55,7 @@ pub(super) type Reports = mpsc::UnboundedReceiver<Report>;
 impl Inboxes {
     /// Pauses, so that the other tasks of the process run, for as long as more comes of it: what
     /// they say is part of the turn then, and shares its messages and its sync. Where nobody else
-    /// has anything to say it costs one look at the sockets, and before long is not tried each time.
+    /// has anything to say it costs one look at the sockets, and soon is not tried each time.
     pub(super) async fn fill(&mut self) {
         if self.pauses.are_due() {
             self.fill_for(PAUSES_TIME).await;

@@ -181,7 +181,7 @@ async fn many_silent_connections_leave_room_for_others() {
 }
 
 /// What handlers hold, for a node that nobody else asks.
-fn desk(world: &World, identity: Option<&Identity>) -> Arc<Desk> {
+pub(in crate::api) fn desk(world: &World, identity: Option<&Identity>) -> Arc<Desk> {
     let office = Office {
         doorman: Doorman::new(world.handle.clone()),
         id: NodeId(1),

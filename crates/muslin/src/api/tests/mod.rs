@@ -9,7 +9,7 @@ mod etcd_members;
 mod etcd_watch;
 mod gateway;
 mod hints;
-mod hostile;
+pub(super) mod hostile;
 mod http;
 mod idempotency;
 mod unary;
@@ -54,7 +54,7 @@ impl Transport for Nobody {
 }
 
 /// One node and its API, ended when dropped.
-struct World {
+pub(super) struct World {
     addr: SocketAddr,
     etcd: SocketAddr,
     handle: Handle,
@@ -90,7 +90,7 @@ fn member(id: u64) -> Member {
 
 impl World {
     /// A sole voter that leads.
-    async fn new() -> World {
+    pub(super) async fn new() -> World {
         World::of(Wishes::default()).await
     }
 

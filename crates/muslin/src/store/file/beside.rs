@@ -15,6 +15,7 @@ use muslin_core::base::{GroupId, Index};
 use muslin_core::raft::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Shared by the log and whoever works beside it.
@@ -22,6 +23,8 @@ pub(super) struct Beside {
     home: Home,
     spares: Spares,
     given: Given,
+    /// Who saves snapshots.
+    room_told: RoomTold,
     counters: Arc<DiskCounters>,
     state: Mutex<State>,
     scrubber: Mutex<Scrubber>,
@@ -30,9 +33,9 @@ pub(super) struct Beside {
 /// Snapshots by group: where each ends, and what it makes of the log.
 pub(super) type Snapshots = BTreeMap<GroupId, (Index, Effect)>;
 
-/// How far files have gone back to the disk, from which on room is waited for.
-#[derive(Clone, Copy)]
-pub(super) struct RoomMade(u64);
+/// Of how many files that went back to the disk somebody was told, who waits for room.
+#[derive(Default)]
+pub(super) struct RoomTold(AtomicU64);
 
 #[derive(Default)]
 struct State {
@@ -53,7 +56,8 @@ impl Beside {
         let spares = home.spares();
         let given = Given::new(home.options.is_alone);
         let (state, scrubber) = (Mutex::default(), Mutex::default());
-        Beside { home, spares, given, counters, state, scrubber }
+        let room_told = RoomTold::default();
+        Beside { home, spares, given, room_told, counters, state, scrubber }
     }
 
     /// What recovery found.
@@ -104,14 +108,11 @@ impl Beside {
         Ok(effect)
     }
 
-    /// What went back to the disk until now.
-    pub(super) fn room_made(&self) -> RoomMade {
-        RoomMade(self.given.count())
-    }
-
-    /// Waits for what goes back to the disk. Whether any of it did since then.
-    pub(super) fn has_made_room(&self, since: RoomMade) -> bool {
-        self.given.settle() > since.0
+    /// Waits for what goes back to the disk. Whether any did of which whoever asks was not told: the
+    /// disk may have been full just before.
+    pub(super) fn has_made_room(&self, told: &RoomTold) -> bool {
+        let given = self.given.settle();
+        told.0.swap(given, Ordering::Relaxed) < given
     }
 
     /// Writes a snapshot's file. When there is no room, what goes back to the disk is waited for,
@@ -124,9 +125,9 @@ impl Beside {
         effect: Effect,
     ) -> Result<(), StoreError> {
         let prepare = || snapshot::prepare(unfinished, self.home.owner, group, snapshot, effect);
-        let before = self.room_made();
         let mut prepared = prepare();
-        if matches!(prepared, Err(StoreError::Full { .. })) && self.has_made_room(before) {
+        let is_full = matches!(prepared, Err(StoreError::Full { .. }));
+        if is_full && self.has_made_room(&self.room_told) {
             prepared = prepare();
         }
         if matches!(prepared, Err(StoreError::Full { .. }))

@@ -1,7 +1,7 @@
 //! The store itself: its life from opening to refusal.
 
 use super::super::{Aside, DiskCounters, RecoveredGroup, Store, StoreError};
-use super::beside::Beside;
+use super::beside::{Beside, RoomTold};
 use super::check::{self, Checked};
 use super::copy;
 use super::disk::{explain, make_dir, sync_dir};
@@ -45,6 +45,8 @@ pub struct FileStore {
     home: Home,
     beside: Arc<Beside>,
     phase: Phase,
+    /// The log.
+    room_told: RoomTold,
 }
 
 enum Phase {
@@ -136,7 +138,8 @@ impl FileStore {
     pub fn open(root: &Path, owner: Owner, options: Options) -> FileStore {
         let home = Home::new(root, owner, options);
         let beside = Beside::new(home.clone(), Arc::new(DiskCounters::default()));
-        FileStore { home, beside: Arc::new(beside), phase: Phase::Closed }
+        let room_told = RoomTold::default();
+        FileStore { home, beside: Arc::new(beside), phase: Phase::Closed, room_told }
     }
 
     fn refusal(&self) -> StoreError {
@@ -162,9 +165,8 @@ impl Store for FileStore {
     }
 
     fn write(&mut self, batch: &[(GroupId, Write)]) -> Result<(), StoreError> {
-        let before = self.beside.room_made();
         match self.at_work(|log| log.write(batch)) {
-            Err(StoreError::Full { done, .. }) if self.beside.has_made_room(before) => {
+            Err(StoreError::Full { done, .. }) if self.beside.has_made_room(&self.room_told) => {
                 let rest = self.at_work(|log| log.write(&batch[done..]));
                 rest.map_err(|error| error.behind(done))
             }

@@ -498,23 +498,44 @@ fn as_go_prints(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::etcd::outbox::Outbox;
+    use crate::api::tests::World;
+    use crate::api::tests::hostile::desk;
     use crate::api::unread::Unread;
 
-    #[test]
-    fn a_stream_at_rest_keeps_little_and_is_charged_for_nothing() {
-        let unread = Unread::default();
-        let copied = |bytes: usize| Copied {
+    fn copied(unread: &Unread, bytes: usize) -> Copied {
+        Copied {
             spec: WatchSpec::default(),
             from: Revision(1),
             upto: Revision(2),
             events: Bytes::from(vec![7; bytes]),
             through: Revision(2),
             charge: Some(unread.reader().charge(bytes)),
-        };
-        let (large, small) = (copied(COPY_KEPT_MAX + 1), copied(COPY_KEPT_MAX));
+        }
+    }
+
+    #[test]
+    fn a_stream_at_rest_keeps_little_and_is_charged_for_nothing() {
+        let unread = Unread::default();
+        let large = copied(&unread, COPY_KEPT_MAX + 1);
+        let small = copied(&unread, COPY_KEPT_MAX);
         assert_eq!(unread.streams_bytes(), large.events.len() as u64);
         assert!(large.at_rest().is_none());
         assert_eq!(unread.streams_bytes(), 0);
         assert_eq!(small.at_rest().unwrap().events.len(), COPY_KEPT_MAX);
+    }
+
+    #[tokio::test]
+    async fn to_take_anything_renews_the_time_of_what_waits_for_others_of_the_stream() {
+        let world = World::new().await;
+        let unread = Unread::default();
+        let mut stream = WatchStream::new(desk(&world, None), Some(unread.reader()));
+        stream.told = Some(copied(&unread, COPY_KEPT_MAX + 1));
+        let before = unread.streams_since();
+        assert!(before.is_some());
+        let (answers, _outbox) = Outbox::new(1);
+        let Ok(place) = answers.room().await else { panic!("somebody reads") };
+        stream.tell(place).await.unwrap();
+        assert!(unread.streams_since() > before);
     }
 }
