@@ -4,7 +4,8 @@
 //! sends just that as `:authority` with every call that is made to one node: status, hashes,
 //! defragmentation. gRPC in Go takes it; the library that speaks HTTP/2 here ends such a call with
 //! PROTOCOL_ERROR, before anybody is asked. So what begins with a scheme is written over on its way
-//! in, `http://` with `httpx--`. What stands there means nothing to us, but it must be as long as
+//! in, `http://` with `httpx--`, and so is a path behind it (`n1:2379/`, which clients of 3.5 send
+//! too), `/` with `-`. What stands there means nothing to us, but it must be as long as
 //! it was, as bytes and in the code of RFC 7541, Appendix B: both ends count what their tables of
 //! headers hold. `x` is as long as `:` in that code, and `-` as `/`.
 //!
@@ -41,8 +42,15 @@ const SCHEMES: [[&[u8]; 2]; 4] = [
     [b"unixs://", b"unixsx--"],
 ];
 
-/// Room for the longest of them, and for what is read together with it.
-const KEPT_BYTES: usize = 32;
+/// An authority that is no longer than this is looked at as a whole: a path behind it is written
+/// over as well, `/` with `-`. Others are longer than any name and port.
+const WHOLE_BYTES_MAX: usize = 280;
+
+/// Room for such a one, and for what is read together with it.
+const KEPT_BYTES: usize = 320;
+
+/// How far apart `/` and `-` are in the code, in which both have six bits.
+const SLASH_TO_DASH: u8 = 0b01_1000 ^ 0b01_0110;
 
 /// The code of a letter: its bits, and how many they are.
 fn code(letter: u8) -> (u64, u32) {
@@ -109,6 +117,38 @@ fn write_over(seen: &mut [u8], left: usize, is_coded: bool) -> Start {
         }
     }
     start
+}
+
+/// Writes over what makes a path of the end of an authority.
+fn without_slashes(value: &mut [u8], is_coded: bool) {
+    if !is_coded {
+        value.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'-');
+        return;
+    }
+    let mut at = 0;
+    while at < u8::BITS as usize * value.len() {
+        let (byte, bit) = (at / 8, at % 8);
+        let behind = value.get(byte + 1).copied().unwrap_or(u8::MAX);
+        let two = u16::from_be_bytes([value[byte], behind]) << bit;
+        let next = two.to_be_bytes()[0];
+        // How long the code of a letter is, its beginning tells; those of more than eight bits are
+        // of no letter that an authority has, and neither is what fills the last byte up.
+        at += match next {
+            ..0x50 => 5,
+            0x50..0xb8 => 6,
+            0xb8..0xf8 => 7,
+            0xf8..0xfe => 8,
+            0xfe.. => return,
+        };
+        if next >> 2 == 0b01_1000 {
+            let change = u16::from(SLASH_TO_DASH) << 10 >> bit;
+            let [high, low] = change.to_be_bytes();
+            value[byte] ^= high;
+            if let Some(behind) = value.get_mut(byte + 1) {
+                *behind ^= low;
+            }
+        }
+    }
 }
 
 /// Bytes as a number, from the highest on.
@@ -310,6 +350,10 @@ fn look(field: &mut Field, bytes: &mut [u8], left: usize) -> Option<usize> {
             if write_over(bytes, of_value.min(left), is_coded) == Start::Unclear {
                 return None;
             }
+            if of_value <= left.min(WHOLE_BYTES_MAX) {
+                let whole = bytes.get_mut(..of_value)?;
+                without_slashes(whole, is_coded);
+            }
             *field = Field::Within { left: of_value, texts: 0 };
             bytes.len().min(of_value)
         }
@@ -483,6 +527,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_path_is_written_over() {
+        check([b"http://n1:2379/", b"httpx--n1:2379-"], false, 0, b"").await;
+        check([b"svc/foo/", b"svc-foo-"], false, 0, b"").await;
+        // `127.0.0.1:18579/`, `svc/foo/` and `a/b` in the code.
+        let coded: [[&[u8]; 2]; 3] = [
+            [
+                b"\x08\x9d\x5c\x0b\x81\x70\xdc\x0b\xcd\xba\xfb\x1f",
+                b"\x08\x9d\x5c\x0b\x81\x70\xdc\x0b\xcd\xba\xfa\xdf",
+            ],
+            [b"\x47\x72\x31\x29\xce\xc7", b"\x47\x72\x2d\x29\xce\xb7"],
+            [b"\x1b\x11\xff", b"\x1a\xd1\xff"],
+        ];
+        for value in coded {
+            check(value, true, 0, b"").await;
+        }
+        let long = |end: &[u8]| [&[b'a'; 99], end].concat();
+        check([&long(b"/"), &long(b"-")], false, 0, b"").await;
+    }
+
+    #[tokio::test]
     async fn what_stands_ahead_of_the_fields_is_passed_over() {
         check(CODED, true, PRIORITY, b"\x41\x07\x00\x00\xff").await;
         check(CODED, true, PADDED | PRIORITY, b"\x00\x41\x07\x00\x00\xff").await;
@@ -490,7 +554,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_no_scheme_stays() {
-        let values: [&[u8]; 6] = [b"127.0.0.1:2379", b"http", b"http:80", b"unix", b"http:/", b"x"];
+        let values: [&[u8]; 5] = [b"127.0.0.1:2379", b"http", b"http:80", b"unix", b"x"];
         for value in values {
             check([value, value], false, 0, b"").await;
         }

@@ -4,7 +4,7 @@ use super::bodies::{Bodies, Counted, Held, RETRY_AFTER};
 use super::caller::{Caller, Shown};
 use super::desk::Desk;
 use super::etcd::{Method as KvMethod, Reply};
-use super::etcd::{deadline_exceeded, in_one_wording, patience_of_caller};
+use super::etcd::{WATCH, deadline_exceeded, in_one_wording, patience_of_caller};
 use super::gallery::Gallery;
 use super::gateway;
 use super::http;
@@ -17,7 +17,7 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use muslin_core::base::ClusterId;
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -200,7 +200,7 @@ impl Front {
         let (caller, reader) = (visitor.caller, visitor.reader.clone());
         let is_read = request.method() == Method::GET;
         let place = (request.method(), request.uri());
-        let checked = match check_origin(caller, request.headers()) {
+        let checked = match check_origin(caller, place, request.headers()) {
             Ok(()) => {
                 // Whether it may be made is found out where calls of gRPC are.
                 if let Some(call) = gateway::called(request.uri().path()) {
@@ -282,7 +282,7 @@ fn body_bytes(response: &axum::response::Response) -> usize {
 
 /// Calls whose caller goes on sending.
 fn is_stream(path: &str) -> bool {
-    path == "/etcdserverpb.Watch/Watch" || path == "/etcdserverpb.Lease/LeaseKeepAlive"
+    path == WATCH || path == "/etcdserverpb.Lease/LeaseKeepAlive"
 }
 
 /// How a caller writes that it speaks gRPC, and is answered.
@@ -319,23 +319,42 @@ fn not_a_post(method: &Method) -> Response<Answer> {
 }
 
 /// A caller on this machine is trusted, so a page of some website in this machine's browser must
-/// not pass for one: its requests carry an `Origin`, or, where it plays with names, a foreign
-/// `Host`.
-fn check_origin(caller: Caller, headers: &HeaderMap) -> Result<(), Problem> {
+/// not pass for one. Its requests carry an `Origin`, but for those that read; and those, where it
+/// plays with names (DNS rebinding), a foreign `Host`.
+fn check_origin(
+    caller: Caller,
+    (method, uri): (&Method, &Uri),
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
     if caller != Caller::Loopback {
         return Ok(());
     }
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let local = host.is_none_or(is_local_host);
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    let same = !headers.contains_key(ORIGIN)
-        || origin.and_then(|o| o.split_once("://")).is_some_and(|(_, o)| Some(o) == host);
-    if local && same {
-        return Ok(());
+    let is_local = host.is_none_or(is_local_host);
+    let refused = |detail: &str, hint: &'static str| {
+        Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail).hint(hint))
+    };
+    if let Some(origin) = headers.get(ORIGIN) {
+        let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+        let is_same = origin.is_some_and(|(_, origin)| Some(origin) == host);
+        return match is_local && is_same {
+            true => Ok(()),
+            false => refused(
+                "the request comes from a web page of another site",
+                "call 127.0.0.1 or localhost, without an Origin header",
+            ),
+        };
     }
-    let detail = "the request comes from a web page of another site";
-    Err(Problem::new(StatusCode::FORBIDDEN, "cross-site", detail)
-        .hint("call 127.0.0.1 or localhost, without an Origin header"))
+    // What is asked by reading outside of it tells nothing that is anybody's.
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    match is_read && uri.path().starts_with("/v1/") && !is_local {
+        false => Ok(()),
+        true => refused(
+            "from this machine, what is asked for by a name may come from a web page whose name \
+             was pointed here",
+            "name 127.0.0.1 or localhost instead, or any address of this machine",
+        ),
+    }
 }
 
 /// An address, or the one name that cannot be pointed elsewhere.

@@ -46,11 +46,10 @@ impl Etcd {
     /// What a user is known by: the hash that came along, or one made here.
     async fn credential(&self, password: String, hashed: String) -> Result<Bytes, Status> {
         let doorman = &self.desk.doorman;
-        let made = match hashed.is_empty() {
-            true => doorman.hashed(password).await,
-            false => doorman.brought(hashed),
-        };
-        made.map_err(turned)
+        match hashed.is_empty() {
+            true => doorman.hashed(password).await.map_err(turned),
+            false => doorman.brought(hashed).ok_or_else(refuse::foreign_hash),
+        }
     }
 }
 

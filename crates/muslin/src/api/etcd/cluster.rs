@@ -154,7 +154,7 @@ fn checked(urls: Vec<String>) -> Result<Vec<String>, Status> {
     let is_url = |url: &&String| {
         let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
         let port = rest.and_then(|rest| rest.rsplit_once(':'));
-        port.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        port.is_some_and(|(host, port)| is_host(host) && port.parse::<u16>().is_ok())
     };
     let urls: Vec<String> =
         urls.iter().map(|url| url.strip_suffix('/').unwrap_or(url).to_string()).collect();
@@ -162,6 +162,12 @@ fn checked(urls: Vec<String>) -> Result<Vec<String>, Status> {
         true => Ok(urls),
         false => Err(refuse::bad_member_urls()),
     }
+}
+
+/// A name or an address, as far as its letters tell.
+fn is_host(text: &str) -> bool {
+    let is_of_host = |byte: u8| byte.is_ascii_graphic() && !b"/?#@\\".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_of_host)
 }
 
 /// A place kept for a node that is to come.

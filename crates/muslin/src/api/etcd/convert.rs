@@ -136,29 +136,30 @@ fn comparison(request: pb::Compare) -> Result<Compare, Status> {
         return Err(refuse::empty_key());
     }
     let result = CompareResult::try_from(request.result)
-        .map_err(|_| Status::invalid_argument("etcdserver: unknown comparison"))?;
-    // The number compared with is left out by clients when it is zero: the target says what is
-    // meant.
-    let number = match request.target_union {
-        Some(
-            TargetUnion::Version(number)
-            | TargetUnion::CreateRevision(number)
-            | TargetUnion::ModRevision(number)
-            | TargetUnion::Lease(number),
-        ) => number,
-        Some(TargetUnion::Value(_)) | None => 0,
+        .map_err(|_| Status::invalid_argument("muslin: no such comparison"))?;
+    let Ok(target) = pb::compare::CompareTarget::try_from(request.target) else {
+        return Err(Status::invalid_argument("muslin: nothing of that kind is compared"));
+    };
+    // What is compared with is left out by clients when it is zero: the target says what is meant,
+    // and what is meant for another target counts as left out, as in etcd.
+    use pb::compare::CompareTarget as Asked;
+    let number = match (target, &request.target_union) {
+        (Asked::Version, Some(TargetUnion::Version(number)))
+        | (Asked::Create, Some(TargetUnion::CreateRevision(number)))
+        | (Asked::Mod, Some(TargetUnion::ModRevision(number)))
+        | (Asked::Lease, Some(TargetUnion::Lease(number))) => *number,
+        _ => 0,
     };
     let (result, number) = as_unsigned(result, number);
-    let target = match pb::compare::CompareTarget::try_from(request.target) {
-        Ok(pb::compare::CompareTarget::Version) => CompareTarget::Version(number),
-        Ok(pb::compare::CompareTarget::Create) => CompareTarget::Create(number),
-        Ok(pb::compare::CompareTarget::Mod) => CompareTarget::Mod(number),
-        Ok(pb::compare::CompareTarget::Lease) => CompareTarget::Lease(number),
-        Ok(pb::compare::CompareTarget::Value) => CompareTarget::Value(match request.target_union {
+    let target = match target {
+        Asked::Version => CompareTarget::Version(number),
+        Asked::Create => CompareTarget::Create(number),
+        Asked::Mod => CompareTarget::Mod(number),
+        Asked::Lease => CompareTarget::Lease(number),
+        Asked::Value => CompareTarget::Value(match request.target_union {
             Some(TargetUnion::Value(value)) => value,
             _ => Bytes::new(),
         }),
-        Err(_) => return Err(Status::invalid_argument("etcdserver: unknown comparison target")),
     };
     Ok(Compare {
         range: KeyRange { key: request.key, range_end: request.range_end },

@@ -45,3 +45,4 @@ pub(crate) use reply::Reply;
 pub(crate) use server::VERSION;
 pub(crate) use server::{MESSAGE_BYTES_MAX, Offered};
 pub(crate) use unary::Method;
+pub(crate) use watch::WATCH;

@@ -80,6 +80,12 @@ fn no_space() -> Status {
     Status::resource_exhausted("etcdserver: mvcc: database space exceeded")
 }
 
+/// A hash by which no password can be told.
+pub(super) fn foreign_hash() -> Status {
+    let text = "muslin: the hash is not one of muslin's; say the password, and it is hashed here";
+    Status::invalid_argument(text)
+}
+
 /// The node answered in a shape that the request cannot have: a bug, told instead of panicking.
 pub(super) fn unexpected() -> Status {
     Status::internal("muslin: the node gave an answer of another kind than asked for")

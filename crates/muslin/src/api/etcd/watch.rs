@@ -17,7 +17,7 @@ mod opening;
 mod rounds;
 mod stream;
 
-pub(crate) use opening::WatchStreams;
+pub(crate) use opening::{WATCH, WatchStreams};
 
 /// Most watches on one stream: more than any client library opens, and a bound on what one
 /// connection can make a node hold.

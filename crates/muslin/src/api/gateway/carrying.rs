@@ -4,7 +4,7 @@ use super::lines::Lines;
 use super::messages::Messages;
 use super::shapes;
 use crate::api::bodies::{self, Counted};
-use crate::api::etcd::MESSAGE_BYTES_MAX;
+use crate::api::etcd::{MESSAGE_BYTES_MAX, WATCH};
 use crate::api::front::{Answer, Front, GrpcKind};
 use crate::api::unread::{Full, Reader};
 use crate::api::visitor::Visitor;
@@ -23,8 +23,6 @@ use tonic::{Code, Status};
 
 /// Largest JSON read: in base64 the largest message is a third larger.
 const JSON_BYTES_MAX: usize = 2 * MESSAGE_BYTES_MAX;
-
-const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// What heads the headers that are handed on to the call, as etcd's gateway has it.
 const METADATA: &str = "grpc-metadata-";

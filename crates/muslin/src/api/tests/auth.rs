@@ -116,6 +116,12 @@ async fn a_changed_password_or_right_takes_the_token_and_the_watch_with_it() {
         range_end: Bytes::new(),
         ..from(0)
     };
+    let mut forged = Stream::open_with(&world, Some("forged.7")).await;
+    for _ in 0..2 {
+        let denied = forged.create(wanted("a")).await;
+        let reason = format!("rpc error: code = Unauthenticated desc = {FORGED}");
+        assert_eq!((denied.canceled, denied.watch_id, denied.cancel_reason), (true, -1, reason));
+    }
     let denied = stream.create(wanted("c")).await;
     let reason = "rpc error: code = PermissionDenied desc = etcdserver: permission denied";
     assert_eq!(

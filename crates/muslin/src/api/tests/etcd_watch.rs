@@ -84,6 +84,29 @@ impl tonic::codegen::tokio_stream::Stream for Requests {
     }
 }
 
+/// As those do that are told what to watch on a line: all is said, then read.
+#[tokio::test]
+async fn who_closes_their_side_reads_on_and_a_stream_without_watches_ends() {
+    let world = World::new().await;
+    let mut kv = KvClient::new(world.channel().await);
+    let Stream { requests, mut answers } = {
+        let mut stream = Stream::open(&world).await;
+        stream.create(all()).await;
+        stream
+    };
+    drop(requests);
+    for number in 0..3 {
+        kv.put(put("a", "1")).await.unwrap();
+        let told = tokio::time::timeout(PATIENCE, answers.message()).await;
+        let told = told.expect("it is told").unwrap().expect("the stream goes on");
+        assert_eq!(revisions(&told.events), [2 + number]);
+    }
+    let Stream { requests, mut answers } = Stream::open(&world).await;
+    drop(requests);
+    let end = tokio::time::timeout(PATIENCE, answers.message()).await;
+    assert_eq!(end.expect("it ends").unwrap(), None);
+}
+
 fn revisions(events: &[mvccpb::Event]) -> Vec<i64> {
     events.iter().map(|event| event.kv.as_ref().unwrap().mod_revision).collect()
 }

@@ -360,19 +360,31 @@ async fn half_a_handshake_is_cut_off() {
 #[tokio::test]
 async fn a_web_page_does_not_pass_for_a_local_caller() {
     let world = World::new().await;
-    for (header, allowed) in [
-        ("Host: 127.0.0.1:7401", true),
-        ("Host: localhost:7401", true),
-        ("Host: [::1]:7401", true),
-        ("Host: evil.example:7401", false),
-        ("Host: 127.0.0.1:7401\r\nOrigin: http://127.0.0.1:7401", true),
-        ("Host: 127.0.0.1:7401\r\nOrigin: http://evil.example", false),
-        ("Host: 127.0.0.1:7401\r\nOrigin: null", false),
+    let range = "POST /v3/kv/range";
+    for (asked, header, allowed) in [
+        ("GET /v1/nodes", "Host: 127.0.0.1:7401", true),
+        ("GET /v1/nodes", "Host: localhost:7401", true),
+        ("GET /v1/nodes", "Host: [::1]:7401", true),
+        ("GET /v1/nodes", "Host: evil.example:7401", false),
+        ("HEAD /v1/nodes", "Host: evil.example:7401", false),
+        ("GET /v1/nodes", "Host: 127.0.0.1:7401\r\nOrigin: http://127.0.0.1:7401", true),
+        ("GET /v1/nodes", "Host: 127.0.0.1:7401\r\nOrigin: http://evil.example", false),
+        ("GET /v1/nodes", "Host: 127.0.0.1:7401\r\nOrigin: null", false),
+        // A page's requests that do more than read have an origin.
+        (range, "Host: etcd.internal:2379", true),
+        (range, "Host: evil.example\r\nOrigin: http://evil.example", false),
+        (range, "Host: evil.example\r\nOrigin: null", false),
+        // What looks after a node may call it by any name.
+        ("GET /health", "Host: etcd.internal:2379", true),
+        ("GET /version", "Host: etcd.internal:2379", true),
+        ("GET /metrics", "Host: etcd.internal:2379", true),
+        ("GET /metrics", "Host: evil.example\r\nOrigin: http://evil.example", false),
     ] {
-        let request = format!("GET /v1/nodes HTTP/1.1\r\n{header}\r\nConnection: close\r\n\r\n");
+        let body = "Content-Length: 14\r\nConnection: close\r\n\r\n{\"key\":\"YQ==\"}";
+        let request = format!("{asked} HTTP/1.1\r\n{header}\r\n{body}");
         let answer = answer_to(&world, request.as_bytes()).await;
         let status = if allowed { "HTTP/1.1 200" } else { "HTTP/1.1 403" };
-        assert!(answer.starts_with(status), "{header}: {answer}");
+        assert!(answer.starts_with(status), "{asked} {header}: {answer}");
     }
 }
 

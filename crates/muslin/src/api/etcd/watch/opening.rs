@@ -15,6 +15,9 @@ use tonic::codegen::{BoxFuture, StdError};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
 
+/// The one call of the service.
+pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
 /// Opens streams of watches.
 #[derive(Clone)]
 pub(crate) struct WatchStreams(Arc<Etcd>);
@@ -34,7 +37,7 @@ impl WatchStreams {
         B::Error: Into<StdError> + Send,
     {
         let path = request.uri().path();
-        if path != "/etcdserverpb.Watch/Watch" {
+        if path != WATCH {
             let status = Status::unimplemented(format!("muslin: {path} is not offered"));
             return Ok(status.into_http());
         }

@@ -169,6 +169,8 @@ impl WatchStream {
         let mut looks = interval_at(Instant::now() + PROGRESS_LOOK, PROGRESS_LOOK);
         let patience = self.desk.patience.unread;
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // As etcd: who has said all they want to watch may close their side, and read on.
+        let mut is_open = true;
         loop {
             if self.is_called && (self.turns_left == 0 || self.unread.is_empty()) {
                 self.take_marks();
@@ -179,11 +181,14 @@ impl WatchStream {
                 self.read_at = Instant::now();
                 self.told = self.told.take().and_then(Copied::at_rest);
             }
-            let is_heard = self.due.len() < DUE_MAX && !self.rounds.is_full();
+            if !is_open && !has_any && self.watches.is_empty() {
+                return Ok(());
+            }
+            let is_heard = is_open && self.due.len() < DUE_MAX && !self.rounds.is_full();
             tokio::select! {
                 request = requests.message(), if is_heard => match request? {
                     Some(request) => self.on_request(request).await?,
-                    None => return Ok(()),
+                    None => is_open = false,
                 },
                 place = answers.room(), if has_any => match place {
                     Ok(place) => self.tell(place).await?,
