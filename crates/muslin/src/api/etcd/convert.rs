@@ -210,3 +210,28 @@ pub(super) fn pair(kv: KeyValue) -> mvccpb::KeyValue {
 
 /// What heads an answer.
 pub(super) type Header = Option<pb::ResponseHeader>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pb::compare::{CompareTarget as Asked, TargetUnion};
+
+    #[test]
+    fn what_is_compared_with_is_of_the_target_or_zero() {
+        let of = |target: Asked, union: Option<TargetUnion>| {
+            let (key, target) = ("a".into(), target as i32);
+            let asked = pb::Compare { key, target, target_union: union, ..pb::Compare::default() };
+            comparison(asked).unwrap().target.unwrap()
+        };
+        let created = |number| Some(TargetUnion::CreateRevision(number));
+        assert_eq!(of(Asked::Create, created(7)), CompareTarget::Create(7));
+        assert_eq!(of(Asked::Create, None), CompareTarget::Create(0));
+        assert_eq!(of(Asked::Create, Some(TargetUnion::Version(7))), CompareTarget::Create(0));
+        assert_eq!(of(Asked::Version, created(7)), CompareTarget::Version(0));
+        assert_eq!(of(Asked::Value, created(7)), CompareTarget::Value(Bytes::new()));
+        let value = Some(TargetUnion::Value("x".into()));
+        assert_eq!(of(Asked::Value, value), CompareTarget::Value("x".into()));
+        let none = pb::Compare { key: "a".into(), target: 5, ..pb::Compare::default() };
+        assert!(comparison(none).unwrap_err().message().starts_with("muslin: "));
+    }
+}

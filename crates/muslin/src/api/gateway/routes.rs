@@ -27,8 +27,8 @@ pub(super) const ROUTES: [(&str, &str); 51] = [
     ("maintenance/alarm", "/etcdserverpb.Maintenance/Alarm"),
     ("maintenance/status", "/etcdserverpb.Maintenance/Status"),
     ("maintenance/defragment", "/etcdserverpb.Maintenance/Defragment"),
-    // Under the first of the two, etcd before 3.6.
-    ("maintenance/hash", "/etcdserverpb.Maintenance/HashKV"),
+    // etcd before 3.6 has both under the first of these, where `Hash` answers.
+    ("maintenance/hash", "/etcdserverpb.Maintenance/Hash"),
     ("maintenance/hashkv", "/etcdserverpb.Maintenance/HashKV"),
     ("maintenance/snapshot", "/etcdserverpb.Maintenance/Snapshot"),
     ("maintenance/transfer-leadership", "/etcdserverpb.Maintenance/MoveLeader"),

@@ -194,7 +194,7 @@ mod tests {
             .collect();
         let routed: BTreeSet<String> = ROUTES.iter().map(|(_, call)| call.to_string()).collect();
         let without: Vec<&String> = calls.difference(&routed).collect();
-        assert_eq!(without, ["/etcdserverpb.Maintenance/Hash"], "as in etcd");
+        assert!(without.is_empty(), "{without:?}");
         assert!(routed.is_subset(&calls));
         assert!(ROUTES.iter().all(|(_, call)| method(call).is_some()));
     }

@@ -74,6 +74,13 @@ async fn auth_is_enabled_asked_for_and_disabled_as_etcds_clients_do() {
     let not_enabled = "etcdserver: authentication is not enabled";
     is(auth.authenticate(login()).await, Code::FailedPrecondition, not_enabled);
     let enable = pb::AuthEnableRequest {};
+    for hashed_password in ["x", "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"] {
+        let hashed_password = hashed_password.into();
+        let asked = pb::AuthUserAddRequest { hashed_password, ..user_add("h", "") };
+        let refused = auth.user_add(asked).await.unwrap_err();
+        let text = "muslin: the hash is not one of muslin's";
+        assert!(refused.message().starts_with(text), "{refused}");
+    }
     let missing = "etcdserver: root user does not exist";
     is(auth.auth_enable(enable).await, Code::FailedPrecondition, missing);
     let mut auth = guarded(&world).await;
