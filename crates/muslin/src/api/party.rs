@@ -75,7 +75,7 @@ impl Parties {
         let floor = Floor::of_call(uri.path());
         let party = match self.of(caller, (method, uri), headers, floor == Floor::Open).await {
             // As etcd: a stream of watches is opened, and tells each of them. Its clients take an
-            // end of the stream for a fault of theirs, and get another token for what they are told.
+            // end of the stream for a fault of theirs, and get another token when they are told.
             Err(NotLet::Turned(Turned::Refused(AuthRefusal::InvalidToken)))
                 if uri.path() == WATCH && caller.check(method, uri).is_ok() =>
             {

@@ -144,6 +144,11 @@ fn members_status_and_health() {
         assert_eq!(cluster.endpoints.iter().filter(named).count(), 3, "{lines}");
     }
     said(&cluster, 1, &["defrag", "--cluster"]);
+    let with_slash = format!("http://{}/", cluster.endpoints[0]);
+    for words in [&["endpoint", "status"][..], &["endpoint", "health"], &["get", "a"]] {
+        let told = etcdctl_at(&with_slash, words).output().unwrap();
+        assert!(told.status.success(), "{words:?}: {told:?}");
+    }
 }
 
 #[test]

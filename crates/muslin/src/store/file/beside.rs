@@ -108,8 +108,8 @@ impl Beside {
         Ok(effect)
     }
 
-    /// Waits for what goes back to the disk. Whether any did of which whoever asks was not told: the
-    /// disk may have been full just before.
+    /// Waits for what goes back to the disk. Whether any did of which whoever asks was not told:
+    /// the disk may have been full just before.
     pub(super) fn has_made_room(&self, told: &RoomTold) -> bool {
         let given = self.given.settle();
         told.0.swap(given, Ordering::Relaxed) < given
