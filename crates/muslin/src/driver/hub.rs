@@ -178,6 +178,13 @@ impl Drop for Teller {
 
 /// For readers.
 impl Hub {
+    /// How many ranges, and keys, somebody wants.
+    #[cfg(all(test, feature = "api"))]
+    pub(crate) fn spans(&self) -> usize {
+        let wishes = locked(&self.index);
+        wishes.keys.len() + wishes.ranges.len()
+    }
+
     /// Whether nothing more happens.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Acquire)

@@ -84,6 +84,18 @@ impl tonic::codegen::tokio_stream::Stream for Requests {
     }
 }
 
+/// Clients write when they have the head, and count on being told.
+#[tokio::test]
+async fn the_head_of_the_answer_says_that_the_first_watch_has_begun() {
+    let world = World::new().await;
+    let (requests, waiting) = mpsc::channel(1);
+    let request_union = Some(RequestUnion::CreateRequest(all()));
+    requests.send(pb::WatchRequest { request_union }).await.unwrap();
+    let mut client = WatchClient::new(world.channel().await);
+    let _answers = client.watch(Requests(waiting)).await.unwrap();
+    assert_eq!(world.handle.hub().spans(), 1, "changes are told");
+}
+
 /// As those do that are told what to watch on a line: all is said, then read.
 #[tokio::test]
 async fn who_closes_their_side_reads_on_and_a_stream_without_watches_ends() {

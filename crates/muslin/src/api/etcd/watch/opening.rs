@@ -1,7 +1,7 @@
 //! The service `etcdserverpb.Watch`, as the generated one but for how answers are encoded.
 
 use super::answer::{Answer, WatchCodec};
-use super::stream::{ANSWERS_WAITING_MAX, WatchStream};
+use super::stream::{ANSWERS_WAITING_MAX, First, WatchStream};
 use crate::api::etcd::outbox::Outbox;
 use crate::api::etcd::server::Etcd;
 use crate::api::proto::etcdserverpb as pb;
@@ -11,12 +11,18 @@ use hyper::body::Body;
 use hyper::{Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tonic::codegen::{BoxFuture, StdError};
 use tonic::server::{Grpc, StreamingService};
 use tonic::{Status, Streaming};
 
 /// The one call of the service.
 pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// Whoever asks for nothing within this time, and waits for the head of the answer first, has it.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// Opens streams of watches.
 #[derive(Clone)]
@@ -44,7 +50,9 @@ impl WatchStreams {
         Ok(Grpc::new(WatchCodec).streaming(self.clone(), request).await)
     }
 
-    fn open(
+    /// The answer's head leaves when the first watch has begun, as etcd's does: some clients take
+    /// it for the word that what is written from now on will be told (`etcd-client` of Rust).
+    async fn open(
         &self,
         request: tonic::Request<Streaming<pb::WatchRequest>>,
     ) -> Result<tonic::Response<Outbox<Answer>>, Status> {
@@ -54,8 +62,16 @@ impl WatchStreams {
         let reader = visitor.map(|visitor| visitor.reader.clone());
         reader.iter().for_each(Reader::watch);
         let stream = WatchStream::new(self.0.desk.clone(), reader);
-        let run = stream.run(request.into_inner(), answers, leader);
+        let mut requests = request.into_inner();
+        let first = match timeout(FIRST_WAIT, requests.message()).await {
+            Ok(first) => first?,
+            Err(_) => None,
+        };
+        let (begun, has_begun) = oneshot::channel();
+        let run = stream.run(First { request: first, begun }, requests, answers, leader);
         self.0.desk.gallery.spawn(run);
+        // Nothing is said: it is let go of.
+        let _ = has_begun.await;
         Ok(tonic::Response::new(outbox))
     }
 }
@@ -66,7 +82,7 @@ impl StreamingService<pb::WatchRequest> for WatchStreams {
     type Future = BoxFuture<tonic::Response<Outbox<Answer>>, Status>;
 
     fn call(&mut self, request: tonic::Request<Streaming<pb::WatchRequest>>) -> Self::Future {
-        let opened = self.open(request);
-        Box::pin(async move { opened })
+        let streams = self.clone();
+        Box::pin(async move { streams.open(request).await })
     }
 }

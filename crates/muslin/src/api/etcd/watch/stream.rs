@@ -16,6 +16,7 @@ use muslin_core::state::{AuthRefusal, Passage, Room, WatchSpec};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tonic::{Status, Streaming};
 
@@ -71,6 +72,14 @@ pub(super) struct WatchStream {
     told: Option<Copied>,
     /// When something was taken, or there was nothing to take.
     read_at: Instant,
+}
+
+/// What a stream begins with.
+pub(super) struct First {
+    /// What came at once.
+    pub(super) request: Option<pb::WatchRequest>,
+    /// Let go of when that has been carried out.
+    pub(super) begun: oneshot::Sender<()>,
 }
 
 /// One watch.
@@ -145,13 +154,14 @@ impl WatchStream {
 
     pub(super) async fn run(
         mut self,
+        first: First,
         mut requests: Streaming<pb::WatchRequest>,
         answers: Sender<Answer>,
         leader: Leader,
     ) {
         let desk = self.desk.clone();
         let end = tokio::select! {
-            end = self.serve(&mut requests, &answers) => end,
+            end = self.serve(first, &mut requests, &answers) => end,
             () = desk.stopping() => Err(refuse::stopped()),
             () = leader.lost(&desk) => Err(refuse::no_leader()),
             () = answers.closed() => Ok(()),
@@ -163,6 +173,7 @@ impl WatchStream {
 
     async fn serve(
         &mut self,
+        First { request, begun }: First,
         requests: &mut Streaming<pb::WatchRequest>,
         answers: &Sender<Answer>,
     ) -> Result<(), Status> {
@@ -171,6 +182,10 @@ impl WatchStream {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // As etcd: who has said all they want to watch may close their side, and read on.
         let mut is_open = true;
+        if let Some(request) = request {
+            self.on_request(request).await?;
+        }
+        drop(begun);
         loop {
             if self.is_called && (self.turns_left == 0 || self.unread.is_empty()) {
                 self.take_marks();
