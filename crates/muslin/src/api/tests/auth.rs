@@ -13,6 +13,7 @@ use muslin_core::state::Needs;
 use pb::auth_client::AuthClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
+use pb::maintenance_client::MaintenanceClient;
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
 
@@ -335,6 +336,24 @@ async fn each_route_is_for_those_it_is_for() {
             assert!(!is_turned, "{told}: {of_root}");
         }
     }
+}
+
+#[tokio::test]
+async fn users_list_alarms_and_only_root_raises_and_ends_them() {
+    let world = World::new().await;
+    let mut auth = guarded(&world).await;
+    let (u, root) = (token(&mut auth, "u", "word").await, token(&mut auth, "root", "secret").await);
+    let mut maintenance = MaintenanceClient::new(world.channel().await);
+    let (get, raise, end) = (0, 1, 2);
+    let asked = |action| pb::AlarmRequest { action, member_id: 1, alarm: 1 };
+    for action in [raise, end] {
+        is(maintenance.alarm(with(asked(action), &u)).await, Code::PermissionDenied, DENIED);
+    }
+    maintenance.alarm(with(asked(raise), &root)).await.unwrap();
+    is(maintenance.alarm(with(asked(end), &u)).await, Code::PermissionDenied, DENIED);
+    let listed = maintenance.alarm(with(asked(get), &u)).await.unwrap().into_inner().alarms;
+    assert_eq!(listed.len(), 1);
+    is(maintenance.alarm(asked(get)).await, Code::InvalidArgument, USER_EMPTY);
 }
 
 #[tokio::test]
