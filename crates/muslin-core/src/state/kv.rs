@@ -217,14 +217,10 @@ impl Kv {
         // the changes at the revision swept last were kept for this.
         let changes = history.range(Bound::Unbounded, Bound::Included(&Stamp::after(to)));
         for (_, Key(key)) in changes {
-            let is_left = keys.change::<[u8], _>(key, |slot| {
-                let left = slot.map(|(key, versions)| {
-                    versions.compact(to, |version| totals.remove(key, version))
-                });
-                // A key that is not there any more was deleted, and went with another change.
-                (left.unwrap_or(true), None)
-            });
-            if !is_left {
+            let versions = |key: &Blob, versions: &mut KeyHistory| {
+                versions.compact(to, |version| totals.remove(key, version))
+            };
+            if !keys.update::<[u8], _>(key, versions).unwrap_or(true) {
                 keys.remove::<[u8]>(key);
                 totals.bytes -= KEY_OVERHEAD + key.len() as u64;
             }
